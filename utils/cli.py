@@ -1,0 +1,103 @@
+"""How every command of this project ends: bad input, a full disk or Ctrl-C cost one line, never a traceback.
+
+This module imports nothing heavy, so that a command can call `quiet_interrupts` before it imports torch.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+
+class InputError(ValueError):
+    """Bad input. The message is one line: what is wrong, where, what was expected, what to do."""
+
+
+def quiet_interrupts() -> None:
+    """Make Ctrl-C during the imports of a command one line instead of a traceback."""
+    default = sys.excepthook
+
+    def hook(kind, value, traceback):
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            default(kind, value, traceback)
+
+    sys.excepthook = hook
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line, run `main`, and turn what a user can cause into one line and an exit status.
+
+    Exit status: 0 done; 2 bad input (also argparse's own) or the system refused a read or write; 130 Ctrl-C.
+    """
+    status, message = 0, ""
+    try:
+        main(parser.parse_args())
+        sys.stdout.flush()
+    except InputError as error:
+        status, message = EXIT_BAD_INPUT, f"error: {error}"
+    except BrokenPipeError:  # `| head` closed our output: not an error, but nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status, message = EXIT_BAD_INPUT, ""
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or error}"
+    except KeyboardInterrupt:
+        status, message = EXIT_INTERRUPTED, "interrupted"
+    if message:
+        # An error from a DataLoader worker carries that worker's traceback; its own message comes last.
+        print(f"{parser.prog}: {message.strip().splitlines()[-1]}", file=sys.stderr)
+    if status:
+        sys.exit(status)
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    """argparse type: a finite number of at least 0."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least 0")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """argparse type: a finite number above 0."""
+    value = non_negative_float(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def unit_float(text: str) -> float:
+    """argparse type: a number in [0, 1), as Adam's betas are."""
+    value = non_negative_float(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
+    return value
+
+
+def existing_folder(path: Path, what: str, get: str = "") -> Path:
+    """`path` if it is a folder, else InputError naming `what` was expected there and how to `get` it."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder, expected {what}" + (f"; {get}" if get else ""))
+    return path

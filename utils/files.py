@@ -1,0 +1,45 @@
+"""Writing files so that a reader never sees half of one, whatever kills the writer."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+TMP_SUFFIX = ".tmp"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
+
+    On an error the temporary file is removed and `path` keeps its old contents. After `kill -9` the temporary
+    file may stay; its name is fixed, so that the next write replaces it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(path.name + TMP_SUFFIX)
+    try:
+        yield tmp
+        with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
+            os.fsync(file.fileno())
+        os.replace(tmp, path)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, all or nothing."""
+    with atomic_path(path) as tmp:
+        tmp.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, all or nothing."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value) -> None:
+    """Write `value` as indented JSON to `path`, all or nothing. Floats keep full precision."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

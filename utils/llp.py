@@ -1,0 +1,291 @@
+"""The one place for LLP: its classes, its segments, its CSV files.
+
+Axes: N videos, C classes, T segments of one second. Formats and quirks of the files: docs/DATA.md.
+"""
+
+import csv
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from utils.cli import InputError
+from utils.files import atomic_path
+
+T = 10  # segments of one second in a video (paper, section 4.1)
+ID_LENGTH = 11  # feature files are named by the first 11 characters of `filename`, a YouTube id
+
+SPLIT_COLUMNS = ("filename", "event_labels")
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
+TRUTH_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
+PREDICTION_FILES = {"audio": "pred_audio.csv", "visual": "pred_visual.csv"}
+
+
+class EventClass(NamedTuple):
+    """One event class and what the teachers are asked about it."""
+
+    name: str
+    clip_caption: str
+    clap_caption: str
+    clip_threshold: float
+    clap_threshold: float
+
+
+LLP_CLASSES = Path(__file__).with_name("llp.yaml")
+
+
+def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
+    """The event classes of a YAML file, in the order of their index."""
+    return tuple(EventClass(**row) for row in yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+CLASSES = read_classes()
+CLASS_NAMES = tuple(c.name for c in CLASSES)
+C = len(CLASSES)
+
+
+class Split(NamedTuple):
+    """The videos of one split. weak: (N, C) float32 0/1, or None where the file has no labels."""
+
+    path: Path
+    filenames: list[str]
+    weak: np.ndarray | None
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the feature files, without suffix."""
+        return [video_id(name) for name in self.filenames]
+
+
+def video_id(filename: str) -> str:
+    """`BjCEufrlXm4_20_30` -> `BjCEufrlXm4`. Ids may begin with `-` and contain `_`, so never split at `_`."""
+    return filename[:ID_LENGTH]
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A tab-separated file with a header, as strings, indexed by line number in the file.
+
+    Raises InputError for a missing or unreadable file and for missing columns.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a tab-separated CSV with {', '.join(columns)}")
+    try:
+        table = pd.read_csv(
+            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE,
+            encoding="utf-8-sig", skip_blank_lines=False, index_col=False,
+        )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}, found {found}"
+        )
+    table.index = np.arange(2, len(table) + 2)  # line 1 is the header
+    table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)]  # blank lines say nothing
+
+
+def class_indices(path: Path, line: int, names: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    """Indices of the class `names` found in `line` of `path`; InputError for an unknown one."""
+    lookup = {name: i for i, name in enumerate(class_names)}
+    try:
+        return [lookup[name.strip()] for name in names]
+    except KeyError as error:
+        raise InputError(
+            f"{path}, line {line}: unknown class {error}; expected one of the {len(lookup)} classes: "
+            f"{', '.join(class_names)}"
+        ) from None
+
+
+def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> Split:
+    """The videos of a split, and with `weak_labels` their event names.
+
+    Raises InputError where a name could leave the data folder, the file has no video, or a class is unknown.
+    """
+    table = read_table(path, SPLIT_COLUMNS if weak_labels else SPLIT_COLUMNS[:1])
+    if table.empty:
+        raise InputError(f"{path}: lists no video")
+    for line, name in table["filename"].items():
+        # the name becomes a path: it must stay inside the feature folder
+        if video_id(name) in ("", ".", "..") or re.search(r"[/\\\x00]", name):
+            raise InputError(f"{path}, line {line}: {name!r} is not a video name such as BjCEufrlXm4_20_30")
+    weak = None
+    if weak_labels:
+        weak = np.zeros((len(table), len(class_names)), np.float32)  # (N, C)
+        for row, (line, names) in zip(weak, table["event_labels"].items(), strict=True):
+            if names:
+                row[class_indices(path, line, names.split(","), class_names)] = 1
+    return Split(Path(path), table["filename"].tolist(), weak)
+
+
+class Events(NamedTuple):
+    """Rows of a dense annotation or prediction file, as written: events[i] covers onset[i]..offset[i] - 1."""
+
+    path: Path
+    filename: np.ndarray  # (R,) str
+    onset: np.ndarray  # (R,) int, seconds
+    offset: np.ndarray  # (R,) int, seconds
+    label: np.ndarray  # (R,) int, class index
+
+
+def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
+    """Read `filename, onset, offset, event_labels` rows.
+
+    Rows with onset >= offset are kept, since the published files have six; they cover no segment.
+    Raises InputError, with the line, for a time that is not a whole second in 0..10 or an unknown class.
+    """
+    table = read_table(path, EVENT_COLUMNS)
+    times = {}
+    for column in ("onset", "offset"):
+        seconds = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds % 1 == 0))  # True for NaN, too
+        if wrong.any():
+            line = table.index[wrong][0]
+            raise InputError(
+                f"{path}, line {line}: {column} is {table.loc[line, column]!r}, expected a whole second from 0 to {T}"
+            )
+        times[column] = seconds.astype(int)
+    known = {name: i for i, name in enumerate(class_names)}
+    labels = table["event_labels"].map(known)
+    if labels.isna().any():
+        line = table.index[labels.isna()][0]
+        class_indices(path, line, [table.loc[line, "event_labels"]], class_names)
+    return Events(Path(path), table["filename"].to_numpy(str), label=labels.to_numpy(int), **times)
+
+
+def events_to_segments(events: Events, filenames: Sequence[str], num_classes: int = C) -> np.ndarray:
+    """(N, C, T) bool: segments onset..offset-1 of each row, for rows whose full `filename` is asked for.
+
+    Never by the 11-character id: `19jWnmYnlD8_30_400` is no annotation of `19jWnmYnlD8_30_40` (spec, section 1).
+    """
+    rows_of = {}
+    for row, name in enumerate(filenames):
+        rows_of.setdefault(name, []).append(row)
+    segments = np.zeros((len(filenames), num_classes, T), bool)
+    for name, onset, offset, label in zip(*events[1:], strict=True):
+        segments[rows_of.get(name, []), label, onset:offset] = True
+    return segments
+
+
+# ---------------------------------------------------------------------------------------------- quirks
+
+
+def describe_quirks(events: Events, annotated: set[str] | None = None) -> str:
+    """One line that counts the rows of an annotation file that label nothing or nobody; '' where there is none.
+
+    Args:
+        annotated: names of all videos that should have annotations; None where that is not known.
+    """
+    rows = pd.DataFrame(dict(zip(Events._fields[1:], events[1:], strict=True)))
+    counts = {
+        "empty (onset = offset)": (rows.onset == rows.offset).sum(),
+        "reversed (offset < onset)": (rows.offset < rows.onset).sum(),
+        "duplicate": rows.duplicated().sum(),
+    }
+    if annotated is not None:
+        unknown = ~rows.filename.isin(annotated)
+        counts[f"for {rows.filename[unknown].nunique()} names in neither val nor test"] = unknown.sum()
+    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{events.path}: {len(rows)} rows, of which without effect: {found}" if found else ""
+
+
+def annotated_videos(folder: Path) -> set[str] | None:
+    """All names of LLP's val and test CSVs in `folder`, or None where they are not both there."""
+    paths = [Path(folder) / f"AVVP_{split}_pd.csv" for split in ("val", "test")]
+    if not all(p.is_file() for p in paths):
+        return None
+    return {name for p in paths for name in read_table(p, SPLIT_COLUMNS[:1])["filename"]}
+
+
+# The rows in which LLP's two published audio files differ, and the digest of each whole file.
+_REPAIRED = ("JfZEqeLZqWk_30_40", "KvIjsmANkxI_10_20")
+_DAMAGED = ("Baby_cry_infant_cry", "KvIjsmANkxI_10_20`")
+_DIGESTS = {
+    "2020": "44ea9eb9b36fd53148d6242f70d171770afee5b1dddff31ab2bd72cdd6660b60",
+    "2024": "9a18c2c99139dbe5e94334674f1eec2877a6acd40a23c582115922c5504f2079",
+}
+
+
+def digest(events: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
+    """SHA-256 of the rows, whatever their order, line ends or number format."""
+    rows = zip(*events[1:4], (class_names[i] for i in events.label), strict=True)
+    return hashlib.sha256("\n".join(sorted("\t".join(map(str, row)) for row in rows)).encode()).hexdigest()
+
+
+def annotation_version(audio: Events) -> str:
+    """Which of LLP's two published audio annotations this is, judged by its content.
+
+    The 2020 file, which the paper's numbers used, has three rows with a damaged file name; April 2024 repaired them.
+    """
+    names = set(audio.filename.tolist())
+    versions = []
+    if names.issuperset(_DAMAGED):
+        versions.append("2020")
+    if names.issuperset(_REPAIRED) and not names & set(_DAMAGED):
+        versions.append("2024")
+    if not versions:
+        return f"not LLP's published audio annotations ({len(audio.filename)} rows in {audio.path})"
+    changed = "" if digest(audio) == _DIGESTS[versions[0]] else ", changed: its other rows are not those published"
+    return f"{versions[0]} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
+
+
+# ---------------------------------------------------------------------------------------------- truth, predictions
+
+
+class Truth(NamedTuple):
+    """Dense annotations of N videos, (N, C, T) bool each, and what was odd about their files."""
+
+    audio: np.ndarray
+    visual: np.ndarray
+    version: str
+    quirks: list[str]
+
+
+def read_truth(folder: Path, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES) -> Truth:
+    """Dense annotations of the videos `filenames` from the two CSVs in `folder`; no row: nothing happens there."""
+    events = {m: read_events(Path(folder) / name, class_names) for m, name in TRUTH_FILES.items()}
+    annotated = annotated_videos(folder)
+    return Truth(
+        **{m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()},
+        version=annotation_version(events["audio"]),
+        quirks=[line for e in events.values() if (line := describe_quirks(e, annotated))],
+    )
+
+
+def segments_to_events(
+    segments: np.ndarray, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES
+) -> pd.DataFrame:
+    """(N, C, T) bool -> rows of EVENT_COLUMNS: each maximal run of positive segments is one event."""
+    padded = np.pad(np.asarray(segments, bool), ((0, 0), (0, 0), (1, 1)))
+    video, label, boundary = np.nonzero(padded[..., 1:] != padded[..., :-1])  # onsets and offsets alternate
+    return pd.DataFrame({
+        "filename": np.asarray(filenames, object)[video[::2]],
+        "onset": boundary[::2],
+        "offset": boundary[1::2],
+        "event_labels": np.asarray(class_names, object)[label[::2]],
+    })
+
+
+def write_predictions(
+    folder: Path,
+    filenames: Sequence[str],
+    audio: np.ndarray,
+    visual: np.ndarray,
+    class_names: Sequence[str] = CLASS_NAMES,
+) -> None:
+    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool decisions."""
+    for modality, segments in (("audio", audio), ("visual", visual)):
+        with atomic_path(Path(folder) / PREDICTION_FILES[modality]) as tmp:
+            segments_to_events(segments, filenames, class_names).to_csv(tmp, sep="\t", index=False)
