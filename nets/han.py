@@ -1,0 +1,80 @@
+"""Hybrid attention network (HAN): each stream attends to itself and to the other one.
+
+Source: Tian et al., "Unified Multisensory Perception", ECCV 2020, section 4.2; spec, section 3.
+Axes: T segments, B videos, D hidden. Tensors in here are (T, B, D), sequence first and contiguous: the dropout masks
+of a seed depend on the layout they are drawn in (spec, section 4).
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+NORM_PLACES = ("post_norm", "pre_norm")
+DROPOUT = 0.1
+
+
+class HANLayer(nn.Module):
+    """One layer: cross-modal and self attention side by side, then a feed-forward block.
+
+    Args:
+        hidden_dim: D. nhead: attention heads, a divisor of D. ff_dim: width of the feed-forward block.
+        norm_where: `post_norm` or `pre_norm`.
+    """
+
+    def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, norm_where: str):
+        super().__init__()
+        # The order of construction is the order in which initial values are drawn.
+        self.self_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=DROPOUT)
+        self.cm_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=DROPOUT)
+        self.linear1 = nn.Linear(hidden_dim, ff_dim)
+        self.linear2 = nn.Linear(ff_dim, hidden_dim)
+        self.norm1 = nn.LayerNorm(hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim)
+        self.dropout11 = nn.Dropout(DROPOUT)  # after cross-modal attention
+        self.dropout12 = nn.Dropout(DROPOUT)  # after self attention
+        self.dropout = nn.Dropout(DROPOUT)  # inside the feed-forward block
+        self.dropout2 = nn.Dropout(DROPOUT)  # after it
+        self.pre_norm = norm_where == "pre_norm"
+
+    def forward(self, query: Tensor, other: Tensor) -> Tensor:
+        """Update one stream from itself and the other: (T, B, D), (T, B, D) -> (T, B, D)."""
+        if self.pre_norm:
+            query = self._attend(self.norm1(query), other, query)
+            return query + self._feed_forward(self.norm2(query))
+        query = self.norm1(self._attend(query, other, query))
+        return self.norm2(query + self._feed_forward(query))
+
+    def _attend(self, query: Tensor, other: Tensor, residual: Tensor) -> Tensor:
+        # Cross-modal first: dropout takes its random numbers in this order.
+        cross_modal, _ = self.cm_attn(query, other, other)
+        within, _ = self.self_attn(query, query, query)
+        return residual + self.dropout11(cross_modal) + self.dropout12(within)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.dropout2(self.linear2(self.dropout(torch.relu(self.linear1(x)))))
+
+
+class HANEncoder(nn.Module):
+    """`num_layers` HAN layers that start as copies of one, shared by both streams.
+
+    In each layer audio is updated first; visual then attends to the audio stream already updated.
+    """
+
+    def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, num_layers: int, norm_where: str):
+        super().__init__()
+        layer = HANLayer(hidden_dim, nhead, ff_dim, norm_where)
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
+        # Published checkpoints hold these under both norm placements; post-norm does not use them.
+        self.final_norm_a = nn.LayerNorm(hidden_dim)
+        self.final_norm_v = nn.LayerNorm(hidden_dim)
+        self.pre_norm = norm_where == "pre_norm"
+
+    def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, B, D), (T, B, D) -> the same shapes."""
+        for layer in self.layers:
+            audio = layer(audio, visual)
+            visual = layer(visual, audio)
+        if self.pre_norm:
+            audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
+        return audio, visual
