@@ -1,0 +1,139 @@
+"""The folder of a run, `models/<model_name>/`: its arguments, its logs, and whether a run can go on in it."""
+
+import json
+import os
+from pathlib import Path
+
+from utils import checkpoint
+from utils.cli import InputError
+from utils.files import TMP_SUFFIX, write_text
+
+ARGUMENTS = "arguments.txt"
+EPOCH_LOG = "log.jsonl"
+ITERATION_LOG = "iterations.jsonl"
+
+PATHS = {
+    "audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val", "gt_dir",
+}  # fmt: skip
+# Arguments that change no number of a run; all others must be the same when it is resumed.
+FREE_TO_CHANGE = {
+    "gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "log_every", "save_epochs", "num_workers",
+    "use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise",
+}  # fmt: skip
+
+
+class RunFolder:
+    """A run's folder. Lines are written at once, checkpoints whole or not at all.
+
+    The state of a run is `checkpoint_last.pt`, written last in an epoch. Whatever was written after it belongs to an
+    epoch that did not finish, and is dropped when the run is resumed.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def require_new(self) -> None:
+        """InputError where the folder exists."""
+        if self.path.exists():
+            raise InputError(f"{self.path}: exists; continue it with --resume, or choose another --model_name")
+
+    def state_to_resume(self, arguments: dict) -> dict | None:
+        """The state of the run, or None where no epoch was finished.
+
+        Raises:
+            InputError: there is no run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
+        """
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: no run to resume; leave --resume out to start one")
+        last = self.path / checkpoint.LAST
+        if last.is_file():
+            state = checkpoint.load(last)
+            if not isinstance(state, dict) or not {"arguments", "epoch", "model", "optimizer"} <= state.keys():
+                raise InputError(f"{last}: is no state of a run of this program; choose another --model_name")
+            require_same_arguments(state["arguments"], state["working_directory"], arguments, self.path)
+            return state
+        if any(self.path.iterdir()) and not (self.path / ITERATION_LOG).is_file():
+            # a published model, say: starting over would destroy it
+            raise InputError(f"{self.path}: holds no run of this program to resume; choose another --model_name")
+        return None
+
+    def begin(self, arguments: dict, start_over: bool) -> None:
+        """Make the folder, or with `start_over` drop what an unfinished first epoch left; write `arguments.txt`."""
+        if start_over:
+            self.remove_files()
+        else:
+            self.require_new()
+            self.path.mkdir(parents=True)
+        (self.path / ITERATION_LOG).touch()
+        lines = [f"{key}: {value}" for key, value in arguments.items()]
+        text = "\n".join(["-" * 25 + "start" + "-" * 25, *lines, "-" * 26 + "end" + "-" * 26])
+        write_text(self.path / ARGUMENTS, text + "\n")
+
+    def remove_files(self) -> None:
+        """Remove what this program writes before an epoch is finished."""
+        names = (ARGUMENTS, EPOCH_LOG, ITERATION_LOG, checkpoint.BEST, checkpoint.LAST, checkpoint.epoch_name(1))
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+            (self.path / (name + TMP_SUFFIX)).unlink(missing_ok=True)
+
+    def discard_unfinished(self) -> None:
+        """Remove a run in which no epoch was finished."""
+        if not (self.path / checkpoint.LAST).is_file():
+            self.remove_files()
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+
+    def log_epoch(self, line: dict) -> None:
+        """Append a line to log.jsonl."""
+        self._append(EPOCH_LOG, line)
+
+    def log_iteration(self, line: dict) -> None:
+        """Append a line to iterations.jsonl."""
+        self._append(ITERATION_LOG, line)
+
+    def _append(self, name: str, line: dict) -> None:
+        with open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def cut_logs(self, last_epoch: int) -> None:
+        """Keep only whole lines of finished epochs."""
+        for name in (EPOCH_LOG, ITERATION_LOG):
+            path = self.path / name
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            kept = "".join(line + "\n" for line in text.splitlines() if _epoch_of(line) <= last_epoch)
+            if kept != text:
+                write_text(path, kept)
+
+
+def _epoch_of(line: str) -> float:
+    """Epoch of a log line; infinite for one that was cut off."""
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def read_arguments(folder: Path) -> dict[str, str]:
+    """`arguments.txt` of a run, this program's or the release's, as strings; empty where there is none."""
+    path = Path(folder) / ARGUMENTS
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+def require_same_arguments(saved: dict, saved_cwd: str, current: dict, where: Path) -> None:
+    """InputError naming the arguments that change numbers and differ; a path may be written in another way."""
+
+    def same(name, old, new):
+        if old == new or name not in PATHS:
+            return old == new
+        return os.path.realpath(os.path.join(saved_cwd, old)) == os.path.realpath(new)
+
+    different = [
+        f"--{name} was {saved[name]}, is {value}"
+        for name, value in current.items()
+        if name not in FREE_TO_CHANGE and name in saved and not same(name, saved[name], value)
+    ]
+    if different:
+        raise InputError(f"{where}: cannot resume with other arguments: {'; '.join(different)}")
