@@ -182,11 +182,12 @@ def events_to_segments(events: Events, filenames: Sequence[str], num_classes: in
 # ---------------------------------------------------------------------------------------------- quirks
 
 
-def describe_quirks(events: Events, annotated: set[str] | None = None) -> str:
-    """One line that counts the rows of an annotation file that label nothing or nobody; '' where there is none.
+def describe_quirks(events: Events, known: set[str] | None, unknown_to: str) -> str:
+    """One line that counts the rows of an event file that label nothing or nobody; '' where there is none.
 
     Args:
-        annotated: names of all videos that should have annotations; None where that is not known.
+        known: names of all videos that may have rows, None where that is not known; `unknown_to` says of others what
+            they are not in.
     """
     rows = pd.DataFrame(dict(zip(Events._fields[1:], events[1:], strict=True)))
     counts = {
@@ -194,9 +195,9 @@ def describe_quirks(events: Events, annotated: set[str] | None = None) -> str:
         "reversed (offset < onset)": (rows.offset < rows.onset).sum(),
         "duplicate": rows.duplicated().sum(),
     }
-    if annotated is not None:
-        unknown = ~rows.filename.isin(annotated)
-        counts[f"for {rows.filename[unknown].nunique()} names in neither val nor test"] = unknown.sum()
+    if known is not None:
+        unknown = ~rows.filename.isin(known)
+        counts[f"for {rows.filename[unknown].nunique()} names {unknown_to}"] = unknown.sum()
     found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{events.path}: {len(rows)} rows, of which without effect: {found}" if found else ""
 
@@ -260,8 +261,22 @@ def read_truth(folder: Path, filenames: Sequence[str], class_names: Sequence[str
     return Truth(
         **{m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()},
         version=annotation_version(events["audio"]),
-        quirks=[line for e in events.values() if (line := describe_quirks(e, annotated))],
+        quirks=[line for e in events.values() if (line := describe_quirks(e, annotated, "in neither val nor test"))],
     )
+
+
+def read_predictions(
+    folder: Path, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Decisions from the two CSVs that `write_predictions` writes; no row: nothing was predicted.
+
+    Returns:
+        audio and visual (N, C, T) bool, by these names; what was odd about the files, a line each.
+    """
+    events = {m: read_events(Path(folder) / name, class_names) for m, name in PREDICTION_FILES.items()}
+    quirks = (describe_quirks(e, set(filenames), "that are not asked for") for e in events.values())
+    segments = {m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()}
+    return segments, [line for line in quirks if line]
 
 
 def segments_to_events(

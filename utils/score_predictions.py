@@ -1,0 +1,65 @@
+"""Score anyone's predictions on LLP: ten F-scores, per video, per class.
+
+    python utils/score_predictions.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data
+
+DIR holds pred_audio.csv and pred_visual.csv, tab-separated `filename, onset, offset, event_labels` as in
+AVVP_eval_audio.csv: seconds onset to offset of that video hold that event. A video without rows predicted nothing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from utils import cli
+
+if __name__ == "__main__":
+    cli.quiet_interrupts()
+
+from utils import llp
+from utils.eval_metrics import ten_scores, video_scores
+from utils.files import write_json
+from utils.report import class_report, score_table, write_video_scores
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the scorer."""
+    parser = argparse.ArgumentParser(
+        prog="score_predictions.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
+    parser.add_argument("--label_csv", type=Path, default="./data/AVVP_test_pd.csv",
+                        help="the videos to score, in a column `filename` (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--gt_dir", type=Path, default="./data",
+                        help="folder of AVVP_eval_audio.csv and AVVP_eval_visual.csv (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="F", help="write the ten scores to this file")
+    parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with eight scores of each video")
+    parser.add_argument("--classwise", action="store_true", help="print the scores of each class, too")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Score and print. Raises InputError for bad input."""
+    filenames = llp.read_split(args.label_csv, weak_labels=False).filenames
+    predictions, quirks = llp.read_predictions(args.pred_dir, filenames)
+    truth = llp.read_truth(args.gt_dir, filenames)
+    for line in (*quirks, *truth.quirks):
+        print(f"note: {line}", file=sys.stderr)
+
+    audio, visual = predictions["audio"], predictions["visual"]
+    per_video = video_scores(audio, visual, truth.audio, truth.visual)
+    scores = ten_scores(per_video)
+    print(f"Annotations: {truth.version}")
+    print(score_table({args.label_csv.stem: scores}))
+    if args.classwise:
+        print(class_report(audio, visual, truth, llp.CLASS_NAMES))
+    if args.json:
+        write_json(args.json, scores)
+    if args.per_video:
+        write_video_scores(args.per_video, filenames, per_video)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())
