@@ -1,0 +1,39 @@
+# Sourced by the train and test scripts: where the repository is, and which Python runs it.
+# shellcheck shell=bash
+
+# The repository as seen from here, so that relative paths among a user's own flags keep their meaning.
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+[[ $PWD -ef $ROOT ]] && ROOT=.
+
+has_torch() { "$1" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' 2>/dev/null; }
+
+# An activated conda or virtual environment comes first, then .venv.
+if [[ -n ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]] && has_torch python; then
+  PYTHON=python
+elif [[ -x $ROOT/.venv/bin/python ]]; then
+  PYTHON=$ROOT/.venv/bin/python
+else
+  echo "no environment with torch is active and there is no .venv: run 'bash scripts/setup.sh' first" >&2
+  exit 2
+fi
+
+PAPER_FEATURES=(
+  --audio_dir "$ROOT/data/feats/vggish"
+  --video_dir "$ROOT/data/feats/res152"
+)
+CLAP_CLIP_FEATURES=(
+  --audio_dir "$ROOT/data/CLAP/features"
+  --video_dir "$ROOT/data/CLIP/features"
+)
+DATA=(
+  --st_dir "$ROOT/data/feats/r2plus1d_18"
+  --label_train "$ROOT/data/AVVP_train.csv"
+  --label_val "$ROOT/data/AVVP_val_pd.csv"
+  --label_test "$ROOT/data/AVVP_test_pd.csv"
+  --gt_dir "$ROOT/data"
+  --a_pseudo_data_dir "$ROOT/data/CLAP/segment_pseudo_labels"
+  --v_pseudo_data_dir "$ROOT/data/CLIP/segment_pseudo_labels"
+  --model_save_dir "$ROOT/models/"
+)
+
+valor() { exec "$PYTHON" "$ROOT/main.py" "$@"; }

@@ -1,0 +1,131 @@
+"""The main job on a made-up data set: write it, train VALOR, test the best checkpoint, draw what it says.
+
+`bash scripts/demo.sh` calls this. Everything goes under demo_output/, which is made anew.
+"""
+
+import argparse
+import contextlib
+import io
+import shutil
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # imports start at the repository
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from utils import cli
+
+if __name__ == "__main__":
+    cli.quiet_interrupts()
+
+import json
+import os
+
+import torch
+
+import main as valor
+from nets import MMIL_Net
+from utils import checkpoint, llp
+from utils.make_lookalike import SPLIT_FILES, write_lookalike
+from utils.plot_timeline import plot_timelines
+from utils.report import score_table
+
+NOTICE = "This data is MADE UP: the numbers show that the program works, and say nothing about LLP."
+
+
+def step(title: str) -> None:
+    """Announce a part of the demo."""
+    print(f"\n== {title}", flush=True)
+
+
+def run(*flags: str | Path, quiet: bool = False) -> None:
+    """`python main.py` with these flags."""
+    args = valor.get_args_parser().parse_args([str(flag) for flag in flags])
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        valor.main(args)
+
+
+def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
+    """Run the demo in the folder `out`, which must not exist."""
+    data, models = out / "data", out / "models"
+    step(f"writing {sum(counts.values())} made-up videos in LLP's layout to {data}")
+    write_lookalike(data, counts, seed=0)
+    flags = [
+        "--audio_dir", data / "feats/vggish", "--video_dir", data / "feats/res152", "--st_dir", data / "feats/r2plus1d_18",
+        "--a_pseudo_data_dir", data / "CLAP/segment_pseudo_labels",
+        "--v_pseudo_data_dir", data / "CLIP/segment_pseudo_labels",
+        "--label_train", data / SPLIT_FILES["train"], "--label_val", data / SPLIT_FILES["val"],
+        "--label_test", data / SPLIT_FILES["test"], "--gt_dir", data, "--model_save_dir", models,
+    ]  # fmt: skip
+
+    step(f"training VALOR on {counts['train']} of them (the published network, {epochs} epochs)")
+    run(*flags, "--mode", "train", "--model_name", "VALOR", "--seed", 1000, "--epochs", epochs, "--lr", 3e-4,
+        "--scheduler", "warm_up_cos_anneal", "--warm_up_epoch", 2)  # fmt: skip
+
+    step("testing the best checkpoint")
+    predicted = out / "predictions"
+    run(*flags, "--mode", "test", "--model_name", "VALOR", "--save_predictions", predicted, "--json", out / "trained.json")
+
+    step("beside two baselines, on the same test videos")
+    torch.manual_seed(1000)
+    checkpoint.save(models / "untrained" / checkpoint.BEST, MMIL_Net().state_dict())
+    run(*flags, "--mode", "test", "--model_name", "untrained", "--json", out / "untrained.json", quiet=True)
+    rows = {
+        "nothing predicted": score_nothing(data),
+        "untrained network": json.loads((out / "untrained.json").read_text()),
+        f"VALOR, {epochs} epochs": json.loads((out / "trained.json").read_text()),
+    }
+    print(score_table(rows, "Made-up test"))
+
+    figure = draw(data, predicted, out / "timeline.png")
+    print(f"\nTimelines, annotated and predicted: {figure}\n{NOTICE}")
+
+
+def score_nothing(data: Path) -> dict[str, float]:
+    """Scores of a parser that never predicts an event, on the test videos."""
+    filenames = llp.read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
+    truth = llp.read_truth(data, filenames)
+    nothing = truth.audio & False
+    return valor.ten_scores(valor.video_scores(nothing, nothing, truth.audio, truth.visual))
+
+
+def draw(data: Path, predicted: Path, path: Path) -> Path:
+    """Timelines of four test videos in which most happens."""
+    filenames = llp.read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
+    truth = llp.read_truth(data, filenames)
+    boundaries = (truth.audio[..., 1:] != truth.audio[..., :-1]).sum((1, 2))
+    boundaries += (truth.visual[..., 1:] != truth.visual[..., :-1]).sum((1, 2))
+    chosen = boundaries.argsort(kind="stable")[::-1][:4]
+    predictions, _ = llp.read_predictions(predicted, filenames)
+    plot_timelines(
+        path,
+        [filenames[i] for i in chosen],
+        {"audio": truth.audio[chosen], "visual": truth.visual[chosen]},
+        {modality: segments[chosen] for modality, segments in predictions.items()},
+        title="Made-up videos: annotated and predicted events",
+    )
+    return path
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the demo."""
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    for split, count in (("train", 600), ("val", 100), ("test", 150)):
+        parser.add_argument(f"--{split}", type=cli.positive_int, default=count, help="made-up videos")
+    parser.add_argument("--epochs", type=cli.positive_int, default=15, help="passes over the training videos")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run in demo_output/, in place of an earlier demo."""
+    print(NOTICE)
+    os.chdir(Path(__file__).resolve().parents[1])
+    out = Path("demo_output")
+    shutil.rmtree(out, ignore_errors=True)
+    demo(out, {split: getattr(args, split) for split in SPLIT_FILES}, args.epochs)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())

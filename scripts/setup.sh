@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Make .venv, or bring it up to date; returns at once when it is current.
+#   bash scripts/setup.sh           everything: training, the teachers, downloads, tests
+#   bash scripts/setup.sh --core    only what training, evaluation and the demo need
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+case "${1:-}" in
+  --core) level=core; requirements=requirements-core.txt ;;
+  "") level=full; requirements=requirements-dev.txt ;;
+  *) echo "setup.sh: unknown option $1; usage: bash scripts/setup.sh [--core]" >&2; exit 2 ;;
+esac
+
+stamp=.venv/.valor-installed # a line per level that is installed, with a checksum of what it was installed from
+sum_of() { cat "$@" | cksum; }
+line() {
+  case "$1" in
+    core) echo "core $(sum_of requirements-core.txt)" ;;
+    full) echo "full $(sum_of requirements-core.txt requirements.txt requirements-dev.txt)" ;;
+  esac
+}
+works() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; }
+
+if [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/python; then
+  exit 0
+fi
+
+mkdir -p .venv
+if command -v flock >/dev/null; then # two set-ups at a time would damage each other
+  exec 9>.venv/.valor-lock
+  flock 9
+fi
+if ! works .venv/bin/python; then
+  python=""
+  for candidate in python3.11 python3.12 python3 python; do
+    if command -v "$candidate" >/dev/null && works "$candidate"; then python=$candidate; break; fi
+  done
+  if command -v uv >/dev/null; then
+    uv venv --quiet --allow-existing --python "${python:-3.11}" .venv
+  elif [[ -n $python ]]; then
+    "$python" -m venv .venv || {
+      echo "setup.sh: $python cannot make a virtual environment; install its venv package (Debian: python3-venv), or uv" >&2
+      exit 2
+    }
+  else
+    echo "setup.sh: needs Python 3.11 or 3.12 (found none on the PATH), or uv, which brings its own" >&2
+    exit 2
+  fi
+fi
+
+# uv, since it picks the same builds of torch, torchvision and torchaudio everywhere, and takes seconds.
+if command -v uv >/dev/null; then
+  uv=(uv)
+else
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+  uv=(.venv/bin/python -m uv)
+fi
+echo "setup.sh: installing $requirements into .venv (torch is a few GB)"
+rm -f "$stamp"
+"${uv[@]}" pip install --quiet --python .venv/bin/python -r "$requirements"
+line core >"$stamp"
+[[ $level == core ]] || line full >>"$stamp"
