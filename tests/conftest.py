@@ -1,0 +1,111 @@
+"""Fixtures: where the real CSVs and golden values are, small made-up data, and commands run in this process."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from utils import cli, llp
+from utils.make_lookalike import write_lookalike
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def find(name: str, *folders: Path) -> Path:
+    """The first of `folders` that holds `name`, as a path to it; else skip the test and say what is missing."""
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    pytest.skip(f"needs {name}, which is in none of {', '.join(map(str, folders))}")
+
+
+@pytest.fixture(scope="session")
+def llp_dir() -> Path:
+    """Folder of the real LLP annotation CSVs."""
+    return find("AVVP_eval_audio.csv", SHARED / "llp", ROOT / "data").parent
+
+
+@pytest.fixture(scope="session")
+def gt_dir(llp_dir, tmp_path_factory):
+    """version (2020, 2024) -> folder with that version of LLP's truth, whatever its file is called."""
+
+    def folder_of(version: str) -> Path:
+        for audio in sorted(llp_dir.glob("AVVP_eval_audio*.csv")):
+            if llp.annotation_version(llp.read_events(audio)).startswith(version):
+                folder = tmp_path_factory.mktemp(version)
+                (folder / "AVVP_eval_audio.csv").symlink_to(audio)
+                (folder / "AVVP_eval_visual.csv").symlink_to(llp_dir / "AVVP_eval_visual.csv")
+                return folder
+        pytest.skip(f"needs the {version} version of LLP's audio annotations, which is not in {llp_dir}")
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """name -> path of a file of golden values."""
+    return lambda name: find(name, ROOT / "tests/golden", SHARED / "golden")
+
+
+@pytest.fixture(scope="session")
+def lookalike(tmp_path_factory) -> Path:
+    """A data folder of 24 + 8 + 8 made-up videos in the published layout. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("lookalike") / "data"
+    write_lookalike(folder, {"train": 24, "val": 8, "test": 8}, seed=3)
+    return folder
+
+
+@pytest.fixture
+def workspace(lookalike, tmp_path, monkeypatch) -> Path:
+    """A working directory with `data/`, whose files are links that a test may replace, and no `models/`."""
+    for path in lookalike.rglob("*.*"):
+        link = tmp_path / "data" / path.relative_to(lookalike)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SMALL = ("--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--num_workers", "0", "--gpu", "-1")
+TRAIN = (*SMALL, "--batch_size", "10", "--epochs", "2", "--lr", "3e-3", "--log_every", "1")
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that a failed command prints, without progress bars and notes."""
+        lines = [line for line in self.err.replace("\r", "\n").splitlines() if "error: " in line]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run a module's command line in this process: command(module, *flags) -> Result."""
+
+    def run(module, *flags) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, flags)])
+        status = 0
+        try:
+            cli.run(module.main, module.get_args_parser())
+        except SystemExit as stop:
+            status = stop.code
+        return Result(status, *capsys.readouterr())
+
+    return run
+
+
+def python(*argv, cwd: Path, **kwargs) -> subprocess.CompletedProcess:
+    """Run this Python with `argv` in a process of its own."""
+    command = [sys.executable, *map(str, argv)]
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=300, **kwargs)
