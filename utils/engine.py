@@ -42,6 +42,16 @@ def learning_rate(
     return lr_min + (lr - lr_min) / 2 * (1 + math.cos(math.pi * progress))
 
 
+def cross_entropy(prob: Tensor, target: Tensor) -> Tensor:
+    """Mean binary cross-entropy of probabilities in (0, 1); NaN where any is NaN.
+
+    torch's function ends the program there instead (on CUDA for good), and the loss could not be named.
+    """
+    wrong = prob.isnan()
+    loss = F.binary_cross_entropy(prob.masked_fill(wrong, 0.5), target)
+    return loss.masked_fill(wrong.any(), torch.nan)
+
+
 def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequence[str]) -> dict[str, Tensor]:
     """The chosen terms of the loss and their sum.
 
@@ -56,7 +66,7 @@ def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequ
     audio_logits, visual_logits = output.frame_logits.unbind(dim=2)  # (B, T, C) each
     margin = PROBABILITY_MARGIN
     compute = {
-        "video": lambda: F.binary_cross_entropy(output.global_prob.clamp(margin, 1 - margin), batch["weak"]),
+        "video": lambda: cross_entropy(output.global_prob.clamp(margin, 1 - margin), batch["weak"]),
         "audio": lambda: F.binary_cross_entropy_with_logits(audio_logits, batch["pseudo_a"]),
         "visual": lambda: F.binary_cross_entropy_with_logits(visual_logits, batch["pseudo_v"]),
     }

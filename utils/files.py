@@ -10,6 +10,17 @@ TMP_SUFFIX = ".tmp"
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError of a write, which knows no file (a full disk), say which one it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
 
@@ -20,10 +31,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(path.name + TMP_SUFFIX)
     try:
-        yield tmp
-        with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
-            os.fsync(file.fileno())
-        os.replace(tmp, path)
+        with naming(path):
+            yield tmp
+            with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
+                os.fsync(file.fileno())
+            os.replace(tmp, path)
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
@@ -33,6 +45,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, all or nothing."""
     with atomic_path(path) as tmp:
         tmp.write_bytes(data)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line of UTF-8 text to `path`."""
+    with naming(path), open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils import checkpoint
 from utils.cli import InputError
-from utils.files import TMP_SUFFIX, write_text
+from utils.files import TMP_SUFFIX, append_line, write_text
 
 ARGUMENTS = "arguments.txt"
 EPOCH_LOG = "log.jsonl"
@@ -92,8 +92,7 @@ class RunFolder:
         self._append(ITERATION_LOG, line)
 
     def _append(self, name: str, line: dict) -> None:
-        with open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.path / name, json.dumps(line))
 
     def cut_logs(self, last_epoch: int) -> None:
         """Keep only whole lines of finished epochs."""

@@ -1,0 +1,218 @@
+"""Bad input on the command line: one line that says what, where, what was expected; status 2; nothing left behind."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from nets import MMIL_Net
+from tests.conftest import ROOT, SMALL, TRAIN, python
+from utils import checkpoint, engine, llp, make_lookalike, plot_timeline, score_predictions
+
+RUN = (*TRAIN, "--model_name", "run")
+TEST = (*SMALL, "--mode", "test", "--model_name", "run")
+
+
+def fails(result, *parts):
+    assert result.status == 2, result.err
+    for part in parts:
+        assert part in result.error
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--nhead", "3"), "--nhead 3 does not divide --hidden_dim 16"),
+        (("--gpu", "0,1"), "--gpu 0,1: expected the number of one CUDA device"),
+        (("--label_train", "none.csv"), "none.csv: no such file"),
+        (("--label_val", "data/AVVP_eval_audio.csv"), "unknown class '"),
+        (("--gt_dir", "nowhere"), "nowhere/AVVP_eval_audio.csv: no such file"),
+        (("--st_dir", "data/CLIP/features"), "holds (10, 768) float32, expected (10, 512) float32"),
+        (("--audio_dir", "nowhere"), "nowhere: no such folder, expected audio features"),
+        (("--a_pseudo_data_dir", "data/feats/vggish"), "expected (10, 25) int64 (pseudo labels)"),
+        (("--input_a_dim", "768"), "have size 128, but input_a_dim is 768"),
+        (("--input_v_dim", "2048", "--video_dir", "data/CLIP/features"), "have size 768, but input_v_dim is 2048"),
+        (("--classwise",), "--classwise has no meaning with --mode train"),
+        (("--mode", "test", "--resume"), "--resume has no meaning with --mode test"),
+    ],
+)
+def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
+    if "data/AVVP_eval_audio.csv" in flags:  # a truth CSV has the columns of a split, and one class a row: name a bad one
+        path = workspace / "data/AVVP_eval_audio.csv"
+        text = path.read_text() + "x_0_10\t0\t1\tGunshot\n"
+        path.unlink()
+        path.write_text(text)
+    fails(command(main, *RUN, *flags), message)
+    assert not (workspace / "models").exists()
+
+
+@pytest.mark.parametrize("flags", [("--scheduler", "cosine"), ("--optimizer", "sgd"), ("--norm_where", "middle"), ("--mode", "x"),
+                                   ("--losses", "video,depth"), ("--batch_size", "0"), ("--epochs", "-1"), ("--lr", "nan"),
+                                   ("--beta1", "1"), ("--lrr", "1"), ("--model", "X"), ("--log_every", "0")])  # fmt: skip
+def test_unknown_values_are_refused_at_once(workspace, command, flags):
+    result = command(main, *RUN, *flags)
+    assert result.status == 2 and flags[0] in result.err and not (workspace / "models").exists()
+
+
+def test_a_run_is_not_overwritten(workspace, command):
+    assert command(main, *RUN).status == 0
+    before = (workspace / "models/run/checkpoint_last.pt").read_bytes()
+    fails(command(main, *RUN), "models/run: exists; continue it with --resume, or choose another --model_name")
+    assert (workspace / "models/run/checkpoint_last.pt").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(workspace, command, monkeypatch):
+    def broken(output, batch, terms):
+        losses = engine_losses(output, batch, terms)
+        return {name: value * (float("inf") if name == "loss_valor_v" else 1) for name, value in losses.items()}
+
+    engine_losses = engine.parser_losses
+    monkeypatch.setattr(engine, "parser_losses", broken)
+    fails(command(main, *RUN), "loss_valor_v is inf at iteration 0")
+    assert not (workspace / "models/run").exists()
+
+
+def test_weights_that_explode_stop_the_run_and_keep_its_finished_epochs(workspace, command, monkeypatch):
+    with monkeypatch.context() as patch:
+        epochs = []
+        train = engine.train_one_epoch
+
+        def explode(net, *args, **kwargs):
+            epochs.append(1)
+            result = train(net, *args, **kwargs)
+            if len(epochs) == 2:
+                torch.nn.init.constant_(net.fc_prob.weight, float("nan"))
+            return result
+
+        patch.setattr(engine, "train_one_epoch", explode)
+        fails(command(main, *RUN), "loss_video is nan in validation")
+    assert torch.load(workspace / "models/run/checkpoint_last.pt")["epoch"] == 1
+    assert command(main, *RUN, "--resume").status == 0
+
+
+@pytest.fixture
+def trained(workspace, command):
+    assert command(main, *RUN).status == 0
+    return workspace / "models/run/checkpoint_best.pt"
+
+
+def test_sizes_that_do_not_fit_the_checkpoint(trained, command):
+    fails(command(main, *TEST, "--hidden_dim", "32"), str(trained.relative_to(trained.parents[2])),
+          "hidden_dim 16, but --hidden_dim is 32")  # fmt: skip
+    fails(command(main, *TEST, "--num_layers", "2"), "num_layers 1, but --num_layers is 2")
+    fails(command(main, *TEST, "--video_dir", "data/CLIP/features"),
+          "input_v_dim 2048, but that of data/CLIP/features is 768")  # fmt: skip
+    fails(command(main, *TEST, "--nhead", "4"), "models/run: was trained with --nhead 2, not 4")
+    fails(command(main, *TEST, "--norm_where", "pre_norm"), "trained with --norm_where post_norm, not pre_norm")
+
+
+def weights():
+    return MMIL_Net(hidden_dim=16, nhead=2, ff_dim=32).state_dict()
+
+
+class Unpicklable:
+    """A checkpoint that would run code."""
+
+    def __reduce__(self):
+        return os.mkdir, ("pwned",)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b"", "not a PyTorch checkpoint, or damaged"),
+        (b"not a checkpoint", "not a PyTorch checkpoint, or damaged"),
+        ("truncated", "not a PyTorch checkpoint, or damaged"),
+        ("pickled code", "not a PyTorch checkpoint, or damaged"),
+        ({"model": weights(), "epoch": 3}, "holds no MMIL_Net weights"),
+        ([1, 2], "holds no MMIL_Net weights"),
+        ({"conv.weight": torch.zeros(3)}, "holds no MMIL_Net weights"),
+        ({}, "holds no MMIL_Net weights"),
+        ({**weights(), "extra": torch.zeros(1)}, "1 parameters are missing, unknown or of other shape: extra"),
+        ({k: v for k, v in weights().items() if k != "fc_st.bias"}, "1 parameters are missing, .*: fc_st.bias"),
+        ({**weights(), "fc_st.bias": torch.full((16,), torch.nan)}, "NaN or infinite weights"),
+    ],
+)
+def test_a_bad_checkpoint_is_named(trained, command, value, message):
+    if value == "truncated":
+        trained.write_bytes(trained.read_bytes()[:5000])
+    elif value == "pickled code":
+        torch.save(Unpicklable(), trained)
+    elif isinstance(value, bytes):
+        trained.write_bytes(value)
+    else:
+        torch.save(value, trained)
+    result = command(main, *TEST)
+    fails(result, "models/run/checkpoint_best.pt: ", message.split(".*")[0], message.split(".*")[-1])
+    assert not os.path.exists("pwned")
+
+
+def test_a_missing_checkpoint_is_named_before_anything_is_read(workspace, command):
+    fails(command(main, *TEST, "--audio_dir", "nowhere"), "models/run/checkpoint_best.pt: no such checkpoint; train first")
+    assert not (workspace / "models").exists()
+
+
+def test_published_checkpoints_are_interchangeable(trained, command):
+    """Any plain state_dict of these names loads, in whatever order and container."""
+    expected = command(main, *TEST).out
+    published = torch.load(trained, weights_only=True)
+    torch.save(dict(reversed(published.items())), trained, _use_new_zipfile_serialization=False)  # as old torch wrote it
+    (trained.parent / "arguments.txt").unlink()
+    assert command(main, *TEST).out == expected
+
+
+def test_results_that_cannot_be_written_leave_the_old_ones(trained, command, monkeypatch):
+    assert command(main, *TEST, "--save_predictions", "pred", "--json", "s.json").status == 0
+    before = {path: path.read_bytes() for path in map(Path, ("pred/pred_audio.csv", "pred/probabilities.npz", "s.json"))}
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    fails(command(main, *TEST, "--save_predictions", "pred", "--json", "s.json"), "s.json: No space left on device")
+    fails(command(main, *TEST, "--save_predictions", "pred"), "pred/pred_audio.csv: No space left on device")
+    assert {path: path.read_bytes() for path in before} == before
+    assert not [name for name in os.listdir("pred") if name.endswith(".tmp")]
+
+
+def test_a_bad_name_in_a_split_reads_nothing_outside(workspace, command):
+    path = workspace / "data/AVVP_test_pd.csv"
+    path.unlink()
+    path.write_text("filename\tevent_labels\n../../secret_0_10\tSpeech\n")
+    checkpoint.save(workspace / "models/run/checkpoint_best.pt", weights())
+    fails(command(main, *TEST), "AVVP_test_pd.csv, line 2: '../../secret_0_10' is not a video name")
+
+
+def test_the_scorer_names_what_is_wrong(workspace, command):
+    def flags(pred="pred", label="data/AVVP_test_pd.csv", gt="data"):
+        return "--pred_dir", pred, "--label_csv", label, "--gt_dir", gt
+
+    fails(command(score_predictions, *flags()), "pred/pred_audio.csv: no such file")
+    llp.write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
+    assert command(score_predictions, *flags()).status == 0
+    fails(command(score_predictions, *flags(label="none.csv")), "none.csv: no such file")
+    fails(command(score_predictions, *flags(gt="pred")), "pred/AVVP_eval_audio.csv: no such file")
+    with open("pred/pred_visual.csv", "a") as file:
+        file.write("a_0_10\t0\t5\tSpeech\nb_0_10\t0\t3\tDogs\n")
+    fails(command(score_predictions, *flags()), "pred/pred_visual.csv, line 3: unknown class 'Dogs'")
+
+
+def test_other_tools_name_what_is_wrong(workspace, command):
+    fails(command(make_lookalike, "--out", "data"), "data: holds AVVP_*.csv already")
+    llp.write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
+    flags = ("--pred_dir", "pred", "--gt_dir", "data")
+    fails(command(plot_timeline, *flags, "--out", "x.jpeg"), "expected a name that ends in .png, .pdf, .svg")
+    fails(command(plot_timeline, *flags, "--out", "x.png", "--videos", "nobody"), "nobody: not in")
+
+
+def test_in_a_process_of_its_own(workspace):
+    """The same from outside: status 2, one line, no traceback."""
+    result = python(ROOT / "main.py", "--mode", "test", cwd=workspace)
+    assert (result.returncode, result.stdout) == (2, "")
+    expected = "main.py: error: models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith(expected)

@@ -1,0 +1,205 @@
+"""A run that is stopped at any moment and resumed ends as one that was not: bit for bit on the CPU."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import main
+from tests.conftest import ROOT, TRAIN, python
+from utils import checkpoint, engine, files
+from utils.run_folder import RunFolder, read_arguments
+
+RUN = (*TRAIN, "--epochs", "4", "--model_name", "run", "--save_epochs")
+
+
+def equal(a, b):
+    """Deep equality of checkpoints, bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def contents(folder):
+    """Everything that a run leaves, comparable: checkpoints, logs without seconds."""
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    found = {"log": [{k: v for k, v in line.items() if k != "seconds"} for line in log]}
+    found["iterations"] = (folder / "iterations.jsonl").read_text()
+    own = ("resume", "model_save_dir")
+    found["arguments"] = {k: v for k, v in read_arguments(folder).items() if k not in own}
+    for path in sorted(folder.glob("*.pt")):
+        state = torch.load(path, weights_only=True)
+        if path.name == checkpoint.LAST:
+            for key in ("working_directory", "arguments"):
+                del state[key]
+        found[path.name] = state
+    assert not list(folder.glob("*.tmp"))
+    return found
+
+
+@pytest.fixture
+def uninterrupted(workspace, command):
+    assert command(main, *RUN, "--model_save_dir", "whole").status == 0
+    return contents(workspace / "whole/run")
+
+
+def stop_at_call(monkeypatch, owner, name, call, stop):
+    """Make the `call`-th call of owner.name do `stop` instead."""
+    original, calls = getattr(owner, name), []
+
+    def wrapper(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            stop(*args)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, wrapper)
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def half_a_line(folder, name, line):
+    with open(folder.path / name, "a") as file:
+        file.write(json.dumps(line)[:20])
+    raise KeyboardInterrupt
+
+
+def full_disk(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "disk")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "stop", "status"),
+    [
+        (engine, "parser_losses", 1, interrupt, 130),  # before anything was learnt
+        (engine, "parser_losses", 3, interrupt, 130),  # mid-epoch 1
+        (engine, "parser_losses", 7, interrupt, 130),  # mid-epoch 2
+        (RunFolder, "_append", 2, half_a_line, 130),
+        (RunFolder, "_append", 4, half_a_line, 130),
+        (RunFolder, "_append", 10, half_a_line, 130),
+        *((checkpoint, "save", call, interrupt, 130) for call in (1, 2, 3, 4, 5, 6, 7)),
+        *((files.os, "replace", call, interrupt, 130) for call in (1, 2, 4, 5, 6, 7)),
+        *((files.os, "fsync", call, full_disk, 2) for call in (2, 3, 5, 6, 7)),
+    ],
+)
+def test_stopped_anywhere_and_resumed(workspace, command, monkeypatch, uninterrupted, owner, name, call, stop, status):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, owner, name, call, stop)
+        result = command(main, *RUN)
+    assert result.status == status, result.err
+    last_line = result.err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last_line in ("main.py: interrupted", "main.py: error: disk: No space left on device")
+    assert not list((workspace / "models/run").glob("*.tmp"))
+    result = command(main, *RUN, "--resume")
+    assert result.status == 0, result.err
+    assert equal(contents(workspace / "models/run"), uninterrupted)
+
+
+def test_killed_and_resumed_again_and_again(workspace, uninterrupted):
+    """kill -9 at moments that nobody chose, in processes of their own."""
+    argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN)]
+    run, kills = workspace / "models/run", 0
+    for wait in (0.0, 0.15, 0.4):
+        process = subprocess.Popen(
+            [*argv, *(["--resume"] if run.exists() else [])], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        marker = run / "iterations.jsonl"
+        size, deadline = marker.stat().st_size if marker.exists() else -1, time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if marker.exists() and marker.stat().st_size != size:  # it trains
+                break
+            time.sleep(0.005)
+        time.sleep(wait)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills  # at least one was still at work
+    result = python(ROOT / "main.py", *RUN, "--resume", cwd=workspace)
+    assert result.returncode == 0, result.stderr
+    assert equal(contents(run), uninterrupted)
+
+
+def test_ctrl_c_is_one_line_and_status_130(workspace):
+    argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN), "--epochs", "10000"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (workspace / "models/run/log.jsonl").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err and err.replace("\r", "\n").strip().splitlines()[-1].endswith("interrupted")
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(workspace, command, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        command(main, *RUN)
+    last = workspace / "models/run/checkpoint_last.pt"
+    before = last.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        result = command(main, *RUN, "--resume")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.status == 2 and "File too large" in result.error and "checkpoint" in result.error
+    assert last.read_bytes() == before
+    assert command(main, *RUN, "--resume").status == 0
+    assert equal(contents(workspace / "models/run"), uninterrupted)
+
+
+def test_a_finished_run_prints_its_table_again_and_changes_nothing(workspace, command):
+    first = command(main, *RUN)
+    files_before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in (workspace / "models/run").iterdir()}
+    again = command(main, *RUN, "--resume")
+    assert again.status == 0
+    assert again.out.strip().splitlines() == first.out.strip().splitlines()[-6:]
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in (workspace / "models/run").iterdir()} == files_before
+
+
+def test_what_cannot_be_resumed_is_said(workspace, command):
+    result = command(main, *RUN, "--resume")
+    assert result.status == 2 and "models/run: no run to resume" in result.error
+    assert not (workspace / "models").exists()
+
+    published = workspace / "models/model_VALOR"
+    published.mkdir(parents=True)
+    (published / "checkpoint_best.pt").write_bytes(b"published")
+    result = command(main, *RUN, "--model_name", "model_VALOR", "--resume")
+    assert result.status == 2 and "holds no run of this program" in result.error
+    assert (published / "checkpoint_best.pt").read_bytes() == b"published"
+
+    (published / "checkpoint_last.pt").write_bytes(b"damaged")
+    result = command(main, *RUN, "--model_name", "model_VALOR", "--resume")
+    assert result.status == 2 and "checkpoint_last.pt: not a PyTorch checkpoint, or damaged" in result.error
+
+
+@pytest.mark.parametrize("flags", [("--lr", "1e-3"), ("--seed", "2"), ("--epochs", "5"), ("--exact",), ("--losses", "video"),
+                                   ("--audio_dir", "data/CLAP/features"), ("--batch_size", "9")])  # fmt: skip
+def test_arguments_that_change_numbers_must_be_the_same(workspace, command, monkeypatch, flags):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        command(main, *RUN)
+    result = command(main, *RUN, *flags, "--resume")
+    assert result.status == 2 and f"cannot resume with other arguments: {flags[0]} was" in result.error
+
+
+def test_arguments_that_change_no_number_may_change(workspace, command, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        command(main, *RUN)
+    flags = ("--num_workers", "2", "--gt_dir", str(workspace / "data"), "--audio_dir", "data/../data/feats/vggish")
+    assert command(main, *RUN, *flags, "--resume").status == 0
+    assert equal(contents(workspace / "models/run")["checkpoint_last.pt"], uninterrupted["checkpoint_last.pt"])
