@@ -111,7 +111,7 @@ class FeatureFolder:
 
         with ThreadPoolExecutor(max(1, threads)) as pool:
             done = pool.map(load, range(len(self.paths)))
-            for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file"):
+            for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
                 pass
         return torch.from_numpy(pooled) if keep else None
 
