@@ -19,6 +19,7 @@ line() {
     full) echo "full $(sum_of requirements-core.txt requirements.txt requirements-dev.txt)" ;;
   esac
 }
+have() { "$1" --version >/dev/null 2>&1; } # more than `command -v`: a pyenv shim may lead nowhere
 works() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; }
 
 if [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/python; then
@@ -26,16 +27,16 @@ if [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/pyt
 fi
 
 mkdir -p .venv
-if command -v flock >/dev/null; then # two set-ups at a time would damage each other
+if have flock; then # two set-ups at a time would damage each other
   exec 9>.venv/.valor-lock
   flock 9
 fi
 if ! works .venv/bin/python; then
   python=""
   for candidate in python3.11 python3.12 python3 python; do
-    if command -v "$candidate" >/dev/null && works "$candidate"; then python=$candidate; break; fi
+    if works "$candidate"; then python=$candidate; break; fi
   done
-  if command -v uv >/dev/null; then
+  if have uv; then
     uv venv --quiet --allow-existing --python "${python:-3.11}" .venv
   elif [[ -n $python ]]; then
     "$python" -m venv .venv || {
@@ -49,7 +50,7 @@ if ! works .venv/bin/python; then
 fi
 
 # uv, since it picks the same builds of torch, torchvision and torchaudio everywhere, and takes seconds.
-if command -v uv >/dev/null; then
+if have uv; then
   uv=(uv)
 else
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
