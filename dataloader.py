@@ -179,6 +179,7 @@ class LLPDataset(Dataset):
             "pseudo_v": (v_pseudo_dir, pseudo_labels(num_classes)),
         }
         self.split, self.exact, self.num_workers = split, exact, num_workers
+        _require_own_files(split)
         self.folders = {
             name: FeatureFolder(folder, split.ids, layout) for name, (folder, layout) in kinds.items() if folder
         }
@@ -218,6 +219,17 @@ class LLPDataset(Dataset):
         if self.split.weak is not None:
             batch["weak"] = torch.from_numpy(self.split.weak)[indices]
         return {name: value.float() for name, value in batch.items()}
+
+
+def _require_own_files(split: Split) -> None:
+    """InputError where two videos of different names would read the same files."""
+    owner = {}
+    for name, video in zip(split.filenames, split.ids, strict=True):
+        if owner.setdefault(video, name) != name:
+            raise InputError(
+                f"{split.path}: {owner[video]} and {name} would both read {video}.npy; files are named by the first "
+                f"{len(video)} characters, which must differ"
+            )
 
 
 def make_loader(dataset: LLPDataset, batch_size: int, shuffle: bool) -> DataLoader:

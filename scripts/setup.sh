@@ -22,16 +22,22 @@ line() {
 have() { "$1" --version >/dev/null 2>&1; } # more than `command -v`: a pyenv shim may lead nowhere
 works() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; }
 
-if [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/python; then
-  exit 0
-fi
+current() { [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/python; }
+
+current && exit 0
 
 mkdir -p .venv
 if have flock; then # two set-ups at a time would damage each other
   exec 9>.venv/.valor-lock
   flock 9
+  current && exit 0 # another one has just done it
 fi
-if ! works .venv/bin/python; then
+if [[ -e .venv/bin/python || -L .venv/bin/python ]]; then
+  works .venv/bin/python || {
+    echo "setup.sh: the Python in .venv does not run or is not 3.11 or 3.12; remove .venv and try again" >&2
+    exit 2
+  }
+else
   python=""
   for candidate in python3.11 python3.12 python3 python; do
     if works "$candidate"; then python=$candidate; break; fi
@@ -53,6 +59,7 @@ fi
 if have uv; then
   uv=(uv)
 else
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null # set-up was interrupted
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
   uv=(.venv/bin/python -m uv)
 fi

@@ -96,6 +96,18 @@ def test_missing_files_are_counted_and_five_named(data):
     assert "docs/DATA.md" in message
 
 
+def test_two_videos_never_share_a_file_unseen(data):
+    path = data / "AVVP_test_pd.csv"
+    name = llp.read_split(path).filenames[0]
+    text = path.read_text()
+    path.unlink()
+    path.write_text(f"{text}{name}\tSpeech\n")  # the same video again: allowed
+    assert len(dataset(data, csv=path.name)) == 9
+    path.write_text(f"{text}{llp.video_id(name)}_990_1000\tSpeech\n")
+    with pytest.raises(InputError, match=f"{name} and .*_990_1000 would both read {llp.video_id(name)}.npy"):
+        dataset(data, csv=path.name)
+
+
 def test_a_missing_folder_is_named(data):
     shutil.rmtree(data / "feats/res152")
     with pytest.raises(InputError, match="res152: no such folder, expected visual features as <id>.npy"):

@@ -1,0 +1,75 @@
+"""Time of the metric part of an evaluation: arrays (utils/eval_metrics.py) against loops over videos (the tests' oracle).
+
+    python benchmarks/bench_metrics.py
+
+Made-up predictions and truth of 1,849 videos (val and test of LLP), about as dense as LLP's; one core.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+if __name__ == "__main__":  # imports start at the repository
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+
+from tests import reference_metrics
+from utils import cli
+from utils.eval_metrics import decide, ten_scores, video_scores
+from utils.make_lookalike import made_up_events
+
+
+def made_up_evaluation(videos: int) -> tuple[np.ndarray, ...]:
+    """global_prob (N, C), frame_prob (N, T, 2, C) and the truth, audio and visual (N, C, T)."""
+    rng = np.random.default_rng(0)
+    truth = np.stack([made_up_events(rng)[0] for _ in range(videos)])  # (N, 2, C, T)
+    frame_prob = np.clip(0.7 * truth.transpose(0, 3, 1, 2) + rng.normal(0.1, 0.2, (videos, 10, 2, 25)), 0, 1)
+    return frame_prob.max(axis=(1, 2)), frame_prob.astype(np.float32), truth[:, 0], truth[:, 1]
+
+
+def seconds(function, repeats: int) -> list[float]:
+    """Times of `repeats` calls, after one to warm up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the benchmark."""
+    parser = argparse.ArgumentParser(prog="bench_metrics.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=cli.positive_int, default=1849)
+    parser.add_argument("--repeats", type=cli.positive_int, default=5)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    global_prob, frame_prob, ref_audio, ref_visual = made_up_evaluation(args.videos)
+
+    def arrays():
+        return ten_scores(video_scores(*decide(global_prob, frame_prob), ref_audio, ref_visual))
+
+    def loops():
+        videos = zip(*decide(global_prob, frame_prob), ref_audio, ref_visual, strict=True)
+        return reference_metrics.ten_scores([reference_metrics.video_scores(*map(np.ndarray.tolist, v)) for v in videos])
+
+    fast, slow = arrays(), loops()
+    difference = max(abs(fast[name] - slow[name]) for name in fast)
+    times = {"arrays": seconds(arrays, 4 * args.repeats), "loops": seconds(loops, args.repeats)}
+    print(f"{args.videos} videos, one core, median (lowest - highest); largest difference of a score {difference:.1e}")
+    for name, values in times.items():
+        print(f"{name:7} {1e3 * np.median(values):8.1f} ms  ({1e3 * min(values):.1f} - {1e3 * max(values):.1f})")
+    print(f"ratio   {np.median(times['loops']) / np.median(times['arrays']):8.1f} x")
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())
