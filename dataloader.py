@@ -1,15 +1,18 @@
 """A split of LLP: weak labels, features and pseudo labels of its videos -> batches.
 
-Axes: N or B videos, T = 10 segments, C classes, D size of a feature vector. Every file of the split is found, read and
-checked when the data set is built, so that training never stops at a bad file. By default features are pooled to ten
-segments as they are read (spec, section 6) and stay in memory; with `exact` they stay on disk, in the published form.
+Axes: N or B videos, T = 10 segments, C classes, D size of a feature vector. Every file of the split is found when the
+data set is built, and read and checked by `load`, so that training never stops at a bad file. By default features are
+pooled to ten segments as they are read (spec, section 6) and stay in memory; with `exact` they stay on disk, in the
+published form.
 """
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -74,9 +77,11 @@ class FeatureFolder:
         more = ", ..." if len(names) > 5 else ""
         return f"{len(names)} of {len(self.paths)} files are missing in {self.folder} ({', '.join(names[:5])}{more})"
 
-    def check_headers(self) -> None:
+    def check_headers(self, threads: int) -> None:
         """Find the shape that most files have, as `self.shape`; InputError names the first file that differs."""
-        headers = [read_npy_header(path) for path in self.paths]
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            found = pool.map(read_npy_header, self.paths)
+            headers = list(tqdm(found, str(self.folder), len(self.paths), leave=False, unit="file", delay=1))
         for path, (shape, dtype) in zip(self.paths, headers, strict=True):
             if not self.layout.fits(shape, dtype):
                 raise InputError(f"{path}: holds {shape} {dtype}, expected {self.layout} ({self.layout.what})")
@@ -142,7 +147,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 class LLPDataset(Dataset):
-    """The videos of a split.
+    """The videos of a split. Call `load` before asking for batches.
 
     Args:
         split: the videos, with weak labels or without.
@@ -155,7 +160,7 @@ class LLPDataset(Dataset):
         audio_dim, visual_dim: sizes of the feature vectors, as found in the files.
 
     Raises:
-        InputError: files are missing or bad.
+        InputError: files are missing, or of the wrong kind.
     """
 
     def __init__(
@@ -187,12 +192,24 @@ class LLPDataset(Dataset):
         if missing:
             raise InputError(f"{'; '.join(missing)}; docs/DATA.md says where to get them")
         for folder in self.folders.values():
-            folder.check_headers()
+            folder.check_headers(num_workers)
+        self.audio_dim, self.visual_dim = (self.folders[k].shape[1] for k in ("audio", "visual"))
+        self.memory = {}
+
+    def load(self) -> Self:
+        """Read every file and return the data set; InputError names the first bad one."""
         self.memory = {
-            name: folder.read_all(num_workers, f"{split.path.name}: {name}", keep=not exact)
+            name: folder.read_all(self.num_workers, f"{self.split.path.name}: {name}", keep=not self.exact)
             for name, folder in self.folders.items()
         }
-        self.audio_dim, self.visual_dim = (self.folders[k].shape[1] for k in ("audio", "visual"))
+        return self
+
+    def require_same_layout(self, other: "LLPDataset") -> None:
+        """InputError where the files of `other` are of another kind, CLAP maps beside pooled features, say."""
+        for name, folder in self.folders.items():
+            if folder.shape != (shape := other.folders[name].shape):
+                mine, theirs = self.split.path, other.split.path
+                raise InputError(f"{folder.folder}: holds {folder.shape} for {mine}, but {shape} for {theirs}")
 
     def __len__(self) -> int:
         return len(self.split.filenames)
@@ -238,13 +255,24 @@ def make_loader(dataset: LLPDataset, batch_size: int, shuffle: bool) -> DataLoad
     A plain DataLoader without a generator of its own, for its draws from torch's global generator are part of what
     makes a run with a seed the same run (spec, section 4). Worker processes only where there are files to read.
     """
-    return DataLoader(
+    return InterruptibleLoader(
         dataset,
         batch_size=batch_size,
         shuffle=shuffle,
-        num_workers=dataset.num_workers if dataset.exact else 0,
+        num_workers=min(dataset.num_workers, os.cpu_count() or 1) if dataset.exact else 0,
         collate_fn=_as_is,  # __getitems__ returns a batch
     )
+
+
+class InterruptibleLoader(DataLoader):
+    """A DataLoader whose worker processes leave Ctrl-C to this one, instead of dying of it with a traceback each."""
+
+    def __iter__(self):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit this
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -7,8 +7,10 @@ Flags, their defaults and what a run prints are those of the published release (
 """
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ from utils.eval_metrics import decide, ten_scores, video_scores
 from utils.files import atomic_path, write_json
 from utils.randomness import random_state, seed_everything, set_random_state
 from utils.report import class_report, score_table
-from utils.run_folder import RunFolder, read_arguments
+from utils.run_folder import RunFolder, read_arguments, require_same_arguments
 from utils.wandb_log import WandbLog
 
 
@@ -67,17 +69,24 @@ def get_args_parser() -> argparse.ArgumentParser:
     data.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
     data.add_argument("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
     data.add_argument("--exact", action="store_true", help="published order of arithmetic, on raw features (slower)")
-    data.add_argument("--num_workers", type=cli.non_negative_int, default=4, help="threads or processes that read files")
+    data.add_argument(
+        "--num_workers", type=cli.non_negative_int, default=4, help="threads or processes that read files"
+    )
 
     run = parser.add_argument_group("run")
     run.add_argument("--mode", choices=("train", "val", "test"), default="train", help="what to do")
-    run.add_argument("--seed", type=cli.non_negative_int, default=1, help="seed of all random numbers")
+    run.add_argument("--seed", type=cli.seed, default=1, help="seed of all random numbers")
     run.add_argument("--gpu", default="0", help="number of the CUDA device, -1: CPU; without CUDA always the CPU")
     run.add_argument("--model_name", default="MMIL_Net", help="folder of the run in model_save_dir")
     run.add_argument("--model_save_dir", default="models/", help="folder of all runs")
     run.add_argument("--resume", action="store_true", help="continue the run --model_name where it stopped")
     run.add_argument("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
-    run.add_argument("--log_every", type=cli.positive_int, default=10, help="iterations between lines of iterations.jsonl")
+    run.add_argument(
+        "--log_every",
+        type=cli.positive_int,
+        default=10,
+        help="iterations between lines of iterations.jsonl, and of wandb",
+    )
     run.add_argument("--use_wandb", action="store_true", help="log to Weights & Biases, too")
     run.add_argument("--wandb_project_name", default="Baseline", help="Weights & Biases project")
     run.add_argument("--wandb_run_name", help="Weights & Biases name of the run")
@@ -93,7 +102,9 @@ def get_args_parser() -> argparse.ArgumentParser:
                               help="terms of the loss; video alone is the HAN baseline")  # fmt: skip
     optimisation.add_argument("--batch_size", type=cli.positive_int, default=64, help="videos in a batch")
     optimisation.add_argument("--epochs", type=cli.positive_int, default=60, help="passes over the training videos")
-    optimisation.add_argument("--optimizer", type=str.lower, choices=("adamw", "adam"), default="adamw", help="update rule")
+    optimisation.add_argument(
+        "--optimizer", type=str.lower, choices=("adamw", "adam"), default="adamw", help="update rule"
+    )
     optimisation.add_argument("--lr", type=cli.positive_float, default=1e-4, help="learning rate")
     optimisation.add_argument("--grad_norm", type=cli.non_negative_float, default=1.0,
                               help="clip gradients to this L2 norm, 0: do not")  # fmt: skip
@@ -135,10 +146,14 @@ def check_args(args: argparse.Namespace) -> None:
     given = [f"--{name}" for name in wrong_mode if getattr(args, name)]
     if given:
         raise InputError(f"{', '.join(given)} has no meaning with --mode {args.mode}")
+    if args.json and args.json.is_dir():
+        raise InputError(f"--json {args.json}: is a folder, expected a file to write")
+    if args.save_predictions and args.save_predictions.exists() and not args.save_predictions.is_dir():
+        raise InputError(f"--save_predictions {args.save_predictions}: is a file, expected a folder to write to")
 
 
 def select_device(gpu: str) -> torch.device:
-    """`--gpu N` -> CUDA device N, or the CPU for -1 and where there is no CUDA."""
+    """`--gpu N` -> CUDA device N, made deterministic, or the CPU for -1 and where there is no CUDA."""
     try:
         number = int(gpu)
     except ValueError:
@@ -147,13 +162,13 @@ def select_device(gpu: str) -> torch.device:
         return torch.device("cpu")
     if number >= torch.cuda.device_count():
         raise InputError(f"--gpu {number}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(True)
     return torch.device("cuda", number)
 
 
-def load_split(args: argparse.Namespace, csv: Path, train: bool) -> LLPDataset:
-    """The data set of a split, checked; weak and pseudo labels only for training and its validation."""
-    terms = args.losses.split(",") if train else ()
-    split = llp.read_split(csv, weak_labels=train)
+def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str]) -> LLPDataset:
+    """The data set of a split, not yet loaded, with the pseudo labels of the loss `terms`. Settles feature sizes."""
     dataset = LLPDataset(
         split,
         audio_dir=args.audio_dir,
@@ -173,7 +188,7 @@ def load_split(args: argparse.Namespace, csv: Path, train: bool) -> LLPDataset:
         if isinstance(wanted, ReadOffFiles):
             setattr(args, flag, found)
         elif wanted != found:
-            raise InputError(f"{folder}: feature vectors of {csv} have size {found}, but {flag} is {wanted}")
+            raise InputError(f"{folder}: feature vectors for {split.path} have size {found}, but {flag} is {wanted}")
     return dataset
 
 
@@ -188,9 +203,9 @@ def net_sizes(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in names}
 
 
-def read_truth(gt_dir: Path, dataset: LLPDataset) -> llp.Truth:
+def read_truth(gt_dir: str, split: llp.Split) -> llp.Truth:
     """Dense annotations of a split's videos; says once what is odd about the files."""
-    truth = llp.read_truth(gt_dir, dataset.split.filenames)
+    truth = llp.read_truth(gt_dir, split.filenames)
     for line in truth.quirks:
         print(f"note: {line}", file=sys.stderr)
     return truth
@@ -229,7 +244,10 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     else:
         folder.require_new()
     if state is None or state["epoch"] < args.epochs:
-        state = run_epochs(args, *start_session(args, device, folder, state))
+        try:
+            state = run_epochs(args, *start_session(args, device, folder, state))
+        finally:
+            folder.unlock()
     report_best(args, folder, state)
 
 
@@ -237,9 +255,15 @@ def start_session(
     args: argparse.Namespace, device: torch.device, folder: RunFolder, state: dict | None
 ) -> tuple[Session, dict]:
     """Data, network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
-    data, val_data = (load_split(args, path, train=True) for path in (args.label_train, args.label_val))
-    truth = read_truth(args.gt_dir, val_data)
-    seed_everything(args.seed, device)
+    splits = [llp.read_split(path) for path in (args.label_train, args.label_val)]
+    truth = read_truth(args.gt_dir, splits[1])
+    data, val_data = (find_files(args, split, args.losses.split(",")) for split in splits)
+    data.require_same_layout(val_data)
+    if state:  # now with the sizes that were read off the files
+        require_same_arguments(state, vars(args) | {"device": device.type}, folder.path)
+    data.load()
+    val_data.load()
+    seed_everything(args.seed)
     net = build_net(args).to(device)
     optimizer = make_optimizer(args, net)
     arguments = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in vars(args).items()}
@@ -248,6 +272,7 @@ def start_session(
         net.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"], device)
+        folder.lock()
         folder.cut_logs(state["epoch"])
     else:
         folder.begin(arguments, start_over=args.resume)
@@ -267,8 +292,10 @@ def run_epochs(args: argparse.Namespace, session: Session, state: dict) -> dict:
         )  # fmt: skip
         try:
             losses, evaluation = run_epoch(args, session, epoch, lr, state["iteration"])
-        except InputError:
+        except (InputError, RuntimeError) as error:  # a loss that is not finite; no memory left on the GPU
             session.folder.discard_unfinished()
+            if isinstance(error, torch.OutOfMemoryError):
+                raise InputError(f"{session.device} has too little memory; lower --batch_size") from error
             raise
         scores = score(evaluation, session.truth)
         seconds = time.perf_counter() - start
@@ -358,8 +385,9 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     """Evaluate checkpoint_best.pt of a run on the val or test split."""
     path = Path(args.model_save_dir, args.model_name, checkpoint.BEST)
     checkpoint.require(path)
-    dataset = load_split(args, args.label_val if args.mode == "val" else args.label_test, train=False)
-    truth = read_truth(args.gt_dir, dataset)
+    split = llp.read_split(args.label_val if args.mode == "val" else args.label_test)
+    truth = read_truth(args.gt_dir, split)
+    dataset = find_files(args, split, terms=())
     for name, value in read_arguments(path.parent).items():
         # neither can be told from the weights, and a wrong one gives wrong scores without a word
         if name in ("nhead", "norm_where") and value != str(getattr(args, name)):
@@ -368,7 +396,8 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     sources = {"input_a_dim": f"that of {args.audio_dir}", "input_v_dim": f"that of {args.video_dir}"}
     checkpoint.load_weights(path, net, net_sizes(args), sources)
 
-    evaluation = engine.evaluate(net.to(device), make_loader(dataset, args.batch_size, shuffle=False), device=device)
+    loader = make_loader(dataset.load(), args.batch_size, shuffle=False)
+    evaluation = engine.evaluate(net.to(device), loader, device=device)
     scores = score(evaluation, truth)
     print(f"Annotations: {truth.version}")
     print("Evaluation result:")
@@ -379,7 +408,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     if args.json:
         write_json(args.json, scores)
     if args.save_predictions:
-        filenames = dataset.split.filenames
+        filenames = split.filenames
         llp.write_predictions(args.save_predictions, filenames, audio, visual)
         with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
             np.savez(file, filename=np.array(filenames), global_prob=evaluation.global_prob,

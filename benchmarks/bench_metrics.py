@@ -1,4 +1,4 @@
-"""Time of the metric part of an evaluation: arrays (utils/eval_metrics.py) against loops over videos (the tests' oracle).
+"""Time of the metric part of an evaluation: arrays (utils/eval_metrics.py) against the tests' loops over videos.
 
     python benchmarks/bench_metrics.py
 
@@ -60,7 +60,9 @@ def main(args: argparse.Namespace) -> None:
 
     def loops():
         videos = zip(*decide(global_prob, frame_prob), ref_audio, ref_visual, strict=True)
-        return reference_metrics.ten_scores([reference_metrics.video_scores(*map(np.ndarray.tolist, v)) for v in videos])
+        return reference_metrics.ten_scores(
+            [reference_metrics.video_scores(*map(np.ndarray.tolist, v)) for v in videos]
+        )
 
     fast, slow = arrays(), loops()
     difference = max(abs(fast[name] - slow[name]) for name in fast)

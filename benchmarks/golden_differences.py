@@ -2,7 +2,7 @@
 
     python benchmarks/golden_differences.py --llp data --golden tests/golden
 
-Needs LLP's CSVs (the 2024 audio file). Training differences are relative, all others absolute. About two minutes.
+Needs LLP's CSVs (the 2024 audio file). Training differences are relative, all others absolute. A few minutes.
 """
 
 import argparse
@@ -58,7 +58,12 @@ def network(golden: Path, name: str) -> dict[str, float]:
         for k, p in net.named_parameters()
         if p.grad is not None
     )
-    return {"initial sums": initial, "outputs": output, "loss": abs(loss.item() - case["train_loss_value"]), "gradient norms": norms}
+    return {
+        "initial sums": initial,
+        "outputs": output,
+        "loss": abs(loss.item() - case["train_loss_value"]),
+        "gradient norms": norms,
+    }
 
 
 def metrics(golden: Path, llp_dir: Path) -> dict[str, float]:
@@ -91,7 +96,9 @@ def training(expected: dict, name: str, exact: bool) -> dict[str, float]:
         test_flags = [f for f in flags if not f.startswith("--log_every")]
         valor.main(parser.parse_args([*test_flags, "--mode=test", "--json=test.json"]))
     folder = Path("models", model)
-    steps, epochs = ([json.loads(x) for x in (folder / f).read_text().splitlines()] for f in ("iterations.jsonl", "log.jsonl"))
+    steps, epochs = (
+        [json.loads(x) for x in (folder / f).read_text().splitlines()] for f in ("iterations.jsonl", "log.jsonl")
+    )
     their_steps, their_epochs = ([x for x in run["log"] if key in x] for key in ("iters", "lr"))
     pairs, epoch_pairs = list(zip(steps, their_steps, strict=True)), list(zip(epochs, their_epochs, strict=True))
     weights = torch.load(folder / "checkpoint_best.pt", weights_only=True)

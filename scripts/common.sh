@@ -2,18 +2,22 @@
 # shellcheck shell=bash
 
 # The repository as seen from here, so that relative paths among a user's own flags keep their meaning.
+unset CDPATH # with it, cd may go elsewhere, and says where
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 [[ $PWD -ef $ROOT ]] && ROOT=.
 
-has_torch() { "$1" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' 2>/dev/null; }
+has_packages() {
+  "$1" -c 'import sys; from importlib.util import find_spec; sys.exit(not (find_spec("torch") and find_spec("prettytable")))' \
+    2>/dev/null
+}
 
 # An activated conda or virtual environment comes first, then .venv.
-if [[ -n ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]] && has_torch python; then
+if [[ -n ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]] && has_packages python; then
   PYTHON=python
 elif [[ -x $ROOT/.venv/bin/python ]]; then
   PYTHON=$ROOT/.venv/bin/python
 else
-  echo "no environment with torch is active and there is no .venv: run 'bash scripts/setup.sh' first" >&2
+  echo "no environment with the packages of requirements-core.txt is active and there is no .venv: run 'bash scripts/setup.sh' first" >&2
   exit 2
 fi
 

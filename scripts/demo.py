@@ -26,6 +26,7 @@ import torch
 import main as valor
 from nets import MMIL_Net
 from utils import checkpoint, llp
+from utils.eval_metrics import ten_scores, video_scores
 from utils.make_lookalike import SPLIT_FILES, write_lookalike
 from utils.plot_timeline import plot_timelines
 from utils.report import score_table
@@ -51,7 +52,8 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     step(f"writing {sum(counts.values())} made-up videos in LLP's layout to {data}")
     write_lookalike(data, counts, seed=0)
     flags = [
-        "--audio_dir", data / "feats/vggish", "--video_dir", data / "feats/res152", "--st_dir", data / "feats/r2plus1d_18",
+        "--audio_dir", data / "feats/vggish", "--video_dir", data / "feats/res152",
+        "--st_dir", data / "feats/r2plus1d_18",
         "--a_pseudo_data_dir", data / "CLAP/segment_pseudo_labels",
         "--v_pseudo_data_dir", data / "CLIP/segment_pseudo_labels",
         "--label_train", data / SPLIT_FILES["train"], "--label_val", data / SPLIT_FILES["val"],
@@ -64,7 +66,17 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
 
     step("testing the best checkpoint")
     predicted = out / "predictions"
-    run(*flags, "--mode", "test", "--model_name", "VALOR", "--save_predictions", predicted, "--json", out / "trained.json")
+    run(
+        *flags,
+        "--mode",
+        "test",
+        "--model_name",
+        "VALOR",
+        "--save_predictions",
+        predicted,
+        "--json",
+        out / "trained.json",
+    )
 
     step("beside two baselines, on the same test videos")
     torch.manual_seed(1000)
@@ -86,7 +98,7 @@ def score_nothing(data: Path) -> dict[str, float]:
     filenames = llp.read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
     truth = llp.read_truth(data, filenames)
     nothing = truth.audio & False
-    return valor.ten_scores(valor.video_scores(nothing, nothing, truth.audio, truth.visual))
+    return ten_scores(video_scores(nothing, nothing, truth.audio, truth.visual))
 
 
 def draw(data: Path, predicted: Path, path: Path) -> Path:
@@ -123,7 +135,8 @@ def main(args: argparse.Namespace) -> None:
     print(NOTICE)
     os.chdir(Path(__file__).resolve().parents[1])
     out = Path("demo_output")
-    shutil.rmtree(out, ignore_errors=True)
+    if out.exists():
+        shutil.rmtree(out)
     demo(out, {split: getattr(args, split) for split in SPLIT_FILES}, args.epochs)
 
 

@@ -2,6 +2,7 @@
 # Train and test VALOR on a small made-up data set, from nothing: under three minutes on two cores once packages are in.
 # Writes to demo_output/ only.
 set -euo pipefail
+unset CDPATH # with it, cd may go elsewhere
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh --core
 exec .venv/bin/python scripts/demo.py "$@"

@@ -3,6 +3,7 @@
 #   bash scripts/setup.sh           everything: training, the teachers, downloads, tests
 #   bash scripts/setup.sh --core    only what training, evaluation and the demo need
 set -euo pipefail
+unset CDPATH # with it, cd may go elsewhere
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 case "${1:-}" in

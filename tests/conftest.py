@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from utils import cli, llp
-from utils.make_lookalike import write_lookalike
+from utils.make_lookalike import SPLIT_FILES, write_lookalike
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -25,7 +25,12 @@ def find(name: str, *folders: Path) -> Path:
 @pytest.fixture(scope="session")
 def llp_dir() -> Path:
     """Folder of the real LLP annotation CSVs."""
-    return find("AVVP_eval_audio.csv", SHARED / "llp", ROOT / "data").parent
+    for folder in (SHARED / "llp", ROOT / "data"):
+        audio = folder / llp.TRUTH_FILES["audio"]
+        needed = [folder / name for name in (*llp.TRUTH_FILES.values(), *SPLIT_FILES.values())]
+        if all(p.is_file() for p in needed) and "of LLP's" in llp.annotation_version(llp.read_events(audio)):
+            return folder
+    pytest.skip(f"needs LLP's annotation CSVs, which are neither in {SHARED / 'llp'} nor in {ROOT / 'data'}")
 
 
 @pytest.fixture(scope="session")

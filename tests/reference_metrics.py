@@ -53,9 +53,7 @@ def video_scores(pred_a, pred_v, ref_a, ref_v):
     scores = {}
     for level, count in (("Seg", segment_counts), ("Event", event_counts)):
         counts = {kind: [count(p[c], r[c]) for c in classes] for kind, (p, r) in pairs.items()}
-        counts["event"] = [
-            tuple(x + y for x, y in zip(counts["a"][c], counts["v"][c], strict=True)) for c in classes
-        ]
+        counts["event"] = [tuple(x + y for x, y in zip(counts["a"][c], counts["v"][c], strict=True)) for c in classes]
         for kind in ("a", "v", "av", "event"):
             scores[f"{level}-{kind}"] = 100 * mean_f(counts[kind])
     return scores

@@ -38,11 +38,18 @@ def fails(result, *parts):
         (("--input_a_dim", "768"), "have size 128, but input_a_dim is 768"),
         (("--input_v_dim", "2048", "--video_dir", "data/CLIP/features"), "have size 768, but input_v_dim is 2048"),
         (("--classwise",), "--classwise has no meaning with --mode train"),
+        (("--json", "data"), "--json data: is a folder"),
+        (
+            ("--mode", "test", "--save_predictions", "data/AVVP_train.csv"),
+            "AVVP_train.csv: is a file, expected a folder",
+        ),
         (("--mode", "test", "--resume"), "--resume has no meaning with --mode test"),
     ],
 )
 def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
-    if "data/AVVP_eval_audio.csv" in flags:  # a truth CSV has the columns of a split, and one class a row: name a bad one
+    if (
+        "data/AVVP_eval_audio.csv" in flags
+    ):  # a truth CSV has the columns of a split, and one class a row: name a bad one
         path = workspace / "data/AVVP_eval_audio.csv"
         text = path.read_text() + "x_0_10\t0\t1\tGunshot\n"
         path.unlink()
@@ -51,9 +58,14 @@ def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
     assert not (workspace / "models").exists()
 
 
-@pytest.mark.parametrize("flags", [("--scheduler", "cosine"), ("--optimizer", "sgd"), ("--norm_where", "middle"), ("--mode", "x"),
-                                   ("--losses", "video,depth"), ("--batch_size", "0"), ("--epochs", "-1"), ("--lr", "nan"),
-                                   ("--beta1", "1"), ("--lrr", "1"), ("--model", "X"), ("--log_every", "0")])  # fmt: skip
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--scheduler", "cosine"), ("--optimizer", "sgd"), ("--norm_where", "middle"), ("--mode", "x"), ("--lr", "nan"),
+        ("--losses", "video,depth"), ("--batch_size", "0"), ("--epochs", "-1"), ("--beta1", "1"), ("--lrr", "1"),
+        ("--model", "X"), ("--log_every", "0"), ("--seed", "-1"), ("--seed", str(2**64)),
+    ],
+)  # fmt: skip
 def test_unknown_values_are_refused_at_once(workspace, command, flags):
     result = command(main, *RUN, *flags)
     assert result.status == 2 and flags[0] in result.err and not (workspace / "models").exists()
@@ -133,6 +145,9 @@ class Unpicklable:
         ([1, 2], "holds no MMIL_Net weights"),
         ({"conv.weight": torch.zeros(3)}, "holds no MMIL_Net weights"),
         ({}, "holds no MMIL_Net weights"),
+        ({0: torch.zeros(3)}, "holds no MMIL_Net weights"),
+        ({**weights(), "fc_st.bias": torch.zeros(16).to_sparse()}, "holds no MMIL_Net weights"),
+        ({**weights(), "fc_st.bias": torch.zeros(16, dtype=torch.complex64)}, "holds no MMIL_Net weights"),
         ({**weights(), "extra": torch.zeros(1)}, "1 parameters are missing, unknown or of other shape: extra"),
         ({k: v for k, v in weights().items() if k != "fc_st.bias"}, "1 parameters are missing, .*: fc_st.bias"),
         ({**weights(), "fc_st.bias": torch.full((16,), torch.nan)}, "NaN or infinite weights"),
@@ -152,8 +167,40 @@ def test_a_bad_checkpoint_is_named(trained, command, value, message):
     assert not os.path.exists("pwned")
 
 
+def test_a_damaged_checkpoint_never_ends_in_a_traceback(trained, command):
+    contents = trained.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(contents)
+        damaged[rng.integers(len(contents))] ^= int(rng.integers(1, 256))
+        start = rng.integers(len(contents))
+        damaged[start : start + 40] = rng.bytes(40)
+        trained.write_bytes(damaged)
+        assert command(main, *TEST).status in (0, 2)  # some bytes are padding
+
+
+def test_features_of_two_kinds_do_not_mix(workspace, command):
+    for name in llp.read_split(workspace / "data/AVVP_val_pd.csv").ids:
+        path = workspace / f"data/CLAP/features/{name}.npy"
+        path.unlink()
+        np.save(path, np.zeros((10, 768), np.float32))
+    result = command(main, *RUN, "--audio_dir", "data/CLAP/features")
+    fails(result, "holds (64, 768) for data/AVVP_train.csv, but (10, 768) for data/AVVP_val_pd.csv")
+
+
+def test_no_memory_left_leaves_no_run_folder(workspace, command, monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine, "parser_losses", full)
+    fails(command(main, *RUN), "too little memory; lower --batch_size")
+    assert not (workspace / "models/run").exists()
+
+
 def test_a_missing_checkpoint_is_named_before_anything_is_read(workspace, command):
-    fails(command(main, *TEST, "--audio_dir", "nowhere"), "models/run/checkpoint_best.pt: no such checkpoint; train first")
+    fails(
+        command(main, *TEST, "--audio_dir", "nowhere"), "models/run/checkpoint_best.pt: no such checkpoint; train first"
+    )
     assert not (workspace / "models").exists()
 
 
@@ -161,14 +208,18 @@ def test_published_checkpoints_are_interchangeable(trained, command):
     """Any plain state_dict of these names loads, in whatever order and container."""
     expected = command(main, *TEST).out
     published = torch.load(trained, weights_only=True)
-    torch.save(dict(reversed(published.items())), trained, _use_new_zipfile_serialization=False)  # as old torch wrote it
+    torch.save(
+        dict(reversed(published.items())), trained, _use_new_zipfile_serialization=False
+    )  # as old torch wrote it
     (trained.parent / "arguments.txt").unlink()
     assert command(main, *TEST).out == expected
 
 
 def test_results_that_cannot_be_written_leave_the_old_ones(trained, command, monkeypatch):
     assert command(main, *TEST, "--save_predictions", "pred", "--json", "s.json").status == 0
-    before = {path: path.read_bytes() for path in map(Path, ("pred/pred_audio.csv", "pred/probabilities.npz", "s.json"))}
+    before = {
+        path: path.read_bytes() for path in map(Path, ("pred/pred_audio.csv", "pred/probabilities.npz", "s.json"))
+    }
 
     def full(fd):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -203,7 +254,7 @@ def test_the_scorer_names_what_is_wrong(workspace, command):
 
 
 def test_other_tools_name_what_is_wrong(workspace, command):
-    fails(command(make_lookalike, "--out", "data"), "data: holds AVVP_*.csv already")
+    fails(command(make_lookalike, "--out", "data"), "data: exists and is not an empty folder")
     llp.write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
     flags = ("--pred_dir", "pred", "--gt_dir", "data")
     fails(command(plot_timeline, *flags, "--out", "x.jpeg"), "expected a name that ends in .png, .pdf, .svg")
@@ -214,5 +265,7 @@ def test_in_a_process_of_its_own(workspace):
     """The same from outside: status 2, one line, no traceback."""
     result = python(ROOT / "main.py", "--mode", "test", cwd=workspace)
     assert (result.returncode, result.stdout) == (2, "")
-    expected = "main.py: error: models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
+    expected = (
+        "main.py: error: models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
+    )
     assert result.stderr.count("\n") == 1 and result.stderr.startswith(expected)

@@ -96,7 +96,11 @@ def test_gradients_are_clipped_and_their_norm_is_that_afterwards(max_norm, scale
 
 
 def test_the_first_loss_that_is_not_finite_is_named():
-    losses = {"loss_video": torch.tensor(1.0), "loss_valor_a": torch.tensor(math.nan), "loss_all": torch.tensor(math.nan)}
+    losses = {
+        "loss_video": torch.tensor(1.0),
+        "loss_valor_a": torch.tensor(math.nan),
+        "loss_all": torch.tensor(math.nan),
+    }
     with pytest.raises(InputError, match="loss_valor_a is nan at iteration 7"):
         engine.require_finite(losses, "at iteration 7")
 

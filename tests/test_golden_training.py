@@ -98,6 +98,8 @@ def test_pooled_features_give_the_published_first_epoch(expected, features, comm
     result = command(main, *flags(run), "--gpu=-1", f"--model_name={name}_pooled", "--log_every=1")
     assert result.status == 0, result.err
     published = [line for line in run["log"] if "iters" in line and line["epoch"] == 1]
-    for ours, theirs in zip(lines(features / "models" / f"{name}_pooled" / "iterations.jsonl"), published, strict=False):
+    for ours, theirs in zip(
+        lines(features / "models" / f"{name}_pooled" / "iterations.jsonl"), published, strict=False
+    ):
         for loss in LOSSES:
             assert ours[loss] == pytest.approx(theirs[f"train {loss}"], rel=1e-4)

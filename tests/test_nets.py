@@ -57,7 +57,9 @@ def test_dropout_and_gradients_are_the_published_ones(cases, name):
     loss.backward()
     assert loss.item() == pytest.approx(case["train_loss_value"], rel=1e-5)
     found = {key: p.grad.norm().item() for key, p in net.named_parameters() if p.grad is not None}
-    expected = {key: norm for key, norm in case["grad_norms"].items() if norm is not None}  # None: not used in post-norm
+    expected = {
+        key: norm for key, norm in case["grad_norms"].items() if norm is not None
+    }  # None: not used in post-norm
     assert found.keys() == expected.keys()
     for key, norm in expected.items():
         assert found[key] == pytest.approx(norm, abs=1e-4 * max(norm, 1e-3)), key
@@ -105,7 +107,9 @@ def test_time_weights_of_the_clap_map_by_hand():
 
 
 def test_pooling_of_frames_is_their_mean():
-    frames = np.repeat(np.arange(10, dtype=np.float32), 8)[:, None] + np.tile(np.arange(8, dtype=np.float32), 10)[:, None]
+    frames = (
+        np.repeat(np.arange(10, dtype=np.float32), 8)[:, None] + np.tile(np.arange(8, dtype=np.float32), 10)[:, None]
+    )
     assert pool_frames(frames)[:, 0].tolist() == [i + 3.5 for i in range(10)]
 
 

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,15 +133,60 @@ def test_killed_and_resumed_again_and_again(workspace, uninterrupted):
     assert equal(contents(run), uninterrupted)
 
 
-def test_ctrl_c_is_one_line_and_status_130(workspace):
-    argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN), "--epochs", "10000"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("call", range(1, 12))
+def test_stopped_while_starting_over(workspace, command, monkeypatch, uninterrupted, call):
+    with monkeypatch.context() as patch:  # stopped between checkpoint_best and checkpoint_last of epoch 1
+        stop_at_call(patch, checkpoint, "save", 3, interrupt)
+        assert command(main, *RUN).status == 130
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, Path, "unlink", call, interrupt)
+        assert command(main, *RUN, "--resume").status == 130
+    assert command(main, *RUN, "--resume").status == 0
+    assert equal(contents(workspace / "models/run"), uninterrupted)
+
+
+@pytest.mark.parametrize("flags", [(), ("--exact", "--num_workers", "2")])
+def test_ctrl_c_is_one_line_and_status_130(workspace, flags):
+    """As a terminal sends it: to every process of the group, workers too."""
+    argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN), "--epochs", "10000", *flags]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (workspace / "models/run/log.jsonl").exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err and err.replace("\r", "\n").strip().splitlines()[-1].endswith("interrupted")
+
+
+def test_ctrl_c_during_the_imports(workspace):
+    process = subprocess.Popen([sys.executable, str(ROOT / "main.py")], stderr=subprocess.PIPE, text=True)
+    time.sleep(0.8)  # torch takes longer
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def test_two_processes_do_not_train_the_same_run(workspace, command):
+    argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN), "--epochs", "10000"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (workspace / "models/run/checkpoint_last.pt").exists() and process.poll() is None:
+        time.sleep(0.02)
+    result = command(main, *RUN, "--epochs", "10000", "--resume")
+    process.kill()
+    process.wait()
+    assert result.status == 2 and "another process is training this run" in result.error
+
+
+def test_features_that_changed_their_size_are_named(workspace, command, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        command(main, *RUN)
+    for path in (workspace / "data/feats/vggish").iterdir():
+        path.unlink()
+        np.save(path, np.zeros((10, 64), np.float32))
+    result = command(main, *RUN, "--resume")
+    assert result.status == 2 and "--input_a_dim was 128, is 64" in result.error
 
 
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(workspace, command, monkeypatch, uninterrupted):
@@ -186,8 +233,13 @@ def test_what_cannot_be_resumed_is_said(workspace, command):
     assert result.status == 2 and "checkpoint_last.pt: not a PyTorch checkpoint, or damaged" in result.error
 
 
-@pytest.mark.parametrize("flags", [("--lr", "1e-3"), ("--seed", "2"), ("--epochs", "5"), ("--exact",), ("--losses", "video"),
-                                   ("--audio_dir", "data/CLAP/features"), ("--batch_size", "9")])  # fmt: skip
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--lr", "1e-3"), ("--seed", "2"), ("--epochs", "5"), ("--exact",), ("--losses", "video"), ("--batch_size", "9"),
+        ("--audio_dir", "data/CLAP/features"),
+    ],
+)  # fmt: skip
 def test_arguments_that_change_numbers_must_be_the_same(workspace, command, monkeypatch, flags):
     with monkeypatch.context() as patch:
         stop_at_call(patch, engine, "parser_losses", 7, interrupt)

@@ -60,12 +60,16 @@ def test_worked_by_hand(folder, command):
 
 def test_classwise_by_hand(folder, command):
     result = command(score_predictions, *flags(folder, "--classwise"))
-    rows = {line.split("|")[1].strip(): line.replace("|", " ").split()[1:] for line in result.out.splitlines() if "|" in line}
+    rows = {
+        line.split("|")[1].strip(): line.replace("|", " ").split()[1:]
+        for line in result.out.splitlines()
+        if "|" in line
+    }
     #                     audio F, videos, TP, FP, FN   visual                         audio-visual
     assert rows["Dog"] == ["66.67", "1", "2", "0", "2", "100.00", "1", "2", "0", "0", "0.00", "1", "0", "0", "2"]
     assert rows["Cat"] == ["-", "0", "0", "0", "0", "0.00", "1", "0", "3", "0", "-", "0", "0", "0", "0"]
     assert rows["Speech"][:2] == ["-", "0"]
-    # video-level sets, mean over the two videos: audio 100 and 100; visual 2/3 and 100; both: 0 and 100; either: 2/3 and 100
+    # video-level sets, mean of a and b: audio 100 and 100; visual 2/3 and 100; both 0 and 100; either 2/3 and 100
     assert rows["mean over videos"][-4:] == ["100.00", "83.33", "50.00", "83.33"]
 
 

@@ -24,13 +24,14 @@ MODELS = {
 }
 COMMON = {
     "st_dir": "./data/feats/r2plus1d_18", "nhead": 8, "ff_dim": 1024, "batch_size": 64, "norm_where": "post_norm",
-    "label_train": "./data/AVVP_train.csv", "label_val": "./data/AVVP_val_pd.csv", "label_test": "./data/AVVP_test_pd.csv",
+    "label_train": "./data/AVVP_train.csv", "label_val": "./data/AVVP_val_pd.csv",
+    "label_test": "./data/AVVP_test_pd.csv",
     "gt_dir": "./data", "a_pseudo_data_dir": "./data/CLAP/segment_pseudo_labels",
     "v_pseudo_data_dir": "./data/CLIP/segment_pseudo_labels", "model_save_dir": "./models/",
 }  # fmt: skip
 TRAINING = {
-    "mode": "train", "epochs": 60, "optimizer": "adamw", "weight_decay": 1e-3, "beta1": 0.5, "beta2": 0.999, "eps": 1e-8,
-    "grad_norm": 1.0, "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10, "losses": "video,audio,visual",
+    "mode": "train", "epochs": 60, "optimizer": "adamw", "weight_decay": 1e-3, "beta1": 0.5, "beta2": 0.999,
+    "eps": 1e-8, "grad_norm": 1.0, "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10, "losses": "video,audio,visual",
 }  # fmt: skip
 
 
@@ -74,7 +75,9 @@ def test_own_flags_come_last_and_keep_the_users_directory(recorded, tmp_path):
 def test_without_an_environment_the_scripts_say_what_to_run(tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     env = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    result = subprocess.run(["bash", "scripts/test_valor.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["bash", "scripts/test_valor.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2 and "bash scripts/setup.sh" in result.stderr and result.stderr.count("\n") == 1
 
 
@@ -112,8 +115,12 @@ def test_versions_are_declared_once():
 
 def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
     demo.demo(tmp_path / "out", {"train": 250, "val": 20, "test": 40}, epochs=8)
-    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in capsys.readouterr().out.splitlines() if "|" in line}
-    nothing, untrained, trained = (float(rows[name][3]) for name in ("nothing predicted", "untrained network", "VALOR, 8 epochs"))
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2:] for line in capsys.readouterr().out.splitlines() if "|" in line
+    }
+    nothing, untrained, trained = (
+        float(rows[name][3]) for name in ("nothing predicted", "untrained network", "VALOR, 8 epochs")
+    )
     assert trained > max(nothing, untrained) + 10
     png = (tmp_path / "out/timeline.png").read_bytes()
     assert png.startswith(b"\x89PNG") and len(png) > 20_000
@@ -123,7 +130,8 @@ def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
 
 def test_made_up_data_have_the_published_layout(lookalike):
     shapes = {
-        "feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512), "CLIP/features": (10, 768),
+        "feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512),
+        "CLIP/features": (10, 768),
         "CLAP/features": (64, 768), "CLIP/segment_pseudo_labels": (10, 25), "CLAP/segment_pseudo_labels": (10, 25),
     }  # fmt: skip
     full = llp.read_split(lookalike / "AVVP_dataset_full.csv")

@@ -23,7 +23,8 @@ def quiet_interrupts() -> None:
 
     def hook(kind, value, traceback):
         if issubclass(kind, KeyboardInterrupt):
-            print("interrupted", file=sys.stderr)
+            print("interrupted", file=sys.stderr, flush=True)
+            os._exit(EXIT_INTERRUPTED)  # left alone, Python would end by the signal instead
         else:
             default(kind, value, traceback)
 
@@ -51,7 +52,11 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         status, message = EXIT_INTERRUPTED, "interrupted"
     if message:
         # An error from a DataLoader worker carries that worker's traceback; its own message comes last.
-        print(f"{parser.prog}: {message.strip().splitlines()[-1]}", file=sys.stderr)
+        last = message.strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
+        print(
+            f"{parser.prog}: {last if last.startswith(('error: ', 'interrupted')) else f'error: {last}'}",
+            file=sys.stderr,
+        )
     if status:
         sys.exit(status)
 
@@ -77,6 +82,14 @@ def non_negative_float(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """argparse type: what torch takes as a seed."""
+    value = non_negative_int(text)
+    if value >= 2**64:
+        raise argparse.ArgumentTypeError(f"{value} is not below 2**64")
     return value
 
 

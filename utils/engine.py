@@ -19,11 +19,20 @@ from utils.cli import InputError
 # name on the command line -> name in the logs; also the order in which the terms are added
 LOSS_TERMS = {"video": "loss_video", "audio": "loss_valor_a", "visual": "loss_valor_v"}
 TOTAL = "loss_all"
+LOSS_NAMES = (*LOSS_TERMS.values(), TOTAL)
 PROBABILITY_MARGIN = 1e-7  # keeps log(global_prob) finite
 
 
 def learning_rate(
-    epoch: int, *, scheduler: str, lr: float, epochs: int, stepsize: int, gamma: float, warm_up_epoch: int, lr_min: float
+    epoch: int,
+    *,
+    scheduler: str,
+    lr: float,
+    epochs: int,
+    stepsize: int,
+    gamma: float,
+    warm_up_epoch: int,
+    lr_min: float,
 ) -> float:
     """Learning rate of epoch 1..epochs.
 
@@ -88,8 +97,7 @@ class MeanLosses:
 
     def means(self) -> dict[str, float | None]:
         """Every name of the logs; None for a term that was not computed."""
-        names = [*LOSS_TERMS.values(), TOTAL]
-        return {name: float(self.sums[name]) / self.videos if name in self.sums else None for name in names}
+        return {name: float(self.sums[name]) / self.videos if name in self.sums else None for name in LOSS_NAMES}
 
 
 def require_finite(losses: Mapping[str, Tensor], where: str) -> None:
@@ -147,7 +155,7 @@ def train_one_epoch(
 
         mean.add(losses, len(batch["audio"]))
         if iteration % log_every == 0:
-            values = {name: losses[name].item() if name in losses else None for name in mean.means()}
+            values = {name: losses[name].item() if name in losses else None for name in LOSS_NAMES}
             log_iteration({"iter": iteration, **values, "grad_norm": norm.item()})
     return mean.means()
 

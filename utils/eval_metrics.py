@@ -1,4 +1,4 @@
-"""Segment-level and event-level F-scores of audio-visual video parsing, on arrays (paper, section 4.1; spec, section 5).
+"""Segment- and event-level F-scores of audio-visual video parsing, on arrays (paper, section 4.1; spec, section 5).
 
 Axes: N videos, C classes, T segments. Predictions and references are (N, C, T) bool. Counts (tp, fp, fn) are kept
 apart from the score formula, so that one formula serves segments, events and event sets. Slow loops written from the

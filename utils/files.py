@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one, whatever kills the writer."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     file may stay; its name is fixed, so that the next write replaces it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(path.name + TMP_SUFFIX)
     try:

@@ -6,6 +6,7 @@ Axes: N videos, C classes, T segments of one second. Formats and quirks of the f
 import csv
 import hashlib
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,11 +80,12 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a tab-separated CSV with {', '.join(columns)}")
     try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE,
-            encoding="utf-8-sig", skip_blank_lines=False, index_col=False,
-        )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # columns without a name
+            table = pd.read_csv(
+                path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE,
+                encoding="utf-8-sig", skip_blank_lines=False, index_col=False,
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
     missing = [c for c in columns if c not in table.columns]
@@ -125,8 +127,9 @@ def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels
     if weak_labels:
         weak = np.zeros((len(table), len(class_names)), np.float32)  # (N, C)
         for row, (line, names) in zip(weak, table["event_labels"].items(), strict=True):
-            if names:
-                row[class_indices(path, line, names.split(","), class_names)] = 1
+            if not names:  # a line that was cut off, rather than a video in which nothing happens
+                raise InputError(f"{path}, line {line}: no event names; expected some of {', '.join(class_names)}")
+            row[class_indices(path, line, names.split(","), class_names)] = 1
     return Split(Path(path), table["filename"].tolist(), weak)
 
 
@@ -285,12 +288,14 @@ def segments_to_events(
     """(N, C, T) bool -> rows of EVENT_COLUMNS: each maximal run of positive segments is one event."""
     padded = np.pad(np.asarray(segments, bool), ((0, 0), (0, 0), (1, 1)))
     video, label, boundary = np.nonzero(padded[..., 1:] != padded[..., :-1])  # onsets and offsets alternate
-    return pd.DataFrame({
-        "filename": np.asarray(filenames, object)[video[::2]],
-        "onset": boundary[::2],
-        "offset": boundary[1::2],
-        "event_labels": np.asarray(class_names, object)[label[::2]],
-    })
+    return pd.DataFrame(
+        {
+            "filename": np.asarray(filenames, object)[video[::2]],
+            "onset": boundary[::2],
+            "offset": boundary[1::2],
+            "event_labels": np.asarray(class_names, object)[label[::2]],
+        }
+    )
 
 
 def write_predictions(

@@ -119,7 +119,9 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
         events.to_csv(out / llp.TRUTH_FILES[modality], sep="\t", index=False)
 
     maker = FeatureMaker(rng)
-    for name, video_truth, video_weak in tqdm(zip(names, truth, weak, strict=True), "features", len(names), mininterval=1):
+    for name, video_truth, video_weak in tqdm(
+        zip(names, truth, weak, strict=True), "features", len(names), mininterval=1
+    ):
         for folder, array in maker.video(video_truth, video_weak).items():
             (out / folder).mkdir(parents=True, exist_ok=True)
             np.save(out / folder / f"{llp.video_id(name)}.npy", array)
@@ -130,7 +132,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make_lookalike.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; must not hold a data set yet")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to, new or empty")
     for split, count in (("train", 600), ("val", 100), ("test", 150)):
         parser.add_argument(f"--{split}", type=cli.positive_int, default=count,
                             help=f"videos of the {split} split (default: %(default)s)")  # fmt: skip
@@ -139,9 +141,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the data set. Raises InputError where it would overwrite one."""
-    if any(args.out.glob("AVVP_*.csv")):
-        raise cli.InputError(f"{args.out}: holds AVVP_*.csv already, which may be real data; choose another --out")
+    """Write the data set. Raises InputError where made-up files could get among others."""
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise cli.InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
     write_lookalike(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)
     print(f"{args.out}: made-up videos, {args.train} to train, {args.val} to validate, {args.test} to test on")
 

@@ -16,6 +16,8 @@ from utils.eval_metrics import (
 from utils.files import atomic_path
 from utils.llp import Truth
 
+COUNTS = ("videos", "TP", "FP", "FN")  # beside F, for each class and modality
+
 
 def score_table(rows: dict[str, dict[str, float]], first_column: str = "Dataset") -> str:
     """The published table: one row of ten scores for each name, two decimals."""
@@ -32,9 +34,7 @@ def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str
         frame.to_csv(tmp, index=False)
 
 
-def class_report(
-    pred_audio: np.ndarray, pred_visual: np.ndarray, truth: Truth, class_names: Sequence[str]
-) -> str:
+def class_report(pred_audio: np.ndarray, pred_visual: np.ndarray, truth: Truth, class_names: Sequence[str]) -> str:
     """Segment-level results of each class, and how well the set of a video's events is found, as two tables.
 
     Args: predictions (N, C, T) bool, and the truth of the same videos.
@@ -63,6 +63,3 @@ def class_report(
     sets.add_row(["mean over videos", *(f"{event_set_scores(*pair).mean():.2f}" for pair in pairs.values())])
     note = "Segment level by class: F is the mean over the `videos` where prediction or truth has the class."
     return f"{note}\n{table}\n{sets}"
-
-
-COUNTS = ("videos", "TP", "FP", "FN")

@@ -12,6 +12,10 @@ ARGUMENTS = "arguments.txt"
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 
+STATE_KEYS = {
+    "epoch", "iteration", "best_epoch", "best_scores", "model", "optimizer", "random", "arguments", "working_directory",
+    "wandb_id",
+}  # fmt: skip
 PATHS = {
     "audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val", "gt_dir",
 }  # fmt: skip
@@ -31,6 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self._locked = None  # descriptor of the folder while it is locked
 
     def require_new(self) -> None:
         """InputError where the folder exists."""
@@ -48,9 +53,9 @@ class RunFolder:
         last = self.path / checkpoint.LAST
         if last.is_file():
             state = checkpoint.load(last)
-            if not isinstance(state, dict) or not {"arguments", "epoch", "model", "optimizer"} <= state.keys():
+            if not isinstance(state, dict) or not STATE_KEYS <= state.keys():
                 raise InputError(f"{last}: is no state of a run of this program; choose another --model_name")
-            require_same_arguments(state["arguments"], state["working_directory"], arguments, self.path)
+            require_same_arguments(state, arguments, self.path)
             return state
         if any(self.path.iterdir()) and not (self.path / ITERATION_LOG).is_file():
             # a published model, say: starting over would destroy it
@@ -60,10 +65,12 @@ class RunFolder:
     def begin(self, arguments: dict, start_over: bool) -> None:
         """Make the folder, or with `start_over` drop what an unfinished first epoch left; write `arguments.txt`."""
         if start_over:
+            self.lock()
             self.remove_files()
         else:
             self.require_new()
             self.path.mkdir(parents=True)
+            self.lock()
         (self.path / ITERATION_LOG).touch()
         lines = [f"{key}: {value}" for key, value in arguments.items()]
         text = "\n".join(["-" * 25 + "start" + "-" * 25, *lines, "-" * 26 + "end" + "-" * 26])
@@ -71,8 +78,8 @@ class RunFolder:
 
     def remove_files(self) -> None:
         """Remove what this program writes before an epoch is finished."""
-        names = (ARGUMENTS, EPOCH_LOG, ITERATION_LOG, checkpoint.BEST, checkpoint.LAST, checkpoint.epoch_name(1))
-        for name in names:
+        # The iteration log goes last: while it is there, the folder is known as a run that can be started over.
+        for name in (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1), ARGUMENTS, EPOCH_LOG, ITERATION_LOG):
             (self.path / name).unlink(missing_ok=True)
             (self.path / (name + TMP_SUFFIX)).unlink(missing_ok=True)
 
@@ -82,6 +89,24 @@ class RunFolder:
             self.remove_files()
             if not any(self.path.iterdir()):
                 self.path.rmdir()
+
+    def lock(self) -> None:
+        """Keep other processes from writing to this run until `unlock`; InputError where one does."""
+        import fcntl  # not on Windows, where nothing is locked
+
+        try:
+            self._locked = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.path}: another process is training this run") from None
+        except OSError:
+            return  # a file system without locks
+
+    def unlock(self) -> None:
+        """Let others write to this run."""
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
 
     def log_epoch(self, line: dict) -> None:
         """Append a line to log.jsonl."""
@@ -121,8 +146,12 @@ def read_arguments(folder: Path) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
-def require_same_arguments(saved: dict, saved_cwd: str, current: dict, where: Path) -> None:
-    """InputError naming the arguments that change numbers and differ; a path may be written in another way."""
+def require_same_arguments(state: dict, current: dict, where: Path) -> None:
+    """InputError naming the arguments that change numbers and differ from those of a run's `state`.
+
+    A path may be written in another way.
+    """
+    saved, saved_cwd = state["arguments"], state["working_directory"]
 
     def same(name, old, new):
         if old == new or name not in PATHS:
@@ -130,7 +159,7 @@ def require_same_arguments(saved: dict, saved_cwd: str, current: dict, where: Pa
         return os.path.realpath(os.path.join(saved_cwd, old)) == os.path.realpath(new)
 
     different = [
-        f"--{name} was {saved[name]}, is {value}"
+        f"{'the device' if name == 'device' else f'--{name}'} was {saved[name]}, is {value}"
         for name, value in current.items()
         if name not in FREE_TO_CHANGE and name in saved and not same(name, saved[name], value)
     ]
