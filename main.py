@@ -51,7 +51,7 @@ def loss_terms(text: str) -> str:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
-    parser = argparse.ArgumentParser(
+    parser = cli.ArgumentParser(
         prog="main.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip
@@ -146,10 +146,10 @@ def check_args(args: argparse.Namespace) -> None:
     given = [f"--{name}" for name in wrong_mode if getattr(args, name)]
     if given:
         raise InputError(f"{', '.join(given)} has no meaning with --mode {args.mode}")
-    if args.json and args.json.is_dir():
-        raise InputError(f"--json {args.json}: is a folder, expected a file to write")
-    if args.save_predictions and args.save_predictions.exists() and not args.save_predictions.is_dir():
-        raise InputError(f"--save_predictions {args.save_predictions}: is a file, expected a folder to write to")
+    if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
+        raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
+    cli.require_writable("--json", args.json)
+    cli.require_writable("--save_predictions", args.save_predictions, folder=True)
 
 
 def select_device(gpu: str) -> torch.device:
@@ -246,6 +246,9 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     if state is None or state["epoch"] < args.epochs:
         try:
             state = run_epochs(args, *start_session(args, device, folder, state))
+        except KeyboardInterrupt:
+            begun = f"go on in {folder.path} with --resume"
+            raise KeyboardInterrupt(begun if folder.path.exists() else "nothing was trained yet") from None
         finally:
             folder.unlock()
     report_best(args, folder, state)
@@ -374,6 +377,8 @@ def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> Non
         return
     print(f"Best F scores (at epoch {state['best_epoch']}):")
     print(score_table({"Val": state["best_scores"]}))
+    if not (folder.path / checkpoint.BEST).is_file():
+        print(f"note: {folder.path / checkpoint.BEST}, which scored this, is no longer there", file=sys.stderr)
     if args.json:
         write_json(args.json, state["best_scores"])
 
@@ -388,13 +393,11 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     split = llp.read_split(args.label_val if args.mode == "val" else args.label_test)
     truth = read_truth(args.gt_dir, split)
     dataset = find_files(args, split, terms=())
-    for name, value in read_arguments(path.parent).items():
-        # neither can be told from the weights, and a wrong one gives wrong scores without a word
-        if name in ("nhead", "norm_where") and value != str(getattr(args, name)):
-            raise InputError(f"{path.parent}: was trained with --{name} {value}, not {getattr(args, name)}")
     net = build_net(args)
+    # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
+    settings = net_sizes(args) | {"nhead": args.nhead, "norm_where": args.norm_where}
     sources = {"input_a_dim": f"that of {args.audio_dir}", "input_v_dim": f"that of {args.video_dir}"}
-    checkpoint.load_weights(path, net, net_sizes(args), sources)
+    checkpoint.load_weights(path, net, settings, sources, recorded=read_arguments(path.parent))
 
     loader = make_loader(dataset.load(), args.batch_size, shuffle=False)
     evaluation = engine.evaluate(net.to(device), loader, device=device)

@@ -43,7 +43,7 @@ def seconds(function, repeats: int) -> list[float]:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = argparse.ArgumentParser(prog="bench_metrics.py", description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(prog="bench_metrics.py", description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=cli.positive_int, default=1849)
     parser.add_argument("--repeats", type=cli.positive_int, default=5)
     return parser

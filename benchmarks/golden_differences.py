@@ -133,7 +133,7 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the comparison."""
-    parser = argparse.ArgumentParser(prog="golden_differences.py", description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(prog="golden_differences.py", description=__doc__.splitlines()[0])
     parser.add_argument("--golden", type=Path, default="tests/golden", help="golden values (default: %(default)s)")
     parser.add_argument("--llp", type=Path, default="data", help="LLP's CSVs (default: %(default)s)")
     return parser

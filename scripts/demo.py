@@ -108,7 +108,7 @@ def draw(data: Path, predicted: Path, path: Path) -> Path:
     boundaries = (truth.audio[..., 1:] != truth.audio[..., :-1]).sum((1, 2))
     boundaries += (truth.visual[..., 1:] != truth.visual[..., :-1]).sum((1, 2))
     chosen = boundaries.argsort(kind="stable")[::-1][:4]
-    predictions, _ = llp.read_predictions(predicted, filenames)
+    predictions, _ = llp.read_predictions(predicted, filenames, data / SPLIT_FILES["test"])
     plot_timelines(
         path,
         [filenames[i] for i in chosen],
@@ -121,12 +121,12 @@ def draw(data: Path, predicted: Path, path: Path) -> Path:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the demo."""
-    parser = argparse.ArgumentParser(
+    parser = cli.ArgumentParser(
         prog="demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     for split, count in (("train", 600), ("val", 100), ("test", 150)):
         parser.add_argument(f"--{split}", type=cli.positive_int, default=count, help="made-up videos")
-    parser.add_argument("--epochs", type=cli.positive_int, default=15, help="passes over the training videos")
+    parser.add_argument("--epochs", type=cli.positive_int, default=8, help="passes over the training videos")
     return parser
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from utils import cli, llp
 from utils.make_lookalike import SPLIT_FILES, write_lookalike
@@ -72,6 +73,19 @@ def workspace(lookalike, tmp_path, monkeypatch) -> Path:
         link.symlink_to(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def published_dropout() -> None:
+    """Skip where torch draws other dropout masks than the build that the golden values come from, 2.13 on x86."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    dropped = torch.nn.functional.dropout(torch.ones(64), 0.1).eq(0).nonzero().flatten().tolist()
+    torch.set_rng_state(state)
+    if dropped != [0, 3, 35, 48, 53, 63]:
+        pytest.skip(
+            f"torch {torch.__version__} on this machine draws other dropout masks than the golden values' 2.13.0"
+        )
 
 
 SMALL = ("--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--num_workers", "0", "--gpu", "-1")

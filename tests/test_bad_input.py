@@ -39,6 +39,8 @@ def fails(result, *parts):
         (("--input_v_dim", "2048", "--video_dir", "data/CLIP/features"), "have size 768, but input_v_dim is 2048"),
         (("--classwise",), "--classwise has no meaning with --mode train"),
         (("--json", "data"), "--json data: is a folder"),
+        (("--model_name", ""), "--model_name '': expected the name of a folder in models/"),
+        (("--model_name", "../run"), "--model_name '../run': expected the name of a folder in models/"),
         (
             ("--mode", "test", "--save_predictions", "data/AVVP_train.csv"),
             "AVVP_train.csv: is a file, expected a folder",
@@ -119,8 +121,8 @@ def test_sizes_that_do_not_fit_the_checkpoint(trained, command):
     fails(command(main, *TEST, "--num_layers", "2"), "num_layers 1, but --num_layers is 2")
     fails(command(main, *TEST, "--video_dir", "data/CLIP/features"),
           "input_v_dim 2048, but that of data/CLIP/features is 768")  # fmt: skip
-    fails(command(main, *TEST, "--nhead", "4"), "models/run: was trained with --nhead 2, not 4")
-    fails(command(main, *TEST, "--norm_where", "pre_norm"), "trained with --norm_where post_norm, not pre_norm")
+    fails(command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8"),
+          "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but")  # fmt: skip
 
 
 def weights():
@@ -248,9 +250,24 @@ def test_the_scorer_names_what_is_wrong(workspace, command):
     assert command(score_predictions, *flags()).status == 0
     fails(command(score_predictions, *flags(label="none.csv")), "none.csv: no such file")
     fails(command(score_predictions, *flags(gt="pred")), "pred/AVVP_eval_audio.csv: no such file")
+    twice = ("--label_csv", "data/AVVP_eval_audio.csv")
+    fails(command(score_predictions, *flags(), *twice), "AVVP_eval_audio.csv: lists a video twice")
+    fails(command(score_predictions, *flags(), "--per_video", "data"), "--per_video data: is a folder")
     with open("pred/pred_visual.csv", "a") as file:
         file.write("a_0_10\t0\t5\tSpeech\nb_0_10\t0\t3\tDogs\n")
-    fails(command(score_predictions, *flags()), "pred/pred_visual.csv, line 3: unknown class 'Dogs'")
+    fails(command(score_predictions, *flags()), "pred/pred_visual.csv, line 3: unknown class 'Dogs'; did you mean Dog?")
+
+
+def test_predictions_under_other_names_are_not_scored_as_nothing(workspace, command):
+    """Names cut to the id, say: a table of a parser that predicts nothing would look plausible."""
+    ids = llp.read_split(workspace / "data/AVVP_test_pd.csv").ids
+    llp.write_predictions(workspace / "pred", ids, *np.ones((2, len(ids), 25, 10), bool))
+    result = command(score_predictions, "--pred_dir", "pred", "--gt_dir", "data")
+    fails(
+        result,
+        f"pred: none of its {2 * 25 * len(ids)} rows names a video of data/AVVP_test_pd.csv",
+        f"such as {ids[0]}_",
+    )
 
 
 def test_other_tools_name_what_is_wrong(workspace, command):

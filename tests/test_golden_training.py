@@ -9,6 +9,8 @@ import torch
 
 import main
 
+pytestmark = pytest.mark.usefixtures("published_dropout")
+
 RUNS = ["valor", "valorp", "valorpp", "prenorm"]
 LOSSES = ("loss_video", "loss_valor_a", "loss_valor_v", "loss_all")
 SCORES = {"Seg-a": "audio", "Seg-v": "visual", "Seg-type": "type"}

@@ -54,11 +54,11 @@ def test_a_class_listed_twice_counts_once(tmp_path):
 
 def test_real_quirks_are_counted(llp_dir, gt_dir):
     events = llp.read_events(gt_dir("2020") / "AVVP_eval_audio.csv")
-    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "in neither val nor test")
-    for part in ("5 empty", "1 reversed", "8 duplicate", "17 for 10 names in neither val nor test"):
+    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "that neither val nor test lists")
+    for part in ("5 empty", "1 reversed", "8 duplicate", "17 for 10 names that neither val nor test lists"):
         assert part in line
     events = llp.read_events(gt_dir("2024") / "AVVP_eval_audio.csv")
-    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "in neither val nor test")
+    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "that neither val nor test lists")
     assert "14 for 8 names" in line
 
 
@@ -84,7 +84,7 @@ def test_events_and_segments_are_two_forms_of_the_same(tmp_path):
     filenames = [f"video{i:06d}_0_10" for i in range(50)]
     audio, visual = rng.random((2, 50, 25, 10)) < 0.4
     llp.write_predictions(tmp_path / "new folder", filenames, audio, visual)
-    back, quirks = llp.read_predictions(tmp_path / "new folder", filenames)
+    back, quirks = llp.read_predictions(tmp_path / "new folder", filenames, "list.csv")
     assert not quirks
     np.testing.assert_array_equal(back["audio"], audio)
     np.testing.assert_array_equal(back["visual"], visual)
@@ -94,7 +94,7 @@ def test_nothing_predicted_is_a_file_with_a_header(tmp_path):
     nothing = np.zeros((1, 25, 10), bool)
     llp.write_predictions(tmp_path, ["a"], nothing, nothing)
     assert (tmp_path / "pred_audio.csv").read_text() == HEADER
-    assert not llp.read_predictions(tmp_path, ["a"])[0]["audio"].any()
+    assert not llp.read_predictions(tmp_path, ["a"], "list.csv")[0]["audio"].any()
 
 
 def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):
@@ -116,7 +116,8 @@ def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("a", 0, 10, "Gunshot"), "line 3: unknown class 'Gunshot'; expected one of the 25 classes: Speech"),
+        (("a", 0, 10, "Gunshot"), "line 3: unknown class 'Gunshot'; expected one of Speech, Car"),
+        (("a", 0, 10, "Chickenrooster"), "line 3: unknown class 'Chickenrooster'; did you mean Chicken_rooster?"),
         (("a", "x", 10, "Speech"), "line 3: onset is 'x', expected a whole second from 0 to 10"),
         (("a", 0, "1.5", "Speech"), "line 3: offset is '1.5'"),
         (("a", -1, 3, "Speech"), "line 3: onset is '-1'"),
@@ -149,10 +150,13 @@ def test_bad_files_are_named(tmp_path):
         llp.read_split(tmp_path / "none.csv")
     commas = tmp_path / "commas.csv"
     commas.write_text("filename,event_labels\na,Speech\n")
-    with pytest.raises(InputError, match="no column filename, event_labels; .* found filename,event_labels"):
+    with pytest.raises(
+        InputError,
+        match="no column filename, event_labels; .* found filename,event_labels; the file is separated by commas",
+    ):
         llp.read_split(commas)
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(InputError, match="not a tab-separated UTF-8 CSV"):
+    with pytest.raises(InputError, match="is empty"):
         llp.read_split(tmp_path / "empty.csv")
     (tmp_path / "binary.csv").write_bytes(b"filename\tevent_labels\n\xff\xfe\x00\x80\tx\n")
     with pytest.raises(InputError, match="not a tab-separated UTF-8 CSV"):

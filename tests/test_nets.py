@@ -48,7 +48,7 @@ def test_outputs_are_the_published_ones(cases, name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_dropout_and_gradients_are_the_published_ones(cases, name):
+def test_dropout_and_gradients_are_the_published_ones(cases, published_dropout, name):
     case = cases[0][name]
     net, inputs = build(case)
     torch.manual_seed(case["train_forward_seed"])

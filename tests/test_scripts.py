@@ -31,7 +31,8 @@ COMMON = {
 }  # fmt: skip
 TRAINING = {
     "mode": "train", "epochs": 60, "optimizer": "adamw", "weight_decay": 1e-3, "beta1": 0.5, "beta2": 0.999,
-    "eps": 1e-8, "grad_norm": 1.0, "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10, "losses": "video,audio,visual",
+    "eps": 1e-8, "grad_norm": 1.0, "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10,
+    "losses": "video,audio,visual",
 }  # fmt: skip
 
 

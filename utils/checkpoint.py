@@ -42,7 +42,9 @@ def load(path: Path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a PyTorch checkpoint, or damaged ({reason[:200]})") from error
+        raise InputError(
+            f"{path}: not a PyTorch checkpoint, or damaged; copy or download it again ({reason[:200]})"
+        ) from error
 
 
 def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
@@ -66,12 +68,15 @@ def _is_state_dict(value) -> bool:
     )
 
 
-def load_weights(path: Path, net: nn.Module, sizes: dict[str, int], sources: dict[str, str]) -> None:
+def load_weights(
+    path: Path, net: nn.Module, settings: dict[str, int | str], sources: dict[str, str], recorded: dict[str, str]
+) -> None:
     """Load a plain state_dict into `net`.
 
     Args:
-        sizes: sizes of `net`, named as `describe_weights` names them.
-        sources: for some of these names, where the size of `net` comes from, for the message.
+        settings: of `net`, named like the flags of main.py.
+        sources: for some of these names, where the setting comes from if not from the flag, for the message.
+        recorded: the settings that the weights were trained with, as far as they are known and not in the weights.
 
     Raises:
         InputError: the file is missing, damaged, no state_dict of this network, or of other sizes.
@@ -83,10 +88,11 @@ def load_weights(path: Path, net: nn.Module, sizes: dict[str, int], sources: dic
         found = {}
     if not found:
         raise InputError(f"{path}: holds no MMIL_Net weights, expected a plain state_dict as in {BEST}")
+    found = recorded | found
     different = [
-        f"{name} {found[name]}, but {sources.get(name, f'--{name}')} is {size}"
-        for name, size in sizes.items()
-        if found[name] != size
+        f"{name} {found[name]}, but {sources.get(name, f'--{name}')} is {value}"
+        for name, value in settings.items()
+        if name in found and str(found[name]) != str(value)
     ]
     if different:
         raise InputError(f"{path}: was trained with {'; '.join(different)}")

@@ -31,6 +31,20 @@ def quiet_interrupts() -> None:
     sys.excepthook = hook
 
 
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, but a wrong flag costs one line instead of the whole usage."""
+
+    def error(self, message):
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
+
+
+def require_writable(flag: str, path: Path | None, folder: bool = False) -> None:
+    """InputError where `path`, if any, is a folder and a file is to be written there, or the other way round."""
+    if path and path.exists() and path.is_dir() != folder:
+        kinds = ("a folder", "a file") if folder else ("a file", "a folder")
+        raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
+
+
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, run `main`, and turn what a user can cause into one line and an exit status.
 
@@ -48,8 +62,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or error}"
-    except KeyboardInterrupt:
-        status, message = EXIT_INTERRUPTED, "interrupted"
+    except KeyboardInterrupt as stop:
+        status, message = EXIT_INTERRUPTED, f"interrupted{f': {stop}' if str(stop) else ''}"
     if message:
         # An error from a DataLoader worker carries that worker's traceback; its own message comes last.
         last = message.strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")

@@ -4,6 +4,7 @@ Axes: N videos, C classes, T segments of one second. Formats and quirks of the f
 """
 
 import csv
+import difflib
 import hashlib
 import re
 import warnings
@@ -85,14 +86,17 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
                 path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE,
                 encoding="utf-8-sig", skip_blank_lines=False, index_col=False,
             )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty, expected a tab-separated CSV with {', '.join(columns)}") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
     missing = [c for c in columns if c not in table.columns]
     if missing:
-        found = ", ".join(map(str, table.columns))
+        commas = "; the file is separated by commas" if "," in table.columns[0] else ""
         raise InputError(
-            f"{path}: no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}, found {found}"
+            f"{path}: no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}, "
+            f"found {' '.join(table.columns)}{commas}"
         )
     table.index = np.arange(2, len(table) + 2)  # line 1 is the header
     table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
@@ -105,10 +109,9 @@ def class_indices(path: Path, line: int, names: Sequence[str], class_names: Sequ
     try:
         return [lookup[name.strip()] for name in names]
     except KeyError as error:
-        raise InputError(
-            f"{path}, line {line}: unknown class {error}; expected one of the {len(lookup)} classes: "
-            f"{', '.join(class_names)}"
-        ) from None
+        similar = difflib.get_close_matches(error.args[0], class_names, n=1)
+        expected = f"did you mean {similar[0]}?" if similar else f"expected one of {', '.join(class_names)}"
+        raise InputError(f"{path}, line {line}: unknown class {error}; {expected}") from None
 
 
 def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> Split:
@@ -264,19 +267,29 @@ def read_truth(folder: Path, filenames: Sequence[str], class_names: Sequence[str
     return Truth(
         **{m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()},
         version=annotation_version(events["audio"]),
-        quirks=[line for e in events.values() if (line := describe_quirks(e, annotated, "in neither val nor test"))],
+        quirks=[
+            line for e in events.values() if (line := describe_quirks(e, annotated, "that neither val nor test lists"))
+        ],
     )
 
 
 def read_predictions(
-    folder: Path, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES
+    folder: Path, filenames: Sequence[str], asked_by: Path, class_names: Sequence[str] = CLASS_NAMES
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Decisions from the two CSVs that `write_predictions` writes; no row: nothing was predicted.
+
+    Args:
+        filenames: N videos; asked_by: the file that lists them, for messages.
 
     Returns:
         audio and visual (N, C, T) bool, by these names; what was odd about the files, a line each.
     """
     events = {m: read_events(Path(folder) / name, class_names) for m, name in PREDICTION_FILES.items()}
+    rows = np.concatenate([e.filename for e in events.values()])
+    if len(rows) and not np.isin(rows, listed := list(filenames)).any():
+        raise InputError(
+            f"{folder}: none of its {len(rows)} rows names a video of {asked_by}; names are whole, such as {listed[0]}"
+        )
     quirks = (describe_quirks(e, set(filenames), "that are not asked for") for e in events.values())
     segments = {m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()}
     return segments, [line for line in quirks if line]

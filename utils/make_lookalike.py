@@ -129,7 +129,7 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = argparse.ArgumentParser(
+    parser = cli.ArgumentParser(
         prog="make_lookalike.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to, new or empty")

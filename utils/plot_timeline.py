@@ -87,7 +87,7 @@ def plot_timelines(
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = argparse.ArgumentParser(
+    parser = cli.ArgumentParser(
         prog="plot_timeline.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
@@ -110,8 +110,10 @@ def main(args: argparse.Namespace) -> None:
     unknown = [name for name in filenames if name not in listed]
     if unknown:
         raise cli.InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
-    predictions, _ = llp.read_predictions(args.pred_dir, filenames)
+    predictions, _ = llp.read_predictions(args.pred_dir, listed, args.label_csv)
     truth = llp.read_truth(args.gt_dir, filenames)
+    chosen = [listed.index(name) for name in filenames]
+    predictions = {modality: segments[chosen] for modality, segments in predictions.items()}
     plot_timelines(args.out, filenames, {"audio": truth.audio, "visual": truth.visual}, predictions, title=args.title)
     print(args.out)
 

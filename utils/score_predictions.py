@@ -26,7 +26,7 @@ from utils.report import class_report, score_table, write_video_scores
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the scorer."""
-    parser = argparse.ArgumentParser(
+    parser = cli.ArgumentParser(
         prog="score_predictions.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
@@ -42,8 +42,12 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Score and print. Raises InputError for bad input."""
+    cli.require_writable("--json", args.json)
+    cli.require_writable("--per_video", args.per_video)
     filenames = llp.read_split(args.label_csv, weak_labels=False).filenames
-    predictions, quirks = llp.read_predictions(args.pred_dir, filenames)
+    if len(set(filenames)) < len(filenames):
+        raise cli.InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
+    predictions, quirks = llp.read_predictions(args.pred_dir, filenames, args.label_csv)
     truth = llp.read_truth(args.gt_dir, filenames)
     for line in (*quirks, *truth.quirks):
         print(f"note: {line}", file=sys.stderr)
