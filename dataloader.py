@@ -7,9 +7,8 @@ published form.
 """
 
 import os
-import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -19,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from utils import cli
 from utils.cli import InputError, existing_folder
 from utils.llp import Split, T
 from utils.pooling import pool_clap_map, pool_frames
@@ -265,14 +265,17 @@ def make_loader(dataset: LLPDataset, batch_size: int, shuffle: bool) -> DataLoad
 
 
 class InterruptibleLoader(DataLoader):
-    """A DataLoader whose worker processes leave Ctrl-C to this one, instead of dying of it with a traceback each."""
+    """A DataLoader that Ctrl-C stops between two batches.
 
-    def __iter__(self):
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit this
-        try:
-            return super().__iter__()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    In the middle of one, or of starting and ending its worker processes, it would leave tracebacks of theirs behind.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        with cli.deferred_interrupt() as interrupted:
+            for batch in super().__iter__():
+                yield batch
+                if interrupted():
+                    break
 
 
 def _as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

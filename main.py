@@ -238,19 +238,20 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     """Train, validate after each epoch, keep the best weights and everything to resume."""
     folder = RunFolder(Path(args.model_save_dir, args.model_name))
     state = None
-    if args.resume:
-        current = {k: v for k, v in vars(args).items() if not isinstance(v, ReadOffFiles)}
-        state = folder.state_to_resume(current | {"device": device.type})
-    else:
-        folder.require_new()
-    if state is None or state["epoch"] < args.epochs:
-        try:
+    try:
+        if args.resume:
+            folder.lock()
+            current = {k: v for k, v in vars(args).items() if not isinstance(v, ReadOffFiles)}
+            state = folder.state_to_resume(current | {"device": device.type})
+        else:
+            folder.require_new()
+        if state is None or state["epoch"] < args.epochs:
             state = run_epochs(args, *start_session(args, device, folder, state))
-        except KeyboardInterrupt:
-            begun = f"go on in {folder.path} with --resume"
-            raise KeyboardInterrupt(begun if folder.path.exists() else "nothing was trained yet") from None
-        finally:
-            folder.unlock()
+    except KeyboardInterrupt:
+        begun = f"go on in {folder.path} with --resume"
+        raise KeyboardInterrupt(begun if folder.path.exists() else "nothing was trained yet") from None
+    finally:
+        folder.unlock()
     report_best(args, folder, state)
 
 
@@ -275,7 +276,6 @@ def start_session(
         net.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"], device)
-        folder.lock()
         folder.cut_logs(state["epoch"])
     else:
         folder.begin(arguments, start_over=args.resume)

@@ -4,9 +4,12 @@ This module imports nothing heavy, so that a command can call `quiet_interrupts`
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 EXIT_BAD_INPUT = 2
@@ -36,6 +39,31 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait for the end of the block, where it raises KeyboardInterrupt; a second one does not wait.
+
+    Yields a function that tells whether Ctrl-C was pressed. Processes that are forked inside ignore it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main one may handle signals
+        yield lambda: False
+        return
+    pressed = []
+
+    def handle(number, frame):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def require_writable(flag: str, path: Path | None, folder: bool = False) -> None:

@@ -43,13 +43,11 @@ class RunFolder:
             raise InputError(f"{self.path}: exists; continue it with --resume, or choose another --model_name")
 
     def state_to_resume(self, arguments: dict) -> dict | None:
-        """The state of the run, or None where no epoch was finished.
+        """The state of the locked run, or None where no epoch was finished.
 
         Raises:
-            InputError: there is no run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
+            InputError: this is no run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
         """
-        if not self.path.is_dir():
-            raise InputError(f"{self.path}: no run to resume; leave --resume out to start one")
         last = self.path / checkpoint.LAST
         if last.is_file():
             state = checkpoint.load(last)
@@ -63,9 +61,8 @@ class RunFolder:
         return None
 
     def begin(self, arguments: dict, start_over: bool) -> None:
-        """Make the folder, or with `start_over` drop what an unfinished first epoch left; write `arguments.txt`."""
+        """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one."""
         if start_over:
-            self.lock()
             self.remove_files()
         else:
             self.require_new()
@@ -91,9 +88,11 @@ class RunFolder:
                 self.path.rmdir()
 
     def lock(self) -> None:
-        """Keep other processes from writing to this run until `unlock`; InputError where one does."""
-        import fcntl  # not on Windows, where nothing is locked
+        """Keep other processes from this run until `unlock`; InputError where one has it, or there is no run."""
+        import fcntl  # here, since Windows has none
 
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: no run to resume; leave --resume out to start one")
         try:
             self._locked = os.open(self.path, os.O_RDONLY)
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
