@@ -179,6 +179,18 @@ def test_two_processes_do_not_train_the_same_run(workspace, command):
     assert result.status == 2 and "another process is training this run" in result.error
 
 
+def test_what_a_kill_left_half_written_goes(workspace, command, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        command(main, *RUN)
+    run = workspace / "models/run"
+    (run / "checkpoint_best.pt.tmp").write_bytes(b"half")
+    with open(run / "log.jsonl", "a") as file:
+        file.write('{"epoch": 2, "lr"')
+    assert command(main, *RUN, "--resume").status == 0
+    assert equal(contents(run), uninterrupted)
+
+
 def test_features_that_changed_their_size_are_named(workspace, command, monkeypatch):
     with monkeypatch.context() as patch:
         stop_at_call(patch, engine, "parser_losses", 7, interrupt)

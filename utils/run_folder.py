@@ -119,7 +119,9 @@ class RunFolder:
         append_line(self.path / name, json.dumps(line))
 
     def cut_logs(self, last_epoch: int) -> None:
-        """Keep only whole lines of finished epochs."""
+        """Keep only whole lines of finished epochs, and no file that was being written when the run was killed."""
+        for path in self.path.glob(f"*{TMP_SUFFIX}"):
+            path.unlink()
         for name in (EPOCH_LOG, ITERATION_LOG):
             path = self.path / name
             text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
