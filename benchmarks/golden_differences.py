@@ -2,7 +2,7 @@
 
     python benchmarks/golden_differences.py --llp data --golden tests/golden
 
-Needs LLP's CSVs (the 2024 audio file). Training differences are relative, all others absolute. A few minutes.
+Needs LLP's CSVs (the 2024 audio file). Training differences are relative, all others absolute. About two minutes.
 """
 
 import argparse
