@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from utils import cli
-from utils.cli import InputError, existing_folder
+from utils.cli import InputError
 from utils.llp import Split, T
 from utils.pooling import pool_clap_map, pool_frames
 
@@ -47,6 +47,8 @@ VISUAL = Layout((T, 80), None, np.float32, "visual features")  # CLIP | ResNet-1
 VISUAL_ST = Layout((T,), 512, np.float32, "spatio-temporal features")  # R(2+1)D-18
 REDUCTIONS = {64: pool_clap_map, 80: pool_frames}  # rows of a file -> how it becomes (T, D)
 
+WHERE_TO_GET = "docs/DATA.md says where to get them"
+
 
 def pseudo_labels(num_classes: int) -> Layout:
     """Layout of segment-level pseudo labels."""
@@ -61,13 +63,14 @@ class FeatureFolder:
         layout: what each must hold.
 
     Raises:
-        InputError: the folder or files are missing, or a file does not hold what its layout says.
+        InputError: there is no such folder.
     """
 
     def __init__(self, folder: Path, ids: Sequence[str], layout: Layout):
         self.folder, self.layout = Path(folder), layout
         self.paths = [self.folder / f"{i}.npy" for i in ids]
-        existing_folder(self.folder, f"{layout.what} as <id>.npy", "docs/DATA.md says where to get them")
+        if not self.folder.is_dir():
+            raise InputError(f"{folder}: no such folder, expected {layout.what} as <id>.npy; {WHERE_TO_GET}")
 
     def missing(self) -> str:
         """How many files are missing and the first five; '' where none is."""
@@ -190,7 +193,7 @@ class LLPDataset(Dataset):
         }
         missing = [text for folder in self.folders.values() if (text := folder.missing())]
         if missing:
-            raise InputError(f"{'; '.join(missing)}; docs/DATA.md says where to get them")
+            raise InputError(f"{'; '.join(missing)}; {WHERE_TO_GET}")
         for folder in self.folders.values():
             folder.check_headers(num_workers)
         self.audio_dim, self.visual_dim = (self.folders[k].shape[1] for k in ("audio", "visual"))

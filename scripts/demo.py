@@ -27,7 +27,7 @@ import main as valor
 from nets import MMIL_Net
 from utils import checkpoint, llp
 from utils.eval_metrics import ten_scores, video_scores
-from utils.make_lookalike import SPLIT_FILES, write_lookalike
+from utils.make_lookalike import COUNTS, SPLIT_FILES, write_lookalike
 from utils.plot_timeline import plot_timelines
 from utils.report import score_table
 
@@ -124,7 +124,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
         prog="demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    for split, count in (("train", 600), ("val", 100), ("test", 150)):
+    for split, count in COUNTS.items():
         parser.add_argument(f"--{split}", type=cli.positive_int, default=count, help="made-up videos")
     parser.add_argument("--epochs", type=cli.positive_int, default=8, help="passes over the training videos")
     return parser

@@ -73,6 +73,13 @@ def interrupt(*args):
     raise KeyboardInterrupt
 
 
+def stop_in_second_epoch(command, monkeypatch):
+    """Leave RUN with one finished epoch and half of another."""
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        assert command(main, *RUN).status == 130
+
+
 def half_a_line(folder, name, line):
     with open(folder.path / name, "a") as file:
         file.write(json.dumps(line)[:20])
@@ -180,9 +187,7 @@ def test_two_processes_do_not_train_the_same_run(workspace, command):
 
 
 def test_what_a_kill_left_half_written_goes(workspace, command, monkeypatch, uninterrupted):
-    with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
-        command(main, *RUN)
+    stop_in_second_epoch(command, monkeypatch)
     run = workspace / "models/run"
     (run / "checkpoint_best.pt.tmp").write_bytes(b"half")
     with open(run / "log.jsonl", "a") as file:
@@ -192,9 +197,7 @@ def test_what_a_kill_left_half_written_goes(workspace, command, monkeypatch, uni
 
 
 def test_features_that_changed_their_size_are_named(workspace, command, monkeypatch):
-    with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
-        command(main, *RUN)
+    stop_in_second_epoch(command, monkeypatch)
     for path in (workspace / "data/feats/vggish").iterdir():
         path.unlink()
         np.save(path, np.zeros((10, 64), np.float32))
@@ -203,9 +206,7 @@ def test_features_that_changed_their_size_are_named(workspace, command, monkeypa
 
 
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(workspace, command, monkeypatch, uninterrupted):
-    with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
-        command(main, *RUN)
+    stop_in_second_epoch(command, monkeypatch)
     last = workspace / "models/run/checkpoint_last.pt"
     before = last.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -254,17 +255,13 @@ def test_what_cannot_be_resumed_is_said(workspace, command):
     ],
 )  # fmt: skip
 def test_arguments_that_change_numbers_must_be_the_same(workspace, command, monkeypatch, flags):
-    with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
-        command(main, *RUN)
+    stop_in_second_epoch(command, monkeypatch)
     result = command(main, *RUN, *flags, "--resume")
     assert result.status == 2 and f"cannot resume with other arguments: {flags[0]} was" in result.error
 
 
 def test_arguments_that_change_no_number_may_change(workspace, command, monkeypatch, uninterrupted):
-    with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
-        command(main, *RUN)
+    stop_in_second_epoch(command, monkeypatch)
     flags = ("--num_workers", "2", "--gt_dir", str(workspace / "data"), "--audio_dir", "data/../data/feats/vggish")
     assert command(main, *RUN, *flags, "--resume").status == 0
     assert equal(contents(workspace / "models/run")["checkpoint_last.pt"], uninterrupted["checkpoint_last.pt"])

@@ -41,6 +41,15 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
+def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every tool that holds predictions against the truth."""
+    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
+    parser.add_argument("--label_csv", type=Path, default="./data/AVVP_test_pd.csv",
+                        help="the predicted videos, in a column `filename` (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--gt_dir", type=Path, default="./data",
+                        help="folder of the truth, AVVP_eval_{audio,visual}.csv (default: %(default)s)")  # fmt: skip
+
+
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C wait for the end of the block, where it raises KeyboardInterrupt; a second one does not wait.
@@ -83,24 +92,24 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         main(parser.parse_args())
         sys.stdout.flush()
     except InputError as error:
-        status, message = EXIT_BAD_INPUT, f"error: {error}"
+        status, message = EXIT_BAD_INPUT, f"error: {_own_words(error)}"
     except BrokenPipeError:  # `| head` closed our output: not an error, but nothing more can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status, message = EXIT_BAD_INPUT, ""
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or error}"
+        status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or _own_words(error)}"
     except KeyboardInterrupt as stop:
         status, message = EXIT_INTERRUPTED, f"interrupted{f': {stop}' if str(stop) else ''}"
     if message:
-        # An error from a DataLoader worker carries that worker's traceback; its own message comes last.
-        last = message.strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
-        print(
-            f"{parser.prog}: {last if last.startswith(('error: ', 'interrupted')) else f'error: {last}'}",
-            file=sys.stderr,
-        )
+        print(f"{parser.prog}: {message}", file=sys.stderr)
     if status:
         sys.exit(status)
+
+
+def _own_words(error: Exception) -> str:
+    """The message of an error; of one from a DataLoader worker, which carries a whole traceback, the last line."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
 
 
 def positive_int(text: str) -> int:
@@ -149,10 +158,3 @@ def unit_float(text: str) -> float:
     if value >= 1:
         raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
     return value
-
-
-def existing_folder(path: Path, what: str, get: str = "") -> Path:
-    """`path` if it is a folder, else InputError naming `what` was expected there and how to `get` it."""
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder, expected {what}" + (f"; {get}" if get else ""))
-    return path

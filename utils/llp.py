@@ -52,7 +52,7 @@ C = len(CLASSES)
 
 
 class Split(NamedTuple):
-    """The videos of one split. weak: (N, C) float32 0/1, or None where the file has no labels."""
+    """The videos of one split. weak: (N, C) float32 0/1, or None where nobody asked for them."""
 
     path: Path
     filenames: list[str]

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from utils import llp
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
+COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, unless told otherwise
 SIZES = {"vggish": 128, "res152": 2048, "r2plus1d_18": 512, "CLIP": 768, "CLAP": 768}
 SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15, "CLIP": 0.2, "CLAP": 0.2}  # per noise of 1
 AUDIBLE, VISIBLE = 0.85, 0.7  # how often an event of a video is heard, and seen
@@ -133,7 +134,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         prog="make_lookalike.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to, new or empty")
-    for split, count in (("train", 600), ("val", 100), ("test", 150)):
+    for split, count in COUNTS.items():
         parser.add_argument(f"--{split}", type=cli.positive_int, default=count,
                             help=f"videos of the {split} split (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="seed (default: %(default)s)")

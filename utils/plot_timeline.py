@@ -90,10 +90,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
         prog="plot_timeline.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
-    parser.add_argument("--label_csv", type=Path, default="./data/AVVP_test_pd.csv",
-                        help="the videos that were predicted (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--gt_dir", type=Path, default="./data", help="folder of the truth CSVs (default: %(default)s)")
+    cli.add_scoring_flags(parser)
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="file names to draw (default: the first --count)")
     parser.add_argument("--count", type=cli.positive_int, default=4, help="videos to draw (default: %(default)s)")
     parser.add_argument("--title", default="", help="title of the figure")

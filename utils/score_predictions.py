@@ -29,11 +29,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
         prog="score_predictions.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
-    parser.add_argument("--label_csv", type=Path, default="./data/AVVP_test_pd.csv",
-                        help="the videos to score, in a column `filename` (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--gt_dir", type=Path, default="./data",
-                        help="folder of the truth, AVVP_eval_{audio,visual}.csv (default: %(default)s)")  # fmt: skip
+    cli.add_scoring_flags(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write the ten scores to this file")
     parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with eight scores of each video")
     parser.add_argument("--classwise", action="store_true", help="print the scores of each class, too")
