@@ -7,146 +7,25 @@ published form.
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from utils import cli
+from utils import cli, pseudo_labels
+from utils.arrays import Layout
 from utils.cli import InputError
+from utils.feature_folder import FeatureFolder, require_files
 from utils.llp import Split, T
 from utils.pooling import pool_clap_map, pool_frames
-
-
-class Layout(NamedTuple):
-    """What a `.npy` file of one kind holds: one of these numbers of rows, a row size (None: any), a dtype."""
-
-    rows: tuple[int, ...]
-    columns: int | None
-    dtype: type
-    what: str
-
-    def __str__(self):
-        shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)
-        return f"{shapes} {np.dtype(self.dtype)}"
-
-    def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-        if dtype != self.dtype or len(shape) != 2 or shape[0] not in self.rows:
-            return False
-        return shape[1] > 0 if self.columns is None else shape[1] == self.columns
-
 
 AUDIO = Layout((T, 64), None, np.float32, "audio features")  # VGGish | CLAP's token map
 VISUAL = Layout((T, 80), None, np.float32, "visual features")  # CLIP | ResNet-152, 8 frames a second
 VISUAL_ST = Layout((T,), 512, np.float32, "spatio-temporal features")  # R(2+1)D-18
 REDUCTIONS = {64: pool_clap_map, 80: pool_frames}  # rows of a file -> how it becomes (T, D)
-
-WHERE_TO_GET = "docs/DATA.md says where to get them"
-
-
-def pseudo_labels(num_classes: int) -> Layout:
-    """Layout of segment-level pseudo labels."""
-    return Layout((T,), num_classes, np.int64, "pseudo labels")
-
-
-class FeatureFolder:
-    """One kind of `.npy` file for each video of a split.
-
-    Args:
-        folder, ids: the file of video i is `folder/ids[i].npy`.
-        layout: what each must hold.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-
-    def __init__(self, folder: Path, ids: Sequence[str], layout: Layout):
-        self.folder, self.layout = Path(folder), layout
-        self.paths = [self.folder / f"{i}.npy" for i in ids]
-        if not self.folder.is_dir():
-            raise InputError(f"{folder}: no such folder, expected {layout.what} as <id>.npy; {WHERE_TO_GET}")
-
-    def missing(self) -> str:
-        """How many files are missing and the first five; '' where none is."""
-        names = [p.name for p in self.paths if not p.is_file()]
-        if not names:
-            return ""
-        more = ", ..." if len(names) > 5 else ""
-        return f"{len(names)} of {len(self.paths)} files are missing in {self.folder} ({', '.join(names[:5])}{more})"
-
-    def check_headers(self, threads: int) -> None:
-        """Find the shape that most files have, as `self.shape`; InputError names the first file that differs."""
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            found = pool.map(read_npy_header, self.paths)
-            headers = list(tqdm(found, str(self.folder), len(self.paths), leave=False, unit="file", delay=1))
-        for path, (shape, dtype) in zip(self.paths, headers, strict=True):
-            if not self.layout.fits(shape, dtype):
-                raise InputError(f"{path}: holds {shape} {dtype}, expected {self.layout} ({self.layout.what})")
-        (self.shape, _), count = Counter(headers).most_common(1)[0]
-        for path, (shape, _) in zip(self.paths, headers, strict=True):
-            if shape != self.shape:
-                raise InputError(f"{path}: holds {shape}, but {count} other files of {self.folder} hold {self.shape}")
-
-    def read(self, index: int) -> np.ndarray:
-        """The array of video `index`, as stored; InputError for a damaged one."""
-        array = read_npy(self.paths[index])
-        if self.layout.dtype == np.int64:
-            if not np.isin(array, (0, 1)).all():
-                raise InputError(f"{self.paths[index]}: holds values other than 0 and 1")
-        elif not np.isfinite(array).all():
-            raise InputError(f"{self.paths[index]}: holds NaN or infinite values; make the file anew")
-        return array
-
-    def read_all(self, threads: int, progress: str, keep: bool) -> torch.Tensor | None:
-        """Read and check every file, in parallel; with `keep`, return them pooled to segments, (N, T, D).
-
-        Labels are kept as uint8, features as float32.
-        """
-        reduce = REDUCTIONS.get(self.shape[0], np.asarray)
-        dtype = np.uint8 if self.layout.dtype == np.int64 else np.float32
-        pooled = np.empty((len(self.paths), T, self.shape[1]) if keep else 0, dtype)
-
-        def load(index):
-            array = self.read(index)
-            if keep:
-                pooled[index] = reduce(array)
-
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            done = pool.map(load, range(len(self.paths)))
-            for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
-                pass
-        return torch.from_numpy(pooled) if keep else None
-
-
-def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        with open(path, "rb") as file:
-            shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
-            expected = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=object))
-            size = file.seek(0, 2)
-    except (ValueError, KeyError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
-    if dtype.hasobject:
-        raise InputError(f"{path}: holds pickled Python objects, which are never loaded; expected numbers")
-    if size < expected:
-        raise InputError(f"{path}: truncated, {size} of {expected} bytes; copy or download it again")
-    return shape, dtype
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, never unpickled; InputError for one that cannot be read."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
 
 
 class LLPDataset(Dataset):
@@ -183,28 +62,25 @@ class LLPDataset(Dataset):
             "audio": (audio_dir, AUDIO),
             "visual": (video_dir, VISUAL),
             "visual_st": (st_dir, VISUAL_ST),
-            "pseudo_a": (a_pseudo_dir, pseudo_labels(num_classes)),
-            "pseudo_v": (v_pseudo_dir, pseudo_labels(num_classes)),
+            "pseudo_a": (a_pseudo_dir, pseudo_labels.layout(num_classes)),
+            "pseudo_v": (v_pseudo_dir, pseudo_labels.layout(num_classes)),
         }
         self.split, self.exact, self.num_workers = split, exact, num_workers
         _require_own_files(split)
         self.folders = {
             name: FeatureFolder(folder, split.ids, layout) for name, (folder, layout) in kinds.items() if folder
         }
-        missing = [text for folder in self.folders.values() if (text := folder.missing())]
-        if missing:
-            raise InputError(f"{'; '.join(missing)}; {WHERE_TO_GET}")
-        for folder in self.folders.values():
-            folder.check_headers(num_workers)
+        require_files(list(self.folders.values()), num_workers)
         self.audio_dim, self.visual_dim = (self.folders[k].shape[1] for k in ("audio", "visual"))
         self.memory = {}
 
     def load(self) -> Self:
         """Read every file and return the data set; InputError names the first bad one."""
-        self.memory = {
-            name: folder.read_all(self.num_workers, f"{self.split.path.name}: {name}", keep=not self.exact)
-            for name, folder in self.folders.items()
-        }
+        for name, folder in self.folders.items():
+            reduce = REDUCTIONS.get(folder.shape[0], np.asarray)
+            kept = folder.read_all(self.num_workers, f"{self.split.path.name}: {name}", reduce, keep=not self.exact)
+            if kept is not None:
+                self.memory[name] = torch.from_numpy(kept)
         return self
 
     def require_same_layout(self, other: "LLPDataset") -> None:

@@ -1,0 +1,59 @@
+"""`.npy` files: what they must hold, checked from their first bytes, and how they are read and written."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.cli import InputError
+from utils.files import atomic_path
+
+
+class Layout(NamedTuple):
+    """What a `.npy` file of one kind holds: one of these numbers of rows, a row size (None: any), a dtype."""
+
+    rows: tuple[int, ...]
+    columns: int | None
+    dtype: type
+    what: str
+
+    def __str__(self):
+        shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)
+        return f"{shapes} {np.dtype(self.dtype)}"
+
+    def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        """Whether an array of this shape and dtype is one of this kind."""
+        if dtype != self.dtype or len(shape) != 2 or shape[0] not in self.rows:
+            return False
+        return shape[1] > 0 if self.columns is None else shape[1] == self.columns
+
+
+def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        with open(path, "rb") as file:
+            shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+            expected = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=object))
+            size = file.seek(0, 2)
+    except (ValueError, KeyError, EOFError, SyntaxError) as error:
+        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+    if dtype.hasobject:
+        raise InputError(f"{path}: holds pickled Python objects, which are never loaded; expected numbers")
+    if size < expected:
+        raise InputError(f"{path}: truncated, {size} of {expected} bytes; copy or download it again")
+    return shape, dtype
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, never unpickled; InputError for one that cannot be read."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Write `array` to `path`, all or nothing."""
+    with atomic_path(path) as tmp, open(tmp, "wb") as file:  # np.save given a name would append .npy to it
+        np.save(file, array)
