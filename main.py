@@ -7,7 +7,6 @@ Flags, their defaults and what a run prints are those of the published release (
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,11 +27,12 @@ from nets import MMIL_Net
 from nets.han import NORM_PLACES
 from utils import checkpoint, engine, llp
 from utils.cli import InputError
+from utils.devices import select_device
 from utils.eval_metrics import decide, ten_scores, video_scores
 from utils.files import atomic_path, write_json
 from utils.randomness import random_state, seed_everything, set_random_state
 from utils.report import class_report, score_table
-from utils.run_folder import RunFolder, read_arguments, require_same_arguments
+from utils.run_folder import RunFolder, class_file, read_arguments, require_same_arguments
 from utils.wandb_log import WandbLog
 
 
@@ -68,6 +68,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     data.add_argument("--label_val", default="./data/AVVP_val_pd.csv", help="videos to validate on")
     data.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
     data.add_argument("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
+    cli.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
     data.add_argument("--exact", action="store_true", help="published order of arithmetic, on raw features (slower)")
     data.add_argument(
         "--num_workers", type=cli.non_negative_int, default=4, help="threads or processes that read files"
@@ -152,22 +153,17 @@ def check_args(args: argparse.Namespace) -> None:
     cli.require_writable("--save_predictions", args.save_predictions, folder=True)
 
 
-def select_device(gpu: str) -> torch.device:
-    """`--gpu N` -> CUDA device N, made deterministic, or the CPU for -1 and where there is no CUDA."""
-    try:
-        number = int(gpu)
-    except ValueError:
-        raise InputError(f"--gpu {gpu}: expected the number of one CUDA device, or -1 for the CPU") from None
-    if number < 0 or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if number >= torch.cuda.device_count():
-        raise InputError(f"--gpu {number}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    torch.use_deterministic_algorithms(True)
-    return torch.device("cuda", number)
+def run_path(args: argparse.Namespace) -> Path:
+    """The folder of the run."""
+    return Path(args.model_save_dir, args.model_name)
 
 
-def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str]) -> LLPDataset:
+def read_class_names(args: argparse.Namespace) -> tuple[str, ...]:
+    """Names of the classes that the run tells apart."""
+    return llp.class_names(llp.read_classes(class_file(run_path(args), args.classes)))
+
+
+def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str], num_classes: int) -> LLPDataset:
     """The data set of a split, not yet loaded, with the pseudo labels of the loss `terms`. Settles feature sizes."""
     dataset = LLPDataset(
         split,
@@ -178,7 +174,7 @@ def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str])
         v_pseudo_dir=args.v_pseudo_data_dir if "visual" in terms else None,
         exact=args.exact,
         num_workers=args.num_workers,
-        num_classes=llp.C,
+        num_classes=num_classes,
     )
     for flag, found, folder in (
         ("input_a_dim", dataset.audio_dim, args.audio_dir),
@@ -192,9 +188,9 @@ def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str])
     return dataset
 
 
-def build_net(args: argparse.Namespace) -> MMIL_Net:
+def build_net(args: argparse.Namespace, num_classes: int) -> MMIL_Net:
     """The network of the flags, freshly initialised."""
-    return MMIL_Net(num_classes=llp.C, **net_sizes(args), nhead=args.nhead, norm_where=args.norm_where)
+    return MMIL_Net(num_classes=num_classes, **net_sizes(args), nhead=args.nhead, norm_where=args.norm_where)
 
 
 def net_sizes(args: argparse.Namespace) -> dict[str, int]:
@@ -203,9 +199,9 @@ def net_sizes(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in names}
 
 
-def read_truth(gt_dir: str, split: llp.Split) -> llp.Truth:
+def read_truth(gt_dir: str, split: llp.Split, class_names: Sequence[str]) -> llp.Truth:
     """Dense annotations of a split's videos; says once what is odd about the files."""
-    truth = llp.read_truth(gt_dir, split.filenames)
+    truth = llp.read_truth(gt_dir, split.filenames, class_names)
     for line in truth.quirks:
         print(f"note: {line}", file=sys.stderr)
     return truth
@@ -236,7 +232,7 @@ class Session(NamedTuple):
 
 def train(args: argparse.Namespace, device: torch.device) -> None:
     """Train, validate after each epoch, keep the best weights and everything to resume."""
-    folder = RunFolder(Path(args.model_save_dir, args.model_name))
+    folder = RunFolder(run_path(args))
     state = None
     try:
         if args.resume:
@@ -259,16 +255,17 @@ def start_session(
     args: argparse.Namespace, device: torch.device, folder: RunFolder, state: dict | None
 ) -> tuple[Session, dict]:
     """Data, network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
-    splits = [llp.read_split(path) for path in (args.label_train, args.label_val)]
-    truth = read_truth(args.gt_dir, splits[1])
-    data, val_data = (find_files(args, split, args.losses.split(",")) for split in splits)
+    class_names = read_class_names(args)
+    splits = [llp.read_split(path, class_names) for path in (args.label_train, args.label_val)]
+    truth = read_truth(args.gt_dir, splits[1], class_names)
+    data, val_data = (find_files(args, split, args.losses.split(","), len(class_names)) for split in splits)
     data.require_same_layout(val_data)
     if state:  # now with the sizes that were read off the files
         require_same_arguments(state, vars(args) | {"device": device.type}, folder.path)
     data.load()
     val_data.load()
     seed_everything(args.seed)
-    net = build_net(args).to(device)
+    net = build_net(args, len(class_names)).to(device)
     optimizer = make_optimizer(args, net)
     arguments = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in vars(args).items()}
     wandb = WandbLog.start(args.use_wandb, args.wandb_project_name, args.wandb_run_name, arguments, state)
@@ -278,7 +275,7 @@ def start_session(
         set_random_state(state["random"], device)
         folder.cut_logs(state["epoch"])
     else:
-        folder.begin(arguments, start_over=args.resume)
+        folder.begin(arguments, class_file(folder.path, args.classes), start_over=args.resume)
         state = {"epoch": 0, "iteration": 0, "best_epoch": 0, "best_scores": {}}
     print(f"{folder.path}: {len(data)} training and {len(val_data)} validation videos, on {device}", flush=True)
     loaders = make_loader(data, args.batch_size, shuffle=True), make_loader(val_data, args.batch_size, shuffle=False)
@@ -388,12 +385,13 @@ def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> Non
 
 def test(args: argparse.Namespace, device: torch.device) -> None:
     """Evaluate checkpoint_best.pt of a run on the val or test split."""
-    path = Path(args.model_save_dir, args.model_name, checkpoint.BEST)
+    path = run_path(args) / checkpoint.BEST
     checkpoint.require(path)
-    split = llp.read_split(args.label_val if args.mode == "val" else args.label_test)
-    truth = read_truth(args.gt_dir, split)
-    dataset = find_files(args, split, terms=())
-    net = build_net(args)
+    class_names = read_class_names(args)
+    split = llp.read_split(args.label_val if args.mode == "val" else args.label_test, class_names)
+    truth = read_truth(args.gt_dir, split, class_names)
+    dataset = find_files(args, split, (), len(class_names))
+    net = build_net(args, len(class_names))
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
     settings = net_sizes(args) | {"nhead": args.nhead, "norm_where": args.norm_where}
     sources = {"input_a_dim": f"that of {args.audio_dir}", "input_v_dim": f"that of {args.video_dir}"}
@@ -407,12 +405,12 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     print(score_table({args.mode.capitalize(): scores}))
     audio, visual = decide(evaluation.global_prob, evaluation.frame_prob)
     if args.classwise:
-        print(class_report(audio, visual, truth, llp.CLASS_NAMES))
+        print(class_report(audio, visual, truth, class_names))
     if args.json:
         write_json(args.json, scores)
     if args.save_predictions:
         filenames = split.filenames
-        llp.write_predictions(args.save_predictions, filenames, audio, visual)
+        llp.write_predictions(args.save_predictions, filenames, audio, visual, class_names)
         with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
             np.savez(file, filename=np.array(filenames), global_prob=evaluation.global_prob,
                      frame_prob=evaluation.frame_prob)  # fmt: skip
@@ -421,7 +419,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
 def main(args: argparse.Namespace) -> None:
     """Run one mode. Raises InputError for bad input."""
     check_args(args)
-    device = select_device(args.gpu)
+    device = select_device(args.gpu, deterministic=True)
     if args.mode == "train":
         train(args, device)
     else:

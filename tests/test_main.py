@@ -29,7 +29,7 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
     run = workspace / "models/run"
     assert sorted(p.name for p in run.iterdir()) == [
         "arguments.txt", "checkpoint_best.pt", "checkpoint_epoch_1.pt", "checkpoint_epoch_2.pt", "checkpoint_last.pt",
-        "iterations.jsonl", "log.jsonl",
+        "classes.yaml", "iterations.jsonl", "log.jsonl",
     ]  # fmt: skip
 
     text = (run / "arguments.txt").read_text().splitlines()
@@ -206,7 +206,7 @@ DEFAULTS = {
     "model_name": "MMIL_Net", "model_save_dir": "models/", "use_wandb": False, "wandb_project_name": "Baseline",
     "wandb_run_name": None, "gt_dir": "./data", "exact": False, "resume": False, "log_every": 10,
     "losses": "video,audio,visual", "save_predictions": None, "json": None, "classwise": False, "save_epochs": False,
-    "num_workers": 4,
+    "num_workers": 4, "classes": None,
 }  # fmt: skip
 
 

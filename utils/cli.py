@@ -12,8 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+LLP_CLASSES = Path(__file__).with_name("llp.yaml")
+
+EXIT_SOME_FAILED = 1  # some videos of a list could not be processed
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 class InputError(ValueError):
@@ -41,13 +45,28 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
+def add_truth_flags(
+    parser: argparse.ArgumentParser, label_csv: str | None = "./data/AVVP_test_pd.csv", label_csv_text: str = ""
+) -> None:
+    """The flags of every tool that looks up the truth of a split; `label_csv_text`: its default in words, if None."""
+    text = label_csv_text or "%(default)s"
+    parser.add_argument("--label_csv", type=Path, default=label_csv,
+                        help=f"the videos, in a column `filename` (default: {text})")  # fmt: skip
+    parser.add_argument("--gt_dir", type=Path, default="./data",
+                        help="folder of the truth, AVVP_eval_{audio,visual}.csv (default: %(default)s)")  # fmt: skip
+    add_classes_flag(parser)
+
+
 def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every tool that holds predictions against the truth."""
     parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
-    parser.add_argument("--label_csv", type=Path, default="./data/AVVP_test_pd.csv",
-                        help="the predicted videos, in a column `filename` (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--gt_dir", type=Path, default="./data",
-                        help="folder of the truth, AVVP_eval_{audio,visual}.csv (default: %(default)s)")  # fmt: skip
+    add_truth_flags(parser)
+
+
+def add_classes_flag(parser, default: Path | None = LLP_CLASSES, or_else: str = "LLP's 25") -> None:
+    """`--classes FILE`, for everything that knows classes; `parser` may be a group of one."""
+    text = f"YAML list of the event classes, like utils/llp.yaml; if not given, {or_else}"
+    parser.add_argument("--classes", type=Path, metavar="FILE", default=default, help=text)
 
 
 @contextlib.contextmanager
@@ -82,14 +101,33 @@ def require_writable(flag: str, path: Path | None, folder: bool = False) -> None
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, so that whatever is half-written is removed."""
+
+
+def _raise_terminated() -> None:
+    """Let SIGTERM raise Terminated in this process; processes that it forks just end."""
+    process = os.getpid()
+
+    def handle(number, frame):
+        if os.getpid() != process:
+            os._exit(EXIT_TERMINATED)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, run `main`, and turn what a user can cause into one line and an exit status.
 
-    Exit status: 0 done; 2 bad input (also argparse's own) or the system refused a read or write; 130 Ctrl-C.
+    Exit status: what `main` returns (None: 0; 1: some videos failed); 2 bad input (also argparse's own) or the system
+    refused a read or write; 130 Ctrl-C; 143 SIGTERM.
     """
     status, message = 0, ""
+    if threading.current_thread() is threading.main_thread():
+        _raise_terminated()
     try:
-        main(parser.parse_args())
+        status = main(parser.parse_args()) or 0
         sys.stdout.flush()
     except InputError as error:
         status, message = EXIT_BAD_INPUT, f"error: {_own_words(error)}"
@@ -99,6 +137,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or _own_words(error)}"
+    except Terminated:
+        status, message = EXIT_TERMINATED, "terminated"
     except KeyboardInterrupt as stop:
         status, message = EXIT_INTERRUPTED, f"interrupted{f': {stop}' if str(stop) else ''}"
     if message:

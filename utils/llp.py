@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from utils.cli import InputError
+from utils.cli import LLP_CLASSES, InputError
 from utils.files import atomic_path
 
 T = 10  # segments of one second in a video (paper, section 4.1)
@@ -38,16 +38,51 @@ class EventClass(NamedTuple):
     clap_threshold: float
 
 
-LLP_CLASSES = Path(__file__).with_name("llp.yaml")
-
-
 def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
-    """The event classes of a YAML file, in the order of their index."""
-    return tuple(EventClass(**row) for row in yaml.safe_load(path.read_text(encoding="utf-8")))
+    """The event classes of a YAML file, in the order of their index.
+
+    Raises:
+        InputError: the file is missing, or is not a list of the fields of `EventClass` with names that differ.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a YAML list of classes such as {LLP_CLASSES.name}")
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"{path}: expected a YAML list of classes, each with {', '.join(EventClass._fields)}")
+    classes = tuple(_event_class(path, number, row) for number, row in enumerate(rows, 1))
+    names = [c.name for c in classes]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: lists {max(names, key=names.count)} twice")
+    return classes
+
+
+def _event_class(path: Path, number: int, row) -> EventClass:
+    """One entry of a class file, the `number`th; InputError where it is not one."""
+    if not isinstance(row, dict) or set(row) != set(EventClass._fields):
+        found = ", ".join(map(str, row)) if isinstance(row, dict) else row
+        raise InputError(f"{path}, class {number}: expected {', '.join(EventClass._fields)}; found {found}")
+    for field, kind in EventClass.__annotations__.items():
+        value = row[field]
+        if kind is str and (not isinstance(value, str) or not value.strip()):
+            raise InputError(f"{path}, class {number}: {field} is {value!r}, expected text (put it in quotes)")
+        if kind is float and (isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value)):
+            raise InputError(f"{path}, class {number}: {field} is {value!r}, expected a number")
+    if re.search(r"[,\t\n]", row["name"]) or row["name"] != row["name"].strip():
+        raise InputError(f"{path}, class {number}: {row['name']!r} cannot stand in a CSV file; no commas, no tabs")
+    return EventClass(**row)
+
+
+def class_names(classes: Sequence[EventClass]) -> tuple[str, ...]:
+    """Names of classes, in the order of their index."""
+    return tuple(c.name for c in classes)
 
 
 CLASSES = read_classes()
-CLASS_NAMES = tuple(c.name for c in CLASSES)
+CLASS_NAMES = class_names(CLASSES)
 C = len(CLASSES)
 
 
@@ -103,37 +138,72 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table[(table != "").any(axis=1)]  # blank lines say nothing
 
 
-def class_indices(path: Path, line: int, names: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Indices of the class `names` found in `line` of `path`; InputError for an unknown one."""
+def class_indices(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    """Indices of the class `names`; InputError for an unknown one."""
     lookup = {name: i for i, name in enumerate(class_names)}
     try:
         return [lookup[name.strip()] for name in names]
     except KeyError as error:
         similar = difflib.get_close_matches(error.args[0], class_names, n=1)
         expected = f"did you mean {similar[0]}?" if similar else f"expected one of {', '.join(class_names)}"
-        raise InputError(f"{path}, line {line}: unknown class {error}; {expected}") from None
+        raise InputError(f"unknown class {error}; {expected}") from None
 
 
-def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> Split:
-    """The videos of a split, and with `weak_labels` their event names.
+class Video(NamedTuple):
+    """A row of a split. weak: (C,) float32 0/1, or None where nobody asked for it, or `problem` says what is wrong."""
 
-    Raises InputError where a name could leave the data folder, the file has no video, or a class is unknown.
+    line: int
+    filename: str
+    weak: np.ndarray | None
+    problem: str
+
+    @property
+    def id(self) -> str:
+        """Name of the feature files, without suffix."""
+        return video_id(self.filename)
+
+
+def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> list[Video]:
+    """The videos of a split, in its order, the bad rows among them.
+
+    A row's problem: its name could leave the data folder, it has no event names, or one is unknown.
+    Raises InputError where the file cannot be read or has no video.
     """
     table = read_table(path, SPLIT_COLUMNS if weak_labels else SPLIT_COLUMNS[:1])
     if table.empty:
         raise InputError(f"{path}: lists no video")
-    for line, name in table["filename"].items():
-        # the name becomes a path: it must stay inside the feature folder
-        if video_id(name) in ("", ".", "..") or re.search(r"[/\\\x00]", name):
-            raise InputError(f"{path}, line {line}: {name!r} is not a video name such as BjCEufrlXm4_20_30")
-    weak = None
-    if weak_labels:
-        weak = np.zeros((len(table), len(class_names)), np.float32)  # (N, C)
-        for row, (line, names) in zip(weak, table["event_labels"].items(), strict=True):
-            if not names:  # a line that was cut off, rather than a video in which nothing happens
-                raise InputError(f"{path}, line {line}: no event names; expected some of {', '.join(class_names)}")
-            row[class_indices(path, line, names.split(","), class_names)] = 1
-    return Split(Path(path), table["filename"].tolist(), weak)
+    labels = table["event_labels"] if weak_labels else [""] * len(table)
+    return [
+        _video(line, name, names if weak_labels else None, class_names)
+        for (line, name), names in zip(table["filename"].items(), labels, strict=True)
+    ]
+
+
+def _video(line: int, name: str, names: str | None, class_names: Sequence[str]) -> Video:
+    """The video of one row; `names`: its event names, None where they are not wanted."""
+    # the name becomes a path: it must stay inside the feature folder
+    if video_id(name) in ("", ".", "..") or re.search(r"[/\\\x00]", name):
+        return Video(line, name, None, f"{name!r} is not a video name such as BjCEufrlXm4_20_30")
+    if names is None:
+        return Video(line, name, None, "")
+    if not names:  # a line that was cut off, rather than a video in which nothing happens
+        return Video(line, name, None, f"no event names; expected some of {', '.join(class_names)}")
+    weak = np.zeros(len(class_names), np.float32)  # (C,)
+    try:
+        weak[class_indices(names.split(","), class_names)] = 1
+    except InputError as error:
+        return Video(line, name, None, str(error))
+    return Video(line, name, weak, "")
+
+
+def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> Split:
+    """The videos of a split, and with `weak_labels` their event names; InputError for the first bad row."""
+    videos = read_videos(path, class_names, weak_labels)
+    for video in videos:
+        if video.problem:
+            raise InputError(f"{path}, line {video.line}: {video.problem}")
+    weak = np.stack([v.weak for v in videos]) if weak_labels else None  # (N, C)
+    return Split(Path(path), [v.filename for v in videos], weak)
 
 
 class Events(NamedTuple):
@@ -167,7 +237,10 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
     labels = table["event_labels"].map(known)
     if labels.isna().any():
         line = table.index[labels.isna()][0]
-        class_indices(path, line, [table.loc[line, "event_labels"]], class_names)
+        try:
+            class_indices([table.loc[line, "event_labels"]], class_names)
+        except InputError as error:
+            raise InputError(f"{path}, line {line}: {error}") from None
     return Events(Path(path), table["filename"].to_numpy(str), label=labels.to_numpy(int), **times)
 
 
@@ -231,7 +304,7 @@ def digest(events: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
     return hashlib.sha256("\n".join(sorted("\t".join(map(str, row)) for row in rows)).encode()).hexdigest()
 
 
-def annotation_version(audio: Events) -> str:
+def annotation_version(audio: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
     """Which of LLP's two published audio annotations this is, judged by its content.
 
     The 2020 file, which the paper's numbers used, has three rows with a damaged file name; April 2024 repaired them.
@@ -244,7 +317,11 @@ def annotation_version(audio: Events) -> str:
         versions.append("2024")
     if not versions:
         return f"not LLP's published audio annotations ({len(audio.filename)} rows in {audio.path})"
-    changed = "" if digest(audio) == _DIGESTS[versions[0]] else ", changed: its other rows are not those published"
+    changed = (
+        ""
+        if digest(audio, class_names) == _DIGESTS[versions[0]]
+        else ", changed: its other rows are not those published"
+    )
     return f"{versions[0]} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
 
 
@@ -266,7 +343,7 @@ def read_truth(folder: Path, filenames: Sequence[str], class_names: Sequence[str
     annotated = annotated_videos(folder)
     return Truth(
         **{m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()},
-        version=annotation_version(events["audio"]),
+        version=annotation_version(events["audio"], class_names),
         quirks=[
             line for e in events.values() if (line := describe_quirks(e, annotated, "that neither val nor test lists"))
         ],

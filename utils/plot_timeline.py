@@ -18,19 +18,14 @@ from utils import cli
 if __name__ == "__main__":
     cli.quiet_interrupts()
 
-import matplotlib
-import numpy as np
-
-matplotlib.use("Agg")  # draws to files, with or without a display
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from utils import llp
-from utils.files import atomic_path
+from utils import figures, llp
 
-TRUE_COLOUR, PREDICTED_COLOUR = "#0072B2", "#E69F00"  # told apart in every kind of colour blindness (Okabe and Ito)
-FORMATS = (".png", ".pdf", ".svg")
+TRUE_COLOUR, PREDICTED_COLOUR = figures.BLUE, figures.ORANGE
 
 
 def draw_video(ax: Axes, true: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> None:
@@ -80,9 +75,7 @@ def plot_timelines(
         loc="outside upper right", ncols=2, frameon=False,
     )  # fmt: skip
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    with atomic_path(path) as tmp:
-        figure.savefig(tmp, format=path.suffix[1:].lower(), dpi=110)
-    plt.close(figure)
+    figures.save(figure, path)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -100,18 +93,19 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Draw. Raises InputError for bad input."""
-    if args.out.suffix.lower() not in FORMATS:
-        raise cli.InputError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
+    figures.require_format("--out", args.out)
     listed = llp.read_split(args.label_csv, weak_labels=False).filenames
     filenames = args.videos or listed[: args.count]
     unknown = [name for name in filenames if name not in listed]
     if unknown:
         raise cli.InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
-    predictions, _ = llp.read_predictions(args.pred_dir, listed, args.label_csv)
-    truth = llp.read_truth(args.gt_dir, filenames)
+    class_names = llp.class_names(llp.read_classes(args.classes))
+    predictions, _ = llp.read_predictions(args.pred_dir, listed, args.label_csv, class_names)
+    truth = llp.read_truth(args.gt_dir, filenames, class_names)
     chosen = [listed.index(name) for name in filenames]
     predictions = {modality: segments[chosen] for modality, segments in predictions.items()}
-    plot_timelines(args.out, filenames, {"audio": truth.audio, "visual": truth.visual}, predictions, title=args.title)
+    references = {"audio": truth.audio, "visual": truth.visual}
+    plot_timelines(args.out, filenames, references, predictions, class_names, title=args.title)
     print(args.out)
 
 

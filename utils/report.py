@@ -19,11 +19,11 @@ from utils.llp import Truth
 COUNTS = ("videos", "TP", "FP", "FN")  # beside F, for each class and modality
 
 
-def score_table(rows: dict[str, dict[str, float]], first_column: str = "Dataset") -> str:
-    """The published table: one row of ten scores for each name, two decimals."""
+def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:
+    """The published table: one row of ten scores for each name, two decimals; `-` for None."""
     table = PrettyTable([first_column, *SCORE_NAMES])
     for name, scores in rows.items():
-        table.add_row([name, *(f"{scores[key]:.2f}" for key in SCORE_NAMES)])
+        table.add_row([name, *("-" if scores[key] is None else f"{scores[key]:.2f}" for key in SCORE_NAMES)])
     return table.get_string()
 
 

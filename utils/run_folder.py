@@ -4,11 +4,12 @@ import json
 import os
 from pathlib import Path
 
-from utils import checkpoint
+from utils import checkpoint, llp
 from utils.cli import InputError
-from utils.files import TMP_SUFFIX, append_line, write_text
+from utils.files import TMP_SUFFIX, append_line, write_bytes, write_text
 
 ARGUMENTS = "arguments.txt"
+CLASSES = "classes.yaml"
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 
@@ -21,6 +22,7 @@ PATHS = {
 }  # fmt: skip
 # Arguments that change no number of a run; all others must be the same when it is resumed.
 FREE_TO_CHANGE = {
+    "classes",  # their names are compared, by `class_file`
     "gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "log_every", "save_epochs", "num_workers",
     "use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise",
 }  # fmt: skip
@@ -60,8 +62,13 @@ class RunFolder:
             raise InputError(f"{self.path}: holds no run of this program to resume; choose another --model_name")
         return None
 
-    def begin(self, arguments: dict, start_over: bool) -> None:
-        """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one."""
+    def begin(self, arguments: dict, class_file: Path, start_over: bool) -> None:
+        """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one.
+
+        Args:
+            class_file: the classes of the run, of which a copy stays in the folder.
+        """
+        classes = Path(class_file).read_bytes()  # before anything is dropped: it may be the folder's own
         if start_over:
             self.remove_files()
         else:
@@ -72,11 +79,13 @@ class RunFolder:
         lines = [f"{key}: {value}" for key, value in arguments.items()]
         text = "\n".join(["-" * 25 + "start" + "-" * 25, *lines, "-" * 26 + "end" + "-" * 26])
         write_text(self.path / ARGUMENTS, text + "\n")
+        write_bytes(self.path / CLASSES, classes)
 
     def remove_files(self) -> None:
         """Remove what this program writes before an epoch is finished."""
         # The iteration log goes last: while it is there, the folder is known as a run that can be started over.
-        for name in (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1), ARGUMENTS, EPOCH_LOG, ITERATION_LOG):
+        for name in (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1), ARGUMENTS, CLASSES, EPOCH_LOG,
+                     ITERATION_LOG):  # fmt: skip
             (self.path / name).unlink(missing_ok=True)
             (self.path / (name + TMP_SUFFIX)).unlink(missing_ok=True)
 
@@ -128,6 +137,21 @@ class RunFolder:
             kept = "".join(line + "\n" for line in text.splitlines() if _epoch_of(line) <= last_epoch)
             if kept != text:
                 write_text(path, kept)
+
+
+def class_file(folder: Path, given: Path | None) -> Path:
+    """The class file of a run: its own copy, else the one that is `given`, else LLP's.
+
+    Raises InputError where the run has other classes than `given`.
+    """
+    copy = Path(folder) / CLASSES
+    if not copy.is_file():
+        return given or llp.LLP_CLASSES
+    if given:
+        wanted, found = (llp.class_names(llp.read_classes(path)) for path in (given, copy))
+        if wanted != found:
+            raise InputError(f"--classes {given}: its {len(wanted)} classes are not the {len(found)} of {copy}")
+    return copy
 
 
 def _epoch_of(line: str) -> float:

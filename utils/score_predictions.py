@@ -40,11 +40,12 @@ def main(args: argparse.Namespace) -> None:
     """Score and print. Raises InputError for bad input."""
     cli.require_writable("--json", args.json)
     cli.require_writable("--per_video", args.per_video)
+    class_names = llp.class_names(llp.read_classes(args.classes))
     filenames = llp.read_split(args.label_csv, weak_labels=False).filenames
     if len(set(filenames)) < len(filenames):
         raise cli.InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
-    predictions, quirks = llp.read_predictions(args.pred_dir, filenames, args.label_csv)
-    truth = llp.read_truth(args.gt_dir, filenames)
+    predictions, quirks = llp.read_predictions(args.pred_dir, filenames, args.label_csv, class_names)
+    truth = llp.read_truth(args.gt_dir, filenames, class_names)
     for line in (*quirks, *truth.quirks):
         print(f"note: {line}", file=sys.stderr)
 
@@ -54,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"Annotations: {truth.version}")
     print(score_table({args.label_csv.stem: scores}))
     if args.classwise:
-        print(class_report(audio, visual, truth, llp.CLASS_NAMES))
+        print(class_report(audio, visual, truth, class_names))
     if args.json:
         write_json(args.json, scores)
     if args.per_video:

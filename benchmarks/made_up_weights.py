@@ -1,0 +1,52 @@
+"""Write checkpoints of both teachers at full size with made-up weights, to try the tools without the real ones.
+
+    HF_HOME=DIR/hub HF_HUB_OFFLINE=1 python benchmarks/made_up_weights.py --out DIR
+
+DIR then holds clip.pt (1.7 GB), clap.pt (0.5 GB) and hub, a small stand-in for the Hugging Face cache that laion_clap
+needs; run the tools with the same two variables. What such teachers say is noise.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # imports start at the repository
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+from tests import made_up
+from utils import cli
+from utils.teachers import CLIP_MODEL
+
+
+def write_clip(path: Path) -> None:
+    """ViT-L/14 with random weights, as open_clip names them."""
+    import open_clip
+
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model(CLIP_MODEL, load_weights=False).state_dict(), path)
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the tool."""
+    parser = cli.ArgumentParser(
+        prog="made_up_weights.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write what is not there yet."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not (args.out / "hub").exists():
+        made_up.write_hub_cache(args.out / "hub")
+    for name, write in (("clip.pt", write_clip), ("clap.pt", made_up.write_clap)):
+        if not (args.out / name).exists():
+            write(args.out / name)
+        print(args.out / name)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())

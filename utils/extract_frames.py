@@ -1,0 +1,150 @@
+"""JPEG frames of videos, 8 a second: <video_path>/<id>.mp4 -> <out_dir>/<id>/000001.jpg, 000002.jpg, ...
+
+    python utils/extract_frames.py --video_path ./data/raw_videos --out_dir ./data/video_frames
+
+As the published frames were made: `ffmpeg -i <id>.mp4 -r 8 %06d.jpg`, by the system's ffmpeg, else by the one that the
+imageio-ffmpeg package brings. A folder appears when all its frames are there; finished ones are skipped.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from utils import cli
+
+if __name__ == "__main__":
+    cli.quiet_interrupts()
+
+from utils import media
+from utils.cli import InputError
+from utils.extraction import Run, add_flags, read_ahead
+from utils.files import TMP_SUFFIX
+
+FRAME_NAME = "%06d.jpg"
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi")
+
+
+def find_ffmpeg() -> str:
+    """Path of the ffmpeg program: the system's, else the one of imageio-ffmpeg; InputError where there is none."""
+    system = shutil.which("ffmpeg")
+    if system:
+        return system
+    import imageio_ffmpeg
+
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise InputError("found no ffmpeg; install it, or pip install imageio-ffmpeg") from error
+
+
+class VideoFile(NamedTuple):
+    """A file whose frames are wanted; `problem`: why they cannot be had."""
+
+    id: str
+    path: Path
+    problem: str
+
+
+def list_videos(folder: Path) -> list[VideoFile]:
+    """The video files of a folder, by name; InputError where there are none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    if not files:
+        raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
+    owner = {path.stem: path for path in reversed(files)}
+    return [
+        VideoFile(path.stem, path, "" if owner[path.stem] == path else f"{owner[path.stem]} has the same name")
+        for path in files
+    ]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether `folder` holds frames 1 to n, none empty, the first and the last with a JPEG's beginning and end."""
+    try:
+        with os.scandir(folder) as entries:
+            sizes = {entry.name: entry.stat().st_size for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    names = [FRAME_NAME % number for number in range(1, len(sizes) + 1)]
+    if not names or not all(sizes.get(name) for name in names):
+        return False
+    return all(_is_whole_jpeg(folder / name) for name in {names[0], names[-1]})
+
+
+def _is_whole_jpeg(path: Path) -> bool:
+    data = path.read_bytes()
+    return data.startswith(b"\xff\xd8") and data.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def extract(ffmpeg: str, video: Path, folder: Path) -> float:
+    """Write the frames of `video` to `folder`, all or nothing, and return the seconds they cover.
+
+    Raises InputError where it cannot be decoded, has no picture, or ends early.
+    """
+    with media.open_media(video) as container:
+        media.frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
+    tmp = folder.with_name(folder.name + TMP_SUFFIX)
+    shutil.rmtree(tmp, ignore_errors=True)
+    tmp.mkdir(parents=True)
+    try:
+        # In the folder, since a % in its name would be taken for part of the pattern; in a session of its own, since
+        # Ctrl-C is ours to handle.
+        command = [ffmpeg, "-nostdin", "-v", "error", "-i", f"file:{video.resolve()}", "-r", str(media.FPS), FRAME_NAME]
+        result = subprocess.run(
+            command, check=False, cwd=tmp, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True
+        )
+        if result.returncode:
+            lines = result.stderr.decode(errors="replace").strip().splitlines() or [f"status {result.returncode}"]
+            raise InputError(f"{video}: ffmpeg failed ({lines[-1]})")
+        count = len(list(tmp.iterdir()))
+        if not is_finished(tmp):
+            raise InputError(f"{video}: ffmpeg wrote {count} frames, not all of them whole; is the disk full?")
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier program, or damaged
+        tmp.rename(folder)
+        return count / media.FPS
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the tool."""
+    parser = cli.ArgumentParser(
+        prog="extract_frames.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--video_path", type=Path, default="./data/raw_videos",
+                        help="folder of <id>.mp4 (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--out_dir", type=Path, default="./data/video_frames",
+                        help="folder to write <id>/000001.jpg ... to (default: %(default)s)")  # fmt: skip
+    add_flags(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    """Go through the folder; the exit status is 1 where some videos failed. Raises InputError for bad input."""
+    cli.require_writable("--out_dir", args.out_dir, folder=True)
+    videos = list_videos(args.video_path)
+    ffmpeg = find_ffmpeg()
+    with Run("frames", args, args.out_dir) as run:
+        left = run.left_to_do(videos, lambda video: is_finished(args.out_dir / video.id))
+        run.begin()
+        reads = read_ahead(lambda v: extract(ffmpeg, v.path, args.out_dir / v.id), left, args.workers, 2 * args.workers)
+        with contextlib.closing(reads):
+            for result in reads:
+                if result.problem:
+                    run.fail(result.video, result.problem)
+                else:
+                    run.done(result.video, result.value)
+        return run.finish()
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())

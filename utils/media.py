@@ -1,0 +1,227 @@
+"""Pictures and sound of video files, as the published pipeline decodes them (spec, sections 7, 8 and 10).
+
+Videos are decoded by PyAV, which brings its own ffmpeg libraries, JPEG files by OpenCV. Frames are chosen as the
+command `ffmpeg -i VIDEO -r 8 %06d.jpg` chooses them. Everything that is wrong with a file is an InputError of one line.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import soxr
+
+from utils.cli import InputError
+
+FPS = 8  # of the published frames
+SWS_ACCURATE = 0x2 | 0x2000 | 0x40000  # ffmpeg's scaler: bilinear chroma, at full resolution, rounded to nearest
+SUFFIXES = (".mp4", ".wav", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flac", ".m4a", ".mp3", ".ogg", ".opus")
+
+
+def find_media(folder: Path, *names: str) -> Path:
+    """The media file of the first of `names` that has one, with any of SUFFIXES; InputError where none has."""
+    for name in names:
+        for suffix in SUFFIXES:
+            path = Path(folder) / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    raise InputError(f"no file {names[0]}.mp4 in {folder} (nor {', '.join(SUFFIXES[1:])})")
+
+
+def evenly_spaced(length: int, count: int) -> np.ndarray:
+    """`count` indices from 0 to length - 1, rounded half to even: (count,) int."""
+    return np.round(np.linspace(0, length - 1, count)).astype(int)
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator["av.container.InputContainer"]:
+    """Open a media file; whatever the decoder raises inside becomes an InputError that names the file."""
+    if Path(path).stat().st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes)")
+    try:
+        # "file:" lest a name with a colon be taken for a protocol; bytes that are no text may be in a file's metadata
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise InputError(f"{path}: cannot be decoded ({error.strerror or error})") from error
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def frame_files(folder: Path, *names: str) -> list[Path]:
+    """The JPEG frames, in order, in the subfolder of the first of `names` that has one; InputError for no frames."""
+    frames = next((path for name in names if (path := Path(folder) / name).is_dir()), None)
+    if frames is None:
+        raise InputError(f"no folder {names[0]} in {folder}; utils/extract_frames.py makes it")
+    files = sorted(path for path in frames.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not files:
+        raise InputError(f"{frames}: holds no frames (.jpg)")
+    return files
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB; InputError where it cannot be decoded."""
+    # Read here and decoded from memory: OpenCV does not say why it cannot open a file, and on some systems cannot
+    # open names outside ASCII.
+    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    if image is None:
+        raise InputError(f"{path}: not an image, or a damaged one ({data.size} bytes)")
+    return image
+
+
+def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]:
+    """Which frame of a video `ffmpeg -r 8` writes at each eighth of a second: its constant-rate output.
+
+    A frame that would come more than 1.1 output frames early is dropped; a gap of more than 1.1 is filled with the
+    frames at its ends.
+
+    Args:
+        times: (n,) of the frames, ascending, in seconds from the start of the file.
+        rate: the frame rate that the container states, None where it states none.
+
+    Returns:
+        For each output frame, the index of its frame. Empty where `times` is.
+    """
+    duration = FPS / float(rate) if rate else 0.0  # of a frame, in output frames, as ffmpeg estimates it
+    duration = round(duration) or min(duration, 1.0)
+    chosen = []
+    filled = [0, 0, 0]  # by how many copies the last three frames were preceded
+    for index, time in enumerate(times):
+        position = round(time * FPS * 2**16) / 2**16  # in output frames, in ffmpeg's resolution
+        position += math.copysign(2.0**-17, position) if position else 0.0  # and off exact midpoints
+        early = position - len(chosen)
+        gap = early + duration
+        if gap < -1.1:
+            copies, before = 0, 0
+        elif gap > 1.1:
+            copies = round(gap)
+            before = min(round(early - 0.6), copies) if early > 1.1 else 0
+        else:
+            copies, before = 1, 0
+        chosen += [max(index - 1, 0)] * before + [index] * (copies - before)
+        filled = [before, *filled[:2]]
+    return chosen + [len(times) - 1] * sorted(filled)[1]
+
+
+def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
+    """Presentation times of the frames of an open video, ascending, in seconds, without decoding them.
+
+    Raises InputError where there is no picture, or fewer frames than the file says it holds.
+    """
+    stream = container.streams.best("video")
+    if stream is None:
+        raise InputError(f"{_name(container)}: has no picture")
+    start = Fraction(container.start_time or 0, av.time_base)
+    times = sorted(
+        packet.pts * packet.time_base - start
+        for packet in container.demux(stream)
+        if packet.pts is not None and packet.size and not packet.is_discard
+    )
+    if not times:
+        raise InputError(f"{_name(container)}: holds no frames")
+    _require_whole(container, stream, float(times[-1] + start))
+    return times
+
+
+def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
+    """`count` frames of a video, evenly spaced over those at 8 a second, without JPEG files on the way.
+
+    Beside the JPEG route they lack its compression: about 3.5 grey levels of 255 on LLP's clip, without a bias.
+
+    Returns:
+        (H, W, 3) uint8 RGB each, `count` of them; the number of frames at 8 a second.
+
+    Raises:
+        InputError: the file cannot be decoded, has no picture, or ends early.
+    """
+    with open_media(path) as container:
+        times = frame_times(container)
+        chosen = choose_frames(times, container.streams.best("video").guessed_rate)
+    wanted = [chosen[i] for i in evenly_spaced(len(chosen), count)]
+    images = {}
+    with open_media(path) as container:
+        stream = container.streams.best("video")
+        stream.thread_type = "AUTO"
+        for index, frame in enumerate(container.decode(stream)):
+            if index in wanted:
+                images[index] = _to_rgb(frame)
+            if index >= wanted[-1]:
+                break
+    if len(images) < len(set(wanted)):
+        raise InputError(f"{path}: damaged, fewer frames can be decoded than it holds ({len(times)})")
+    return [images[index] for index in wanted], len(chosen)
+
+
+def _to_rgb(frame: "av.VideoFrame") -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a decoded frame, turned upright."""
+    # BT.601 whatever the file says, since JPEG files carry no other. ffmpeg's faster default rounds all colours down.
+    rgb = frame.reformat(format="rgb24", interpolation=SWS_ACCURATE, src_colorspace="itu601").to_ndarray()
+    return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+
+
+# ---------------------------------------------------------------------------------------------------------------- sound
+
+
+def read_sound(path: Path, sample_rate: int) -> np.ndarray:
+    """The sound of a media file: decoded to 16 bits, channels averaged, resampled with soxr HQ.
+
+    The step to 16 bits is part of the published pipeline; a decoder's own mono mix would be louder by sqrt(2).
+
+    Returns:
+        (ceil(n * sample_rate / rate),) float32 for n decoded samples at `rate`.
+
+    Raises:
+        InputError: the file cannot be decoded, has no sound, or ends early.
+    """
+    with open_media(path) as container:
+        stream = container.streams.best("audio")
+        if stream is None:
+            raise InputError(f"{path}: has no audio track")
+        blocks, rate = _decode_16_bit(path, container, stream)
+    samples = np.concatenate(blocks, axis=1)  # (channels, n)
+    mono = (samples / np.float32(32768)).mean(axis=0, dtype=np.float32)
+    length = math.ceil(mono.size * sample_rate / rate)
+    resampled = soxr.resample(mono, rate, sample_rate, quality="HQ")[:length]
+    return np.pad(resampled, (0, length - resampled.size))
+
+
+def _decode_16_bit(path: Path, container, stream) -> tuple[list[np.ndarray], int]:
+    """Blocks of decoded sound, (channels, n) int16, and their sample rate in Hz."""
+    resampler = av.AudioResampler(format="s16p")
+    blocks, frame = [], None
+    try:
+        for frame in container.decode(stream):
+            blocks += resampler.resample(frame)
+        blocks += resampler.resample(None)
+    except ValueError as error:  # the stream changes its rate or its channels on the way
+        raise InputError(f"{path}: cannot be decoded ({error})") from error
+    if not blocks:
+        raise InputError(f"{path}: its audio track holds no sound")
+    if frame.time is not None:
+        _require_whole(container, stream, frame.time + frame.samples / frame.sample_rate)
+    # The decoder knows the rate; what the container states may be half of it (HE-AAC).
+    return [block.to_ndarray() for block in blocks], frame.sample_rate
+
+
+def _require_whole(container, stream, end: float) -> None:
+    """InputError where a stream ends, at `end` in seconds, over a second before the time its header states."""
+    if stream.duration is not None:
+        stated = float(stream.duration * stream.time_base)
+    elif container.duration is not None and len(container.streams) == 1:
+        stated = container.duration / av.time_base
+    else:
+        return
+    frame = 1 / float(getattr(stream, "guessed_rate", None) or 1)  # a slow video's last frame lasts long
+    if end < stated - 1 - frame:
+        raise InputError(f"{_name(container)}: truncated, its {stream.type} ends at {end:.1f} s of {stated:.1f} s")
+
+
+def _name(container) -> str:
+    """The path a container was opened with."""
+    return container.name.removeprefix("file:")

@@ -1,0 +1,161 @@
+"""How good segment-level pseudo labels are: held against the dense annotations of val or test videos.
+
+    python utils/score_pseudo_labels.py
+    python utils/score_pseudo_labels.py --sweep all --v_logits_dir data/CLIP/logits --a_logits_dir data/CLAP/logits
+
+The first prints the ten scores of the CLIP and CLAP labels together on test (or --label_csv data/AVVP_val_pd.csv),
+beside the weak labels copied to all segments and the published figures. The second shows F on val against the threshold
+of each class, from the logits that the teachers write with --logits_saved_dir, so that thresholds for other teachers or
+classes can be chosen with data.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from utils import cli
+
+if __name__ == "__main__":
+    cli.quiet_interrupts()
+
+import numpy as np
+import yaml
+from prettytable import PrettyTable
+
+from utils import figures, llp, pseudo_labels, threshold_sweep
+from utils.arrays import Layout
+from utils.cli import InputError
+from utils.eval_metrics import SCORE_NAMES, ten_scores, video_scores
+from utils.feature_folder import FeatureFolder, require_files
+from utils.files import write_json, write_text
+from utils.report import score_table
+from utils.threshold_sweep import Sweep
+
+# CLIP's and CLAP's labels on LLP's test split, segment level, as re-measured in UWAV's paper (CVPR 2025)
+PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
+SCORED, SWEPT = Path("data/AVVP_test_pd.csv"), Path("data/AVVP_val_pd.csv")
+THREADS = 8
+TEACHERS = {"audio": "clap_threshold", "visual": "clip_threshold"}  # modality -> which threshold of a class
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the tool."""
+    parser = cli.ArgumentParser(
+        prog="score_pseudo_labels.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cli.add_truth_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
+    parser.add_argument("--v_pseudo_data_dir", type=Path, default="./data/CLIP/segment_pseudo_labels",
+                        help="visual pseudo labels (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--a_pseudo_data_dir", type=Path, default="./data/CLAP/segment_pseudo_labels",
+                        help="audio pseudo labels (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="F",
+                        help="write the ten scores, or with --sweep its table, to this file")  # fmt: skip
+    sweep = parser.add_argument_group("choosing thresholds")
+    sweep.add_argument("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
+    sweep.add_argument("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
+    sweep.add_argument("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
+    sweep.add_argument("--figure", type=Path, metavar="F", default="threshold_sweep.png",
+                       help="where to draw the curves (default: %(default)s)")  # fmt: skip
+    sweep.add_argument("--best_classes", type=Path, metavar="F",
+                       help="write the class file with the best thresholds in place of its own")  # fmt: skip
+    return parser
+
+
+def read_arrays(folder: Path, split: llp.Split, layout: Layout) -> np.ndarray:
+    """The (T, C) arrays of a split, turned to (N, C, T); InputError for files that are missing or wrong."""
+    files = FeatureFolder(folder, split.ids, layout)
+    require_files([files], THREADS)
+    return files.read_all(THREADS, str(folder)).transpose(0, 2, 1)
+
+
+def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: llp.Split, truth: llp.Truth) -> None:
+    """Print the ten scores of the pseudo labels, of the weak labels, and those published."""
+    layout = pseudo_labels.layout(len(classes))
+    audio, visual = (
+        read_arrays(folder, split, layout).astype(bool) for folder in (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
+    )
+    copied = np.broadcast_to(split.weak.astype(bool)[..., None], audio.shape)
+    scores = ten_scores(video_scores(audio, visual, truth.audio, truth.visual))
+    rows = {
+        f"pseudo labels, {args.label_csv.stem}": scores,
+        "weak labels in all segments": ten_scores(video_scores(copied, copied, truth.audio, truth.visual)),
+        "published pseudo labels, LLP test": {name: PUBLISHED.get(name) for name in SCORE_NAMES},
+    }
+    print(f"Annotations: {truth.version}")
+    print(score_table(rows, "Labels"))
+    if args.json:
+        write_json(args.json, scores)
+
+
+def sweep(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: llp.Split, truth: llp.Truth) -> None:
+    """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits."""
+    names = llp.class_names(classes)
+    try:
+        chosen = range(len(names)) if args.sweep == "all" else llp.class_indices([args.sweep], names)
+    except InputError as error:
+        raise InputError(f"--sweep {args.sweep}: {error}") from None
+    folders = {"audio": args.a_logits_dir, "visual": args.v_logits_dir}
+    sweeps = []
+    for modality, folder in folders.items():
+        if folder:
+            logits = read_arrays(folder, split, pseudo_labels.logits_layout(len(classes)))
+            reference = getattr(truth, modality)
+            for c in chosen:
+                listed = split.weak[:, c] > 0
+                used = getattr(classes[c], TEACHERS[modality])
+                sweeps.append(Sweep.of(names[c], modality, logits[listed, c], reference[:, c], listed, used))
+    print(f"Annotations: {truth.version}")
+    print(sweep_table(sweeps))
+    threshold_sweep.draw(args.figure, sweeps)
+    print(args.figure)
+    if args.json:
+        write_json(args.json, [s.summary() for s in sweeps])
+    if args.best_classes:
+        write_best_classes(args.best_classes, classes, sweeps)
+        print(args.best_classes)
+
+
+def sweep_table(sweeps: list[Sweep]) -> str:
+    """One row for each class and modality: the threshold in use and the best one, with their F."""
+    table = PrettyTable(["class", "", "videos", "threshold", "F", "best threshold", "best F"], align="r")
+    table.align["class"] = table.align[""] = "l"
+    for s in sweeps:
+        row = s.summary()
+        numbers = (row["threshold"], row["F"], row["best_threshold"], row["best_F"])
+        table.add_row([s.name, s.modality, row["videos"], *("-" if x is None else f"{x:.2f}" for x in numbers)])
+    return f"F of segments, pooled over the videos of the split; labels only where the class is a weak label\n{table}"
+
+
+def write_best_classes(path: Path, classes: tuple[llp.EventClass, ...], sweeps: list[Sweep]) -> None:
+    """A class file for --classes, with the best threshold wherever there is one."""
+    best = {(s.name, TEACHERS[s.modality]): s.summary()["best_threshold"] for s in sweeps}
+    rows = []
+    for c in classes:
+        found = {t: best.get((c.name, t)) for t in TEACHERS.values()}
+        rows.append(c._asdict() | {t: value for t, value in found.items() if value is not None})
+    write_text(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
+
+
+def main(args: argparse.Namespace) -> None:
+    """Score or sweep. Raises InputError for bad input."""
+    if args.sweep and not (args.v_logits_dir or args.a_logits_dir):
+        raise InputError(
+            "--sweep needs --v_logits_dir or --a_logits_dir, which the teachers write (--logits_saved_dir)"
+        )
+    figures.require_format("--figure", args.figure)
+    for flag in ("json", "figure", "best_classes"):
+        cli.require_writable(f"--{flag}", getattr(args, flag))
+    args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
+    classes = llp.read_classes(args.classes)
+    split = llp.read_split(args.label_csv, llp.class_names(classes))
+    truth = llp.read_truth(args.gt_dir, split.filenames, llp.class_names(classes))
+    for line in truth.quirks:
+        print(f"note: {line}", file=sys.stderr)
+    (sweep if args.sweep else score)(args, classes, split, truth)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())

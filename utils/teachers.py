@@ -1,0 +1,98 @@
+"""What the tools of both teachers share: their flags, their outputs, and pseudo labels from what a teacher says."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils import cli, extraction, hub, llp, pseudo_labels
+from utils.arrays import Layout
+
+LOGITS_FLAG = "--logits_saved_dir"
+LABELS_FLAG = "--pseudo_labels_saved_dir"
+CLIP_MODEL, CLIP_PRETRAINED = "ViT-L-14-quickgelu", "openai"  # OpenAI trained with QuickGELU
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def add_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, batch_size: int) -> None:
+    """The flags of a teacher's tool, beside those that say where its videos are.
+
+    Args:
+        teacher: name of its folder in data/.
+        features_flag: published name of the flag for its features.
+        batch_size: default number of videos in a batch.
+    """
+    data = parser.add_argument_group("data")
+    data.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv",
+                      help="the videos and their event names (default: %(default)s)")  # fmt: skip
+    data.add_argument(LABELS_FLAG, type=Path, default=f"./data/{teacher}/segment_pseudo_labels",
+                      help="folder to write pseudo labels to, (10, C) int64 (default: %(default)s)")  # fmt: skip
+    data.add_argument(features_flag, type=Path, default=f"./data/{teacher}/features",
+                      help="folder to write features to, float32 (default: %(default)s)")  # fmt: skip
+    data.add_argument(LOGITS_FLAG, type=Path, metavar="DIR",
+                      help="folder to write the logits to, too, (10, C) float32, before thresholds")  # fmt: skip
+    cli.add_classes_flag(data)
+    model = parser.add_argument_group("model")
+    model.add_argument("--gpu", default="0",
+                       help="number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each "
+                       "process has its own (default: %(default)s)")  # fmt: skip
+    model.add_argument("--checkpoint", type=Path, metavar="FILE", help="local weights, instead of those on the hub")
+    model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (default: %(default)s)")
+    model.add_argument("--batch_size", type=cli.positive_int, default=batch_size,
+                       help="videos in a batch (default: %(default)s)")  # fmt: skip
+
+
+def select_device(args: argparse.Namespace):
+    """The torch device of this process: `--gpu`, or the process's own under torchrun."""
+    from utils.devices import select_device
+
+    return select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else args.gpu)
+
+
+def run(
+    what: str,
+    args: argparse.Namespace,
+    features_flag: str,
+    features: Layout,
+    load: Callable[[Sequence[llp.EventClass]], tuple[Callable, Callable]],
+    threshold: str,
+) -> int:
+    """Features, pseudo labels and, where asked for, logits of all videos; returns the exit status.
+
+    Args:
+        what: name of the teacher.
+        features: what a file of its features holds.
+        load: builds the teacher and asks it about the classes' captions, once. Returns a function that reads a video
+            and one that takes what was read of B videos and returns features (B, ...) and logits (B, T, C), float32.
+        threshold: which threshold of a class is the teacher's.
+
+    Raises:
+        InputError: for anything that stops the whole run.
+    """
+    classes = llp.read_classes(args.classes)
+    thresholds = np.array([getattr(c, threshold) for c in classes])
+    folders = {name: getattr(args, name.removeprefix("--")) for name in (LABELS_FLAG, features_flag, LOGITS_FLAG)}
+    layouts = (pseudo_labels.layout(len(classes)), features, pseudo_labels.logits_layout(len(classes)))
+    outputs = {
+        flag: extraction.Output(folder, layout)
+        for (flag, folder), layout in zip(folders.items(), layouts, strict=True)
+        if folder
+    }
+
+    def load_and_label():
+        hub.offline_without_network()
+        read, embed = load(classes)
+
+        def compute(contents, videos):
+            arrays, logits = embed(contents)
+            labels = pseudo_labels.pseudo_labels(logits, np.stack([v.weak for v in videos]), thresholds)
+            return [
+                dict(zip((LABELS_FLAG, features_flag, LOGITS_FLAG), triple, strict=True))
+                for triple in zip(labels, arrays, logits, strict=True)
+            ]
+
+        return read, compute
+
+    return extraction.extract(what, args, llp.class_names(classes), outputs, load_and_label)
