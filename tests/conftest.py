@@ -1,15 +1,25 @@
 """Fixtures: where the real CSVs and golden values are, small made-up data, and commands run in this process."""
 
+import atexit
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
+from tests import made_up
 from utils import cli, llp
 from utils.make_lookalike import SPLIT_FILES, write_lookalike
+
+# Tests have a Hugging Face cache of their own; its place is read once, when huggingface_hub is first imported.
+HUB = Path(tempfile.mkdtemp(prefix="valor-hub-"))
+os.environ |= {"HF_HOME": str(HUB), "HF_HUB_OFFLINE": "1"}
+atexit.register(shutil.rmtree, HUB, ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -86,6 +96,15 @@ def published_dropout() -> None:
         pytest.skip(
             f"torch {torch.__version__} on this machine draws other dropout masks than the golden values' 2.13.0"
         )
+
+
+@pytest.fixture(scope="session")
+def clap_files(tmp_path_factory) -> Path:
+    """A folder with `clap.pt`, CLAP's real architecture with golden weights; the hub cache has what it needs."""
+    folder = tmp_path_factory.mktemp("clap")
+    made_up.write_hub_cache(HUB)
+    made_up.write_clap(folder / "clap.pt")
+    return folder
 
 
 SMALL = ("--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--num_workers", "0", "--gpu", "-1")

@@ -117,15 +117,14 @@ def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
     stream = container.streams.best("video")
     if stream is None:
         raise InputError(f"{_name(container)}: has no picture")
-    start = Fraction(container.start_time or 0, av.time_base)
     times = sorted(
-        packet.pts * packet.time_base - start
+        _time(container, packet)
         for packet in container.demux(stream)
         if packet.pts is not None and packet.size and not packet.is_discard
     )
     if not times:
         raise InputError(f"{_name(container)}: holds no frames")
-    _require_whole(container, stream, float(times[-1] + start))
+    _require_whole(container, stream, float(times[-1]) + (container.start_time or 0) / av.time_base)
     return times
 
 
@@ -144,18 +143,43 @@ def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
         times = frame_times(container)
         chosen = choose_frames(times, container.streams.best("video").guessed_rate)
     wanted = [chosen[i] for i in evenly_spaced(len(chosen), count)]
+    number = {time: index for index, time in enumerate(times)}
     images = {}
     with open_media(path) as container:
         stream = container.streams.best("video")
         stream.thread_type = "AUTO"
-        for index, frame in enumerate(container.decode(stream)):
+        for decoded, frame in enumerate(_decode(container, stream)):
+            # a frame that cannot be decoded shifts the count of those after it, but not their times
+            index = decoded if frame.pts is None else number.get(_time(container, frame), -1)
             if index in wanted:
                 images[index] = _to_rgb(frame)
             if index >= wanted[-1]:
                 break
     if len(images) < len(set(wanted)):
-        raise InputError(f"{path}: damaged, fewer frames can be decoded than it holds ({len(times)})")
+        raise InputError(f"{path}: damaged, {len(set(wanted) - set(images))} of the frames needed cannot be decoded")
     return [images[index] for index in wanted], len(chosen)
+
+
+def _decode(container, stream) -> Iterator[av.frame.Frame]:
+    """The frames of a stream; packets that cannot be decoded are passed over, as ffmpeg does.
+
+    Raises the decoder's error where no packet can be decoded.
+    """
+    problem, good = None, False
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                good = True
+                yield frame
+        except av.error.FFmpegError as error:
+            problem = error
+    if problem and not good:
+        raise problem
+
+
+def _time(container, moment: "av.Packet | av.VideoFrame") -> Fraction:
+    """When a packet or frame is shown, in seconds from the start of the file."""
+    return moment.pts * moment.time_base - Fraction(container.start_time or 0, av.time_base)
 
 
 def _to_rgb(frame: "av.VideoFrame") -> np.ndarray:
@@ -196,7 +220,7 @@ def _decode_16_bit(path: Path, container, stream) -> tuple[list[np.ndarray], int
     resampler = av.AudioResampler(format="s16p")
     blocks, frame = [], None
     try:
-        for frame in container.decode(stream):
+        for frame in _decode(container, stream):
             blocks += resampler.resample(frame)
         blocks += resampler.resample(None)
     except ValueError as error:  # the stream changes its rate or its channels on the way

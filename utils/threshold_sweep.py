@@ -63,13 +63,13 @@ class Sweep(NamedTuple):
         if len(self.f) < 2 or np.isnan(self.f).all():
             return None
         k = int(np.nanargmax(self.f))
-        low = self.thresholds[k]
-        high = self.thresholds[k + 1] if k + 1 < len(self.thresholds) else low + 1
+        low = float(self.thresholds[k])
+        high = float(self.thresholds[k + 1]) if k + 1 < len(self.thresholds) else low + 1
         for digits in range(8):
             rounded = round((low + high) / 2, digits)
             if low <= rounded < high:
                 return rounded, float(self.f[k])
-        return float(low), float(self.f[k])
+        return low, float(self.f[k])
 
     def summary(self) -> dict:
         """The sweep in a few numbers; None for what there is not."""

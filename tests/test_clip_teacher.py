@@ -1,0 +1,185 @@
+"""The visual teacher: its input, its formats, and its equality with the implementation the published labels used."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import SHARED
+from tests.made_up import SMALL_CLIP, write_small_clip
+from utils import media
+from utils.cli import InputError
+from utils.clip_teacher import ClipTeacher, preprocess, read_state_dict
+
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CAPTIONS = ["A photo of a dog.", "A photo of people talking.", "A photo of a chicken or a rooster."]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Name of a small CLIP with random weights, and the path of its weights."""
+    folder = tmp_path_factory.mktemp("clip") / "small"
+    return write_small_clip(folder), folder / "open_clip_pytorch_model.bin"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (20, 50, 70, 3), dtype=np.uint8)
+
+
+def test_golden_input(golden):
+    values = np.load(golden("clip.npz"))
+    files = media.frame_files(SHARED / "video/frames", "BjCEufrlXm4")
+    indices = media.evenly_spaced(len(files), 10)
+    np.testing.assert_array_equal(indices, values["frame_indices"])
+    pixels = torch.stack([preprocess(media.read_image(files[i]), 224, OPENAI_MEAN, OPENAI_STD) for i in indices])
+    assert pixels.shape == (10, 3, 224, 224) and pixels.dtype == torch.float32
+    np.testing.assert_allclose(pixels[:, :, ::14, ::14], values["pixels_every_14"], atol=1e-5)
+    np.testing.assert_allclose(pixels.mean((2, 3)), values["frame_channel_mean"], atol=1e-5)
+    np.testing.assert_allclose(pixels.std((2, 3)), values["frame_channel_std"], atol=1e-5)
+
+
+def test_resizing_is_bilinear_without_antialiasing_by_hand():
+    ramp = np.zeros((4, 4, 3), np.uint8)
+    ramp[:, :, 0] = [0, 40, 80, 120]
+    out = preprocess(ramp, 2, (0, 0, 0), (1, 1, 1))  # output pixel 0 is centred at 0.5: between columns 0 and 1
+    np.testing.assert_allclose(out[0], [[20 / 255, 100 / 255]] * 2, atol=1e-6)
+
+
+def test_equals_transformers_with_the_same_weights(small, images, tmp_path):
+    """open_clip and transformers agree, and transformers' weight files load."""
+    from transformers import CLIPConfig, CLIPModel
+
+    vision, text = SMALL_CLIP["vision_cfg"], SMALL_CLIP["text_cfg"]
+    shared = {"projection_dim": SMALL_CLIP["embed_dim"], "hidden_act": "quick_gelu"}
+    config = CLIPConfig(
+        vision_config=shared | {
+            "hidden_size": vision["width"], "intermediate_size": 4 * vision["width"], "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": vision["image_size"], "patch_size": vision["patch_size"],
+        },
+        text_config=shared | {
+            "hidden_size": text["width"], "intermediate_size": 4 * text["width"], "num_hidden_layers": 2,
+            "num_attention_heads": 2, "eos_token_id": 49407,
+        },
+        projection_dim=SMALL_CLIP["embed_dim"], logit_scale_init_value=4.6052,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    theirs = CLIPModel(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # far from the small start, so that a difference would show
+            if parameter.dim():
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+    torch.save(theirs.state_dict(), tmp_path / "theirs.bin")
+    teacher = ClipTeacher.load(small[0], checkpoint=tmp_path / "theirs.bin")
+    pixels = torch.stack([teacher.preprocess(image) for image in images])
+    tokens = teacher.tokenizer(CAPTIONS)
+    with torch.no_grad():
+        out = theirs(input_ids=tokens, pixel_values=pixels)
+    mine, captions = teacher.embed_images(pixels), teacher.embed_captions(CAPTIONS)
+    np.testing.assert_allclose(mine, out.image_embeds, atol=1e-5)
+    np.testing.assert_allclose(captions, out.text_embeds, atol=1e-5)
+    np.testing.assert_allclose(teacher.logits(mine, captions), out.logits_per_image, atol=1e-5 * 100)
+    assert out.logits_per_image.std() > 1
+
+
+def test_a_batch_equals_one_video_at_a_time(small, images):
+    teacher = ClipTeacher.load(small[0])
+    pixels = torch.stack([teacher.preprocess(image) for image in images])
+    batched = teacher.embed_images(pixels)
+    np.testing.assert_allclose(batched.norm(dim=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(batched, torch.cat([teacher.embed_images(p) for p in pixels.split(10)]), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["plain", "training", "data parallel", "safetensors", "torchscript"])
+def test_weight_files_of_every_form_load(form, small, images, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    path = tmp_path / "weights.pt"
+    if form == "plain":
+        torch.save(state, path)
+    elif form == "training":
+        torch.save({"state_dict": state, "epoch": 3, "lr": np.float64(0.1)}, path)
+    elif form == "data parallel":
+        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    elif form == "safetensors":
+        from safetensors.torch import save_file
+
+        path = path.with_suffix(".safetensors")
+        save_file(state, path)
+    else:  # as OpenAI publishes its own
+
+        class Holder(torch.nn.Module):
+            def forward(self, x):
+                return x
+
+        holder = Holder()
+        for name, value in state.items():
+            module = holder
+            *parts, last = name.split(".")
+            for part in parts:
+                if not hasattr(module, part):
+                    module.add_module(part, Holder())
+                module = getattr(module, part)
+            module.register_parameter(last, torch.nn.Parameter(value))
+        for name in ("input_resolution", "context_length", "vocab_size"):
+            holder.register_buffer(name, torch.tensor(7))
+        torch.jit.script(holder).save(path)
+    expected, teacher = ClipTeacher.load(small[0]), ClipTeacher.load(small[0], checkpoint=path)
+    pixels = expected.preprocess(images[0])[None]
+    assert torch.equal(teacher.embed_images(pixels), expected.embed_images(pixels))
+    assert torch.equal(teacher.embed_captions(CAPTIONS), expected.embed_captions(CAPTIONS))
+
+
+def test_weights_that_do_not_fit_are_refused(small, tmp_path):
+    for name, content, text in (
+        ("other.pt", {"visual.proj": torch.zeros(3, 3)}, "does not fit the model"),
+        ("empty.pt", {}, "holds no state dict"),
+        ("list.pt", [1, 2], "holds no state dict"),
+    ):
+        torch.save(content, tmp_path / name)
+        with pytest.raises(InputError, match=text):
+            ClipTeacher.load(small[0], checkpoint=tmp_path / name)
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    for name in ("text.pt", "text.safetensors"):
+        with pytest.raises(InputError, match=name):
+            ClipTeacher.load(small[0], checkpoint=tmp_path / name)
+    with pytest.raises(InputError, match="no such file"):
+        ClipTeacher.load(small[0], checkpoint=tmp_path / "missing.pt")
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("code from the file was run",))
+
+
+def test_code_in_a_weight_file_is_not_run(tmp_path, capsys):
+    torch.save({"state_dict": {"x": torch.zeros(1)}, "evil": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(InputError, match="not a file of weights"):
+        read_state_dict(tmp_path / "evil.pt")
+    assert "was run" not in capsys.readouterr().out
+
+
+def test_unknown_models_and_weights_are_named():
+    with pytest.raises(InputError, match="--model ViT-Q: open_clip knows no such model"):
+        ClipTeacher.load("ViT-Q")
+    with pytest.raises(InputError, match="--pretrained nope: open_clip has no such weights of ViT-L-14-quickgelu"):
+        ClipTeacher.load(pretrained="nope")
+
+
+def test_without_network_one_line_says_what_is_missing():
+    with pytest.raises(InputError) as error:
+        ClipTeacher.load()
+    text = str(error.value)
+    assert "\n" not in text and "timm/vit_large_patch14_clip_224.openai" in text and "--checkpoint FILE" in text
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_is_near(precision, small, images):
+    exact, low = ClipTeacher.load(small[0]), ClipTeacher.load(small[0], precision=precision)
+    pixels = torch.stack([exact.preprocess(image) for image in images])
+    embedded = low.embed_images(pixels)
+    assert embedded.dtype == torch.float32
+    np.testing.assert_allclose(embedded, exact.embed_images(pixels), atol=0.03)
+    logits = low.logits(embedded, low.embed_captions(CAPTIONS))
+    assert logits.dtype == torch.float32
