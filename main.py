@@ -237,6 +237,7 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     try:
         if args.resume:
             folder.lock()
+            class_file(folder.path, args.classes)  # the same classes?
             current = {k: v for k, v in vars(args).items() if not isinstance(v, ReadOffFiles)}
             state = folder.state_to_resume(current | {"device": device.type})
         else:

@@ -1,5 +1,6 @@
 """Where a network runs: `--gpu`."""
 
+import ctypes
 import os
 
 import torch
@@ -28,3 +29,19 @@ def select_device(gpu: str, deterministic: bool = False) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
     return torch.device("cuda", number)
+
+
+def keep_large_blocks() -> None:
+    """Let the C library keep memory that this process frees, instead of giving it back to the system each time.
+
+    On a CPU, tensors of some megabytes that come and go are otherwise mapped and cleared anew in each layer: without
+    that, CLAP takes 0.11 s instead of 0.15 s for ten seconds of sound. Memory use stays at its peak. glibc only; does
+    nothing elsewhere.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+    mallopt(m_mmap_threshold, 2**30)
+    mallopt(m_trim_threshold, 2**30)

@@ -46,8 +46,9 @@ def add_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str,
 
 def select_device(args: argparse.Namespace):
     """The torch device of this process: `--gpu`, or the process's own under torchrun."""
-    from utils.devices import select_device
+    from utils.devices import keep_large_blocks, select_device
 
+    keep_large_blocks()
     return select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else args.gpu)
 
 

@@ -1,0 +1,120 @@
+"""Largest differences of the teachers from the golden values, and of frames from a video from the JPEG route.
+
+    python benchmarks/teacher_differences.py --golden ../shared/golden --clip ../shared/video
+
+DIR of --clip holds BjCEufrlXm4.mp4 and frames/BjCEufrlXm4/, the published frames. Weights are made up.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+if __name__ == "__main__":  # imports start at the repository
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+HUB = Path(tempfile.mkdtemp(prefix="valor-hub-"))
+os.environ |= {"HF_HOME": str(HUB), "HF_HUB_OFFLINE": "1"}  # before huggingface_hub is imported
+
+import numpy as np
+import torch
+from prettytable import PrettyTable
+
+from benchmarks.bench_teachers import make_clip
+from tests import made_up
+from utils import cli, llp, media, pseudo_labels
+from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, segment_starts
+
+NAME = "BjCEufrlXm4"
+
+
+def clip_differences(golden: Path, clip: Path) -> None:
+    """Frame choice, CLIP's input and pseudo labels; then frames straight from the video against JPEG files."""
+    values = np.load(golden / "clip.npz")
+    teacher = make_clip(torch.device("cpu"), "fp32")
+    files = media.frame_files(clip / "frames", NAME)
+    indices = media.evenly_spaced(len(files), llp.T)
+    pixels = torch.stack([teacher.preprocess(media.read_image(files[i])) for i in indices])
+    table = PrettyTable(["clip.npz", "frames chosen", "pixels", "means", "deviations", "pseudo labels that differ"])
+    different = 0
+    for kind, threshold in (("visual", "clip_threshold"), ("audio", "clap_threshold")):
+        thresholds = np.array([getattr(c, threshold) for c in llp.CLASSES])
+        labels = pseudo_labels.pseudo_labels(values[f"{kind}_logits"], values["weak_labels"], thresholds)
+        different += int((labels != values[f"{kind}_pseudo"]).sum())
+    table.add_row([
+        "difference", "0" if (indices == values["frame_indices"]).all() else "other frames",
+        *(f"{np.abs(np.asarray(mine) - values[name]).max():.1e}" for mine, name in (
+            (pixels[:, :, ::14, ::14], "pixels_every_14"), (pixels.mean((2, 3)), "frame_channel_mean"),
+            (pixels.std((2, 3)), "frame_channel_std"),
+        )), different,
+    ])  # fmt: skip
+    print(table)
+
+    images, _ = media.read_frames(clip / f"{NAME}.mp4", llp.T)
+    grey = np.stack(images).astype(float) - np.stack([media.read_image(files[i]) for i in indices])
+    straight = teacher.embed_images(torch.stack([teacher.preprocess(image) for image in images]))
+    by_files = teacher.embed_images(pixels)
+    cosine = (straight * by_files).sum(dim=1)
+    apart = by_files @ by_files.T
+    print(
+        f"--from_videos against JPEG files: pixels differ by {np.abs(grey).mean():.1f} of 255 on average (mean "
+        f"{grey.mean():+.2f}); features of ViT-L/14 with random weights have a cosine of {cosine.min():.4f} to "
+        f"{cosine.max():.4f}; those of different frames of the clip {apart.min():.4f} to "
+        f"{apart.fill_diagonal_(-1).max():.4f}"
+    )
+
+
+def clap_differences(golden: Path, clip: Path) -> None:
+    """Sound, segments, log-mels, token map and embeddings."""
+    made_up.write_hub_cache(HUB)
+    made_up.write_clap(HUB / "clap.pt")
+    teacher = ClapTeacher.load(HUB / "clap.pt", any_vocabulary=True)
+    values, facts = np.load(golden / "clap.npz"), json.loads((golden / "clap.json").read_text())
+    table = PrettyTable(["clap.npz (L2, relative)", "samples", "starts", "mel over time", "mel over bands", "map",
+                         "embeddings", "map (absolute)", "embeddings (absolute)"])  # fmt: skip
+    for case, fact in facts.items():
+        own = case in made_up.SOUNDS
+        sound = made_up.golden_sound(case) if own else media.read_sound(clip / f"{case}.mp4", SAMPLE_RATE)
+        heard = teacher.hear(sound)
+        embeddings, maps = teacher.embed([heard])
+        mel = heard.mel[llp.T, 0].numpy()
+        mine = {
+            "mel_mean_over_time": mel.mean(axis=0), "mel_mean_over_bands": mel.mean(axis=1),
+            "feature_map": maps[0].numpy(), "segment_embeddings": embeddings[0].numpy(),
+        }  # fmt: skip
+        gaps = {name: value - values[f"{case}/{name}"] for name, value in mine.items()}
+        relative = [np.linalg.norm(gap) / np.linalg.norm(values[f"{case}/{name}"]) for name, gap in gaps.items()]
+        absolute = [np.abs(gaps[name]).max() for name in ("feature_map", "segment_embeddings")]
+        starts = np.abs(segment_starts(len(sound)) - fact["starts"]).max()
+        table.add_row([case, len(sound) - fact["samples"], starts, *(f"{x:.1e}" for x in (*relative, *absolute))])
+        if not own:
+            loudness = np.sqrt((sound[: 10 * SAMPLE_RATE].reshape(10, -1).astype(float) ** 2).mean(axis=1))
+            gaps = np.abs(sound[20000:20004] - fact["first"]).max(), np.abs(loudness - fact["per_second_rms"]).max()
+    print(table)
+    print(f"the clip's sound: samples 20000 to 20003 differ by {gaps[0]:.1e}, loudness per second by {gaps[1]:.1e}")
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the tool."""
+    parser = cli.ArgumentParser(
+        prog="teacher_differences.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--golden", type=Path, required=True, help="folder of clip.npz, clap.npz and clap.json")
+    parser.add_argument("--clip", type=Path, required=True, metavar="DIR", help="folder of the real clip")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    try:
+        clap_differences(args.golden, args.clip)
+        clip_differences(args.golden, args.clip)
+    finally:
+        shutil.rmtree(HUB)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())
