@@ -7,23 +7,18 @@ DIR of --clip holds BjCEufrlXm4.mp4 and frames/BjCEufrlXm4/, the published frame
 
 import argparse
 import json
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 if __name__ == "__main__":  # imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-HUB = Path(tempfile.mkdtemp(prefix="valor-hub-"))
-os.environ |= {"HF_HOME": str(HUB), "HF_HUB_OFFLINE": "1"}  # before huggingface_hub is imported
-
 import numpy as np
 import torch
 from prettytable import PrettyTable
 
-from benchmarks.bench_teachers import make_clip
+from benchmarks.bench_teachers import HUB, make_clip  # it also settles where the hub cache is
 from tests import made_up
 from utils import cli, llp, media, pseudo_labels
 from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, segment_starts

@@ -212,6 +212,14 @@ def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
     assert damaged_count == count and np.array_equal(frames[0], whole_frames[0])
 
 
+def test_files_that_do_not_state_times_are_left_to_the_jpeg_route(tmp_path):
+    path = make_video(tmp_path / "v.avi", seconds=1, sound="")
+    with pytest.raises(InputError, match="does not say when its frames are shown"):
+        media.read_frames(path, 10)
+    with media.open_media(path) as container:
+        assert media.frame_times(container) == []  # and extract_frames.py goes on
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"text"])
 def test_damaged_images_are_refused(data, tmp_path):
     (tmp_path / "x.jpg").write_bytes(data)

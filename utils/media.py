@@ -6,7 +6,7 @@ command `ffmpeg -i VIDEO -r 8 %06d.jpg` chooses them. Everything that is wrong w
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -112,20 +112,22 @@ def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]
 def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
     """Presentation times of the frames of an open video, ascending, in seconds, without decoding them.
 
-    Raises InputError where there is no picture, or fewer frames than the file says it holds.
+    Empty where the file does not state them. Raises InputError where there is no picture, or the video ends before the
+    time that the file states.
     """
     stream = container.streams.best("video")
     if stream is None:
         raise InputError(f"{_name(container)}: has no picture")
-    times = sorted(
-        _time(container, packet)
-        for packet in container.demux(stream)
-        if packet.pts is not None and packet.size and not packet.is_discard
-    )
+    shown = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+    times = [None if packet.pts is None else _time(container, packet) for packet in shown]
     if not times:
         raise InputError(f"{_name(container)}: holds no frames")
-    _require_whole(container, stream, float(times[-1]) + (container.start_time or 0) / av.time_base)
-    return times
+    known = sorted(time for time in times if time is not None)
+    if known:
+        _require_whole(container, stream, float(known[-1]) + (container.start_time or 0) / av.time_base)
+    # AVI numbers frames in the order in which they are stored, not shown
+    reordered = container.format.name == "avi" and stream.codec_context.has_b_frames
+    return known if len(known) == len(times) and not reordered else []
 
 
 def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
@@ -141,32 +143,48 @@ def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
     """
     with open_media(path) as container:
         times = frame_times(container)
+        if not times:
+            raise InputError(f"{path}: does not say when its frames are shown; convert it to mp4")
         chosen = choose_frames(times, container.streams.best("video").guessed_rate)
     wanted = [chosen[i] for i in evenly_spaced(len(chosen), count)]
-    number = {time: index for index, time in enumerate(times)}
-    images = {}
+    images = _images_at(path, {times[index] for index in wanted})
+    return [images[times[index]] for index in wanted], len(chosen)
+
+
+def _images_at(path: Path, wanted: set[Fraction]) -> dict[Fraction, np.ndarray]:
+    """The frames of a video at the times `wanted`; InputError where one of them cannot be decoded."""
+    images, last = {}, max(wanted)
     with open_media(path) as container:
         stream = container.streams.best("video")
         stream.thread_type = "AUTO"
-        for decoded, frame in enumerate(_decode(container, stream)):
-            # a frame that cannot be decoded shifts the count of those after it, but not their times
-            index = decoded if frame.pts is None else number.get(_time(container, frame), -1)
-            if index in wanted:
-                images[index] = _to_rgb(frame)
-            if index >= wanted[-1]:
+
+        def skip_others(packet):  # frames that nobody wants, and from which no other frame is predicted
+            asked_for = packet.pts is None or _time(container, packet) in wanted
+            stream.codec_context.skip_frame = "DEFAULT" if asked_for else "NONREF"
+
+        for frame in _decode(container, stream, skip_others):
+            time = None if frame.pts is None else _time(container, frame)
+            if time in wanted:
+                images[time] = _to_rgb(frame)
+            if len(images) == len(wanted) or (time is not None and time > last):
                 break
-    if len(images) < len(set(wanted)):
-        raise InputError(f"{path}: damaged, {len(set(wanted) - set(images))} of the frames needed cannot be decoded")
-    return [images[index] for index in wanted], len(chosen)
+    if len(images) < len(wanted):
+        raise InputError(f"{path}: damaged, {len(wanted) - len(images)} of the frames needed cannot be decoded")
+    return images
 
 
-def _decode(container, stream) -> Iterator[av.frame.Frame]:
+def _decode(container, stream, before: Callable[[av.Packet], None] | None = None) -> Iterator[av.frame.Frame]:
     """The frames of a stream; packets that cannot be decoded are passed over, as ffmpeg does.
+
+    Args:
+        before: called with each packet before it is decoded.
 
     Raises the decoder's error where no packet can be decoded.
     """
     problem, good = None, False
     for packet in container.demux(stream):
+        if before:
+            before(packet)
         try:
             for frame in packet.decode():
                 good = True
