@@ -57,7 +57,7 @@ class ClapTeacher:
 
     Args:
         module: laion_clap.CLAP_Module with fusion.
-        precision: fp32, or bf16 or fp16 for autocast; results are float32.
+        precision: fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
     def __init__(self, module, device: torch.device, precision: str = "fp32"):
@@ -138,6 +138,8 @@ class ClapTeacher:
             (B, 64, 768) float32, row = frequency * 32 + time.
         """
         windows = max(h.mel.shape[1] for h in heard)
+        # CLAP's fusion of windows does not run under autocast
+        low = self.autocast is not None and not any(h.longer.any() for h in heard)
         items = [
             {"mel_fusion": mel.expand(windows, -1, -1), "longer": longer}
             for h in heard
@@ -152,7 +154,7 @@ class ClapTeacher:
         model = self.module.model
         handle = model.audio_branch.avgpool.register_forward_pre_hook(keep_first)
         try:
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            with torch.autocast(self.device.type, self.autocast, enabled=low):
                 embeddings = model.get_audio_embedding(items)
         finally:
             handle.remove()

@@ -120,7 +120,7 @@ def hub_weights(name: str, pretrained: str) -> str:
         known = f"choose from {', '.join(tags)}" if tags else "give --checkpoint FILE"
         raise InputError(f"--pretrained {pretrained}: open_clip has no such weights of {name}; {known}")
     config = open_clip.get_pretrained_cfg(name, pretrained)
-    repo = config.get("hf_hub", "").rstrip("/")
+    repo = (config.get("hf_hub") or f"{name}, {pretrained}").rstrip("/")
     try:
         with hub.quiet_logs():
             return open_clip.download_pretrained(config)

@@ -77,12 +77,7 @@ def is_finished(folder: Path) -> bool:
     names = [FRAME_NAME % number for number in range(1, len(sizes) + 1)]
     if not names or not all(sizes.get(name) for name in names):
         return False
-    return all(_is_whole_jpeg(folder / name) for name in {names[0], names[-1]})
-
-
-def _is_whole_jpeg(path: Path) -> bool:
-    data = path.read_bytes()
-    return data.startswith(b"\xff\xd8") and data.rstrip(b"\0").endswith(b"\xff\xd9")
+    return all(media.is_whole_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
 
 
 def extract(ffmpeg: str, video: Path, folder: Path) -> float:

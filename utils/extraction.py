@@ -199,13 +199,13 @@ class Read(NamedTuple):
 def read_ahead(read: Callable[[object], object], videos: Iterable, workers: int, ahead: int) -> Iterator[Read]:
     """Read videos in `workers` threads, in order, at most `ahead` of them before they are asked for.
 
-    An InputError or OSError of `read` becomes the video's problem.
+    What a decoder may raise (InputError, OSError, wrong values) becomes the video's problem.
     """
 
     def attempt(video):
         try:
             return Read(video, read(video))
-        except (InputError, OSError) as error:
+        except (ValueError, OSError, EOFError, ArithmeticError) as error:
             return Read(video, None, _reason(error))
 
     videos = iter(videos)

@@ -65,14 +65,22 @@ def frame_files(folder: Path, *names: str) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 RGB; InputError where it cannot be decoded."""
+    """A JPEG file as (H, W, 3) uint8 RGB; InputError where it cannot be decoded."""
     # Read here and decoded from memory: OpenCV does not say why it cannot open a file, and on some systems cannot
     # open names outside ASCII.
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    data = Path(path).read_bytes()
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if is_whole_jpeg(data) else None
+    except cv2.error as error:
+        raise InputError(f"{path}: cannot be decoded ({error.err})") from error
     if image is None:
-        raise InputError(f"{path}: not an image, or a damaged one ({data.size} bytes)")
+        raise InputError(f"{path}: not a JPEG image, or a damaged one ({len(data)} bytes)")
     return image
+
+
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether bytes begin and end as a JPEG file does; OpenCV fills up one that was cut off, with grey."""
+    return data.startswith(b"\xff\xd8") and b"\xff\xd9" in data[-4096:]
 
 
 def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]:
