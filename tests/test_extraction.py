@@ -139,18 +139,27 @@ def test_shards_split_the_list(command):
         assert result.status == 2 and "expected 0 to 2" in result.error
 
 
-@pytest.mark.parametrize("given", [None, "mine.csv"])
-def test_two_processes_of_torchrun_split_the_list(given):
+def test_two_processes_of_torchrun_split_the_list():
     """The one that fails early must not take the other down with it."""
     write_list(8, "missing____\tDog")  # the missing one is rank 0's, which has less to do
-    flags = ["--failures", given] if given else []
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, str(TOOL), "--seconds", "0.3", "--batch_size", "1", *flags]
+    command = [*torchrun, str(TOOL), "--seconds", "0.3", "--batch_size", "1"]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1, result.stderr
     assert results() == expected(8)
-    assert list(failures("mine.shard0.csv" if given else "out/first/failures.shard0.csv")) == ["missing____"]
+    assert list(failures("out/first/failures.shard0.csv")) == ["missing____"]
     assert "toy 0/2: 4 videos done" in result.stdout and "toy 1/2: 4 videos done" in result.stdout
+
+
+def test_processes_of_torchrun_do_not_share_a_failures_file(monkeypatch):
+    args = slow_teacher.get_args_parser().parse_args(["--num_shards", "3", "--shard", "1"])
+    shard = extraction.Shard.of(args)
+    assert shard == (1, 3) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.csv")
+    assert shard.failures_file(None, Path("out")) == Path("out/failures.shard1.csv")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # each part is split again
+    shard = extraction.Shard.of(args)
+    assert shard == (3, 6) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.shard3.csv")
 
 
 def start(*flags) -> subprocess.Popen:

@@ -99,7 +99,7 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
 
         def f_at(threshold, logits=logits, reference=reference, c=c):
             labels = (logits > np.float32(threshold)) & (split.weak[:, c, None] > 0)
-            return 100 * 2 * (labels & reference).sum() / (labels.sum() + reference.sum())
+            return 100 * 2 * (labels & reference).sum() / max(labels.sum() + reference.sum(), 1)
 
         if row["best_F"] is None:
             assert not split.weak[:, c].any()
