@@ -6,7 +6,7 @@ import torch
 
 from tests.conftest import SHARED
 from tests.made_up import SMALL_CLIP, write_small_clip
-from utils import media
+from utils import clip_teacher, media
 from utils.cli import InputError
 from utils.clip_teacher import ClipTeacher, preprocess, read_state_dict
 
@@ -165,6 +165,27 @@ def test_unknown_models_and_weights_are_named():
         ClipTeacher.load("ViT-Q")
     with pytest.raises(InputError, match="--pretrained nope: open_clip has no such weights of ViT-L-14-quickgelu"):
         ClipTeacher.load(pretrained="nope")
+
+
+@pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k"])
+def test_a_tags_normalisation_and_activation_are_used(tag, monkeypatch):
+    import open_clip
+
+    expected = open_clip.get_pretrained_cfg("ViT-B-32", tag)
+    made = {}
+    create = open_clip.create_model
+
+    def create_small(model, **kwargs):
+        made.update(kwargs)
+        return create(model, **kwargs)
+
+    monkeypatch.setattr(open_clip, "create_model", create_small)
+    monkeypatch.setattr(clip_teacher, "load_weights", lambda model, path: None)
+    teacher = ClipTeacher.load("ViT-B-32", tag, checkpoint="copy.pt")
+    assert made["force_quick_gelu"] is bool(expected.get("quick_gelu"))
+    np.testing.assert_allclose(teacher.mean, expected["mean"])
+    kinds = {type(m).__name__ for m in teacher.model.modules()}
+    assert ("QuickGELU" in kinds) == bool(expected.get("quick_gelu"))
 
 
 def test_without_network_one_line_says_what_is_missing():

@@ -101,6 +101,19 @@ def test_bad_videos_are_listed_and_leave_nothing(videos, command):
     assert not [p for p in Path("data/video_frames").iterdir() if p.name in ("empty", "text", "cut")]
 
 
+def test_a_users_own_files_are_never_removed(videos, command):
+    folder = Path("data/video_frames/plain")
+    folder.mkdir(parents=True)
+    (folder / "00001.jpg").write_bytes(b"numbered otherwise")
+    result = command(extract_frames)
+    assert result.status == 1 and "2 videos done" in result.out
+    assert (folder / "00001.jpg").read_bytes() == b"numbered otherwise"
+    (folder / "00001.jpg").unlink()
+    assert command(extract_frames).status == 0
+    (folder / ".DS_Store").touch()
+    assert "3 were finished before" in command(extract_frames).out
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

@@ -197,6 +197,30 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(number, status, last):
     assert results() == expected(40) and not list(Path("out").rglob("*.tmp"))
 
 
+def test_two_processes_never_do_the_same_part(command):
+    write_list(40)
+    process = start("--seconds", "0.1")
+    result = command(slow_teacher)
+    assert result.status == 2 and "out/first: another process is at this part of the list" in result.error
+    assert command(slow_teacher, "--num_shards", "40", "--shard", "39").status == 0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert command(slow_teacher).status == 0 and results() == expected(40)
+
+
+def test_a_row_that_is_there_twice_is_one_video_unless_its_events_differ(command):
+    write_list(2, f"{names(2)[0]}\tDog", f"{names(2)[1]}\tCat")
+    assert command(slow_teacher).status == 1
+    assert failures() == {"-v_00000001": "line 5: listed twice, with other event names"}
+
+
+def test_whatever_a_decoder_raises_costs_one_video(command):
+    write_list(2, "text_______\tDog")
+    Path("in/text_______.txt").write_text("not a number")  # float() raises
+    assert command(slow_teacher).status == 1
+    assert failures()["text_______"].startswith("ValueError: could not convert") and results() == expected(2)
+
+
 def test_reading_ahead_is_bounded_and_in_order():
     running = []
 

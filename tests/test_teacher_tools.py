@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tests.made_up import write_small_clip
 from tests.media_files import cut_short, ffmpeg, make_video
@@ -136,6 +137,18 @@ def test_own_classes_give_their_number_of_columns(workplace, command):
     result = command(clip_preprocess, *CLIP)
     assert result.status == 2 and "made with other --classes" in result.error
     assert arrays("labels")["a-b_c______"].shape == (10, 3)
+
+
+def test_labels_are_made_from_logits_that_are_there(workplace, command):
+    assert command(clip_preprocess, *CLIP).status == 0
+    shutil.rmtree("labels")
+    rows = [c._asdict() | {"clip_threshold": -1000} for c in llp.CLASSES]
+    Path("low.yaml").write_text(yaml.safe_dump(rows))
+    result = command(clip_preprocess, *CLIP, "--classes", "low.yaml", "--checkpoint", "not needed")
+    assert result.status == 0 and "3 were finished before" in result.out, result.err
+    for name, names in LABELS.items():
+        weak = np.isin(llp.CLASS_NAMES, names.split(","))
+        np.testing.assert_array_equal(arrays("labels")[name], np.tile(weak, (10, 1)))
 
 
 # ----------------------------------------------------------------------------------------------- CLAP

@@ -45,8 +45,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     model = parser.add_argument_group("another CLIP")
     model.add_argument("--model", default=teachers.CLIP_MODEL, metavar="NAME",
                        help="in open_clip, or hf-hub:ORG/REPO, local-dir:FOLDER (default: %(default)s)")  # fmt: skip
-    model.add_argument("--pretrained", default=teachers.CLIP_PRETRAINED, metavar="TAG",
-                       help="which of its weights on the hub (default: %(default)s)")  # fmt: skip
+    model.add_argument("--pretrained", metavar="TAG",
+                       help="which of its weights on the hub, or of which a --checkpoint is a copy: normalisation and "
+                       f"activation are theirs (default: {teachers.CLIP_PRETRAINED}; of a --checkpoint: what --model "
+                       "says)")  # fmt: skip
     add_flags(parser)
     return parser
 

@@ -53,7 +53,7 @@ class ClipTeacher:
     def load(
         cls,
         name: str = CLIP_MODEL,
-        pretrained: str = CLIP_PRETRAINED,
+        pretrained: str | None = None,
         checkpoint: Path | None = None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
@@ -62,7 +62,8 @@ class ClipTeacher:
 
         Args:
             name: as open_clip knows it, also `hf-hub:ORG/REPO` and `local-dir:FOLDER`.
-            pretrained: which of its weights on the hub; not used with a `checkpoint` or a name with a colon.
+            pretrained: which of its weights on the hub (None: OpenAI's). They say how images are normalised, and which
+                activation the network has; with a `checkpoint`, give the tag whose weights it holds.
             checkpoint: a local file: a state dict of open_clip or transformers (.pt, .bin, .safetensors), or OpenAI's
                 own archive.
 
@@ -75,12 +76,16 @@ class ClipTeacher:
             raise InputError(f"--model {name}: open_clip knows no such model; open_clip.list_models() names them")
         own_weights = ":" in name and checkpoint is None
         if ":" not in name and checkpoint is None:
+            pretrained = pretrained or CLIP_PRETRAINED
             checkpoint = hub_weights(name, pretrained)
+        config = _tag(name, pretrained) if pretrained and ":" not in name else {}
+        preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
         try:
             with hub.quiet_logs():
                 model = open_clip.create_model(
                     name, precision=precision, device="cpu", load_weights=own_weights, require_pretrained=own_weights,
-                    pretrained_text=False,
+                    pretrained_text=False, force_quick_gelu=bool(config.get("quick_gelu")),
+                    force_preprocess_cfg=preprocessing or None,
                 )  # fmt: skip
                 tokenizer = open_clip.get_tokenizer(name)
         except (OSError, RuntimeError, ValueError) as error:
@@ -111,15 +116,22 @@ class ClipTeacher:
         return self.model.logit_scale.exp().float() * images @ captions.T
 
 
-def hub_weights(name: str, pretrained: str) -> str:
-    """Path of a model's weights from the hub; InputError where there are none, or no network."""
+def _tag(name: str, pretrained: str) -> dict:
+    """What open_clip knows of a model's weights; InputError where it knows none of this tag."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in tags:
         known = f"choose from {', '.join(tags)}" if tags else "give --checkpoint FILE"
         raise InputError(f"--pretrained {pretrained}: open_clip has no such weights of {name}; {known}")
-    config = open_clip.get_pretrained_cfg(name, pretrained)
+    return open_clip.get_pretrained_cfg(name, pretrained)
+
+
+def hub_weights(name: str, pretrained: str) -> str:
+    """Path of a model's weights from the hub; InputError where there are none, or no network."""
+    import open_clip
+
+    config = _tag(name, pretrained)
     repo = (config.get("hf_hub") or f"{name}, {pretrained}").rstrip("/")
     try:
         with hub.quiet_logs():

@@ -9,6 +9,7 @@ imageio-ffmpeg package brings. A folder appears when all its frames are there; f
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def is_finished(folder: Path) -> bool:
     """Whether `folder` holds frames 1 to n, none empty, the first and the last with a JPEG's beginning and end."""
     try:
         with os.scandir(folder) as entries:
-            sizes = {entry.name: entry.stat().st_size for entry in entries}
+            sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jpg")}
     except (FileNotFoundError, NotADirectoryError):
         return False
     names = [FRAME_NAME % number for number in range(1, len(sizes) + 1)]
@@ -85,6 +86,13 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
 
     Raises InputError where it cannot be decoded, has no picture, or ends early.
     """
+    others = (
+        [p.name for p in folder.iterdir() if not re.fullmatch(r"\d{6}\.jpg|\..*|Thumbs\.db", p.name)]
+        if folder.is_dir()
+        else []
+    )
+    if others:
+        raise InputError(f"{folder}: holds {others[0]}, which is no frame of this program; remove the folder first")
     with media.open_media(video) as container:
         media.frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
     tmp = folder.with_name(folder.name + TMP_SUFFIX)
@@ -103,7 +111,8 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
         count = len(list(tmp.iterdir()))
         if not is_finished(tmp):
             raise InputError(f"{video}: ffmpeg wrote {count} frames, not all of them whole; is the disk full?")
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier program, or damaged
+        if folder.exists():  # damaged
+            shutil.rmtree(folder)
         tmp.rename(folder)
         return count / media.FPS
     finally:

@@ -8,9 +8,11 @@ the length of the list.
 import argparse
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +102,18 @@ def list_videos(path: Path, class_names: Sequence[str]) -> list[Video]:
             videos.append(video._replace(problem=f"{path}, line {video.line}: {video.problem}"))
         else:
             videos.append(video)
-    return list({video.filename: video for video in videos}.values())
+    return _once_each(videos)
+
+
+def _once_each(videos: Sequence[Video]) -> list[Video]:
+    """One of each video; a problem where its rows differ."""
+    unique = {}
+    for video in videos:
+        first = unique.setdefault(video.filename, video)
+        if not first.problem and (video.problem or not np.array_equal(first.weak, video.weak)):
+            problem = video.problem or f"line {video.line}: listed twice, with other event names"
+            unique[video.filename] = first._replace(problem=problem)
+    return list(unique.values())
 
 
 class Run:
@@ -115,7 +128,7 @@ class Run:
     """
 
     def __init__(self, what: str, args: argparse.Namespace, first_output: Path):
-        self.shard = Shard.of(args)
+        self.shard, self.folder = Shard.of(args), Path(first_output)
         self.failures = self.shard.failures_file(args.failures, first_output)
         cli.require_writable("--failures", self.failures)
         self.what = what if self.shard.count == 1 else f"{what} {self.shard.index}/{self.shard.count}"
@@ -124,9 +137,26 @@ class Run:
         self.bar = None
 
     def __enter__(self) -> Self:
+        self._lock()
         return self
 
+    def _lock(self) -> None:
+        """InputError where another process on this machine does the same part: they would write the same files."""
+        import fcntl  # here, since Windows has none
+
+        part = f"{os.path.realpath(self.folder)} {self.what} {self.shard}"
+        name = f"valor-{os.getuid()}-{hashlib.sha256(part.encode()).hexdigest()[:16]}.lock"
+        self._locked = os.open(Path(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._locked)
+            raise InputError(f"{self.folder}: another process is at this part of the list") from None
+        except OSError:
+            pass  # a file system without locks
+
     def __exit__(self, kind, error, traceback) -> None:
+        os.close(self._locked)
         if self.bar is not None:
             self.bar.close()
 
@@ -199,13 +229,13 @@ class Read(NamedTuple):
 def read_ahead(read: Callable[[object], object], videos: Iterable, workers: int, ahead: int) -> Iterator[Read]:
     """Read videos in `workers` threads, in order, at most `ahead` of them before they are asked for.
 
-    What a decoder may raise (InputError, OSError, wrong values) becomes the video's problem.
+    Whatever `read` raises becomes the video's problem.
     """
 
     def attempt(video):
         try:
             return Read(video, read(video))
-        except (ValueError, OSError, EOFError, ArithmeticError) as error:
+        except Exception as error:  # noqa: BLE001  a decoder may raise anything, and that costs this video only
             return Read(video, None, _reason(error))
 
     videos = iter(videos)
@@ -223,7 +253,7 @@ def read_ahead(read: Callable[[object], object], videos: Iterable, workers: int,
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 # -------------------------------------------------------------------------------------------------- array outputs
@@ -279,6 +309,7 @@ def extract(
     class_names: Sequence[str],
     outputs: Mapping[str, Output],
     load: Callable[[], tuple[Callable[[Video], Segments], Callable[[list, list[Video]], list[dict[str, np.ndarray]]]]],
+    complete: Callable[[Video], bool] = lambda video: False,
 ) -> int:
     """Read the videos of --label_all_dataset, compute in batches, and write one `.npy` per video and output.
 
@@ -289,6 +320,7 @@ def extract(
         load: builds the network; called only where there is something to do. It returns two functions. The first reads
             one video, in a thread; an InputError or OSError of it costs that video. The second computes the arrays of
             each video, by flag, from the contents of a batch and their videos.
+        complete: finishes a video without the network, if it can, and says whether it did.
 
     Returns:
         The exit status.
@@ -299,7 +331,9 @@ def extract(
     require_new_folders(outputs)
     videos = list_videos(args.label_all_dataset, class_names)
     with Run(what, args, next(iter(outputs.values())).folder) as run:
-        left = run.left_to_do(videos, lambda video: all(output.is_finished(video) for output in outputs.values()))
+        left = run.left_to_do(
+            videos, lambda video: all(output.is_finished(video) for output in outputs.values()) or complete(video)
+        )
         if left:
             remove_leftovers(outputs.values(), left)
             print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)

@@ -3,8 +3,7 @@
 import contextlib
 import logging
 import os
-import socket
-import urllib.parse
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -18,12 +17,13 @@ def offline_without_network() -> None:
 
     Its clients would else try again for a minute for each file, cached or not.
     """
-    if os.environ.get("HF_HUB_OFFLINE") or urllib.request.getproxies():
-        return  # decided by the user, or by a proxy, behind which names need not resolve here
-    address = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT") or ENDPOINT)
-    port = address.port or (80 if address.scheme == "http" else 443)
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return
+    request = urllib.request.Request(os.environ.get("HF_ENDPOINT") or ENDPOINT, method="HEAD")
     try:
-        socket.create_connection((address.hostname, port), timeout=10).close()
+        urllib.request.urlopen(request, timeout=10).close()  # through a proxy, where there is one
+    except urllib.error.HTTPError:
+        pass  # an answer is an answer
     except OSError:
         os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -25,7 +25,7 @@ SUFFIXES = (".mp4", ".wav", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flac", ".
 def find_media(folder: Path, *names: str) -> Path:
     """The media file of the first of `names` that has one, with any of SUFFIXES; InputError where none has."""
     for name in names:
-        for suffix in SUFFIXES:
+        for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)):
             path = Path(folder) / f"{name}{suffix}"
             if path.is_file():
                 return path

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import cli, extraction, hub, llp, pseudo_labels
-from utils.arrays import Layout
+from utils.arrays import Layout, read_npy, write_npy
 
 LOGITS_FLAG = "--logits_saved_dir"
 LABELS_FLAG = "--pseudo_labels_saved_dir"
@@ -46,9 +46,13 @@ def add_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str,
 
 def select_device(args: argparse.Namespace):
     """The torch device of this process: `--gpu`, or the process's own under torchrun."""
+    import torch
+
     from utils.devices import keep_large_blocks, select_device
 
     keep_large_blocks()
+    if args.precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False  # convolutions, too
     return select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else args.gpu)
 
 
@@ -96,4 +100,13 @@ def run(
 
         return read, compute
 
-    return extraction.extract(what, args, llp.class_names(classes), outputs, load_and_label)
+    def label_from_logits(video):
+        """Labels alone are missing, with other thresholds, say: they need no network."""
+        others = [flag for flag in (features_flag, LOGITS_FLAG) if flag in outputs]
+        if len(others) < 2 or not all(outputs[flag].is_finished(video) for flag in others):
+            return False
+        logits = read_npy(outputs[LOGITS_FLAG].path(video))
+        write_npy(outputs[LABELS_FLAG].path(video), pseudo_labels.pseudo_labels(logits, video.weak, thresholds))
+        return True
+
+    return extraction.extract(what, args, llp.class_names(classes), outputs, load_and_label, label_from_logits)

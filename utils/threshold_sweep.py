@@ -67,7 +67,7 @@ class Sweep(NamedTuple):
         high = float(self.thresholds[k + 1]) if k + 1 < len(self.thresholds) else low + 1
         for digits in range(8):
             rounded = round((low + high) / 2, digits)
-            if low <= rounded < high:
+            if low <= np.float32(rounded) < high:  # labels compare in float32
                 return rounded, float(self.f[k])
         return low, float(self.f[k])
 
