@@ -66,7 +66,7 @@ class Sweep(NamedTuple):
         low = float(self.thresholds[k])
         high = float(self.thresholds[k + 1]) if k + 1 < len(self.thresholds) else low + 1
         for digits in range(8):
-            rounded = round((low + high) / 2, digits)
+            rounded = round((low + high) / 2, digits) + 0.0  # no -0.0
             if low <= np.float32(rounded) < high:  # labels compare in float32
                 return rounded, float(self.f[k])
         return low, float(self.f[k])
