@@ -15,7 +15,7 @@ import soxr
 
 from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
-from utils import media
+from utils import llp, media
 from utils.cli import InputError
 
 CLIP = "BjCEufrlXm4"
@@ -242,6 +242,10 @@ def test_odd_names_are_read(name, tmp_path):
 def test_a_video_is_found_by_its_id_or_its_whole_name(tmp_path):
     (tmp_path / "abc.wav").touch()
     assert media.find_media(tmp_path, "id_________", "abc").name == "abc.wav"
+    video = llp.Video(2, "kitchen_in_the_morning_0_10.5", None, "")
+    assert video.names == ("kitchen_in_", "kitchen_in_the_morning", "kitchen_in_the_morning_0_10.5")
+    (tmp_path / "kitchen_in_the_morning.MP4").touch()
+    assert media.find_media(tmp_path, *video.names).name == "kitchen_in_the_morning.MP4"
     (tmp_path / "id_________.mkv").touch()
     assert media.find_media(tmp_path, "id_________", "abc").name == "id_________.mkv"
     with pytest.raises(InputError, match=r"no file other\.mp4"):

@@ -102,7 +102,7 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
             return 100 * 2 * (labels & reference).sum() / max(labels.sum() + reference.sum(), 1)
 
         if row["best_F"] is None:
-            assert not split.weak[:, c].any()
+            assert not (reference & (split.weak[:, c, None] > 0)).any()  # nothing a label could get right
             continue
         tried += 1
         candidates = np.arange(-10, row["threshold"] + 2, 0.25)  # at 2 above, no label is left
@@ -128,6 +128,12 @@ def test_a_sweep_by_hand():
     assert sweep.at(2.5) == 50 and sweep.at(-99) == pytest.approx(200 / 3) and sweep.at(99) == 0
 
 
+def test_without_truth_no_threshold_is_best():
+    logits = np.array([[1.0, 2.0, 3.0]])
+    sweep = Sweep.of("x", "visual", logits, np.zeros((1, 3), bool), np.array([True]), used=20)
+    assert sweep.best() is None and sweep.summary()["F"] is None
+
+
 def test_a_class_that_no_video_has_is_swept_to_nothing():
     sweep = Sweep.of("x", "audio", np.zeros((0, 10)), np.zeros((4, 10), bool), np.zeros(4, bool), used=1)
     assert sweep.best() is None and sweep.summary()["best_F"] is None
@@ -142,6 +148,8 @@ def test_a_class_that_no_video_has_is_swept_to_nothing():
         (("--sweep", "Dog", "--v_logits_dir", "logits/clip", "--figure", "x.txt"), "expected a name that ends in .png"),
         (("--v_pseudo_data_dir", "logits/clip"), "files are missing in logits/clip"),
         (("--label_csv", "nothing.csv"), "nothing.csv: no such file"),
+        (("--v_logits_dir", "logits/clip"), "belong to --sweep"),
+        (("--json", "data/AVVP_test_pd.csv/x.json"), "AVVP_test_pd.csv is a file, expected a folder"),
     ],
 )
 def test_wrong_input_costs_one_line(flags, text, labelled, command):

@@ -57,7 +57,7 @@ def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
     captions = teacher.embed_captions([c.clap_caption for c in classes])  # (C, D)
 
     def read(video: llp.Video) -> Segments:
-        samples = media.read_sound(media.find_media(args.audio_dir, video.id, video.filename), SAMPLE_RATE)
+        samples = media.read_sound(media.find_media(args.audio_dir, *video.names), SAMPLE_RATE)
         return Segments(teacher.hear(samples), len(samples) / SAMPLE_RATE)
 
     def embed(contents: list[Heard]) -> tuple[np.ndarray, np.ndarray]:

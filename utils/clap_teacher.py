@@ -191,8 +191,9 @@ def build_module(any_vocabulary: bool):
             if size < VOCABULARY and not any_vocabulary:
                 # transformers makes an empty tokenizer, without a word, where it finds no file for it
                 raise InputError(
-                    f"the tokenizer of {TOKENIZER_REPOS[0]} has {size} tokens, expected {VOCABULARY}: its files are "
-                    f"not in the Hugging Face cache and cannot be fetched; {instead}, or --any_vocabulary for a trial"
+                    f"the tokenizer of {TOKENIZER_REPOS[0]} has {size} tokens, expected {VOCABULARY}: RoBERTa's "
+                    "own files are not in the Hugging Face cache and cannot be fetched; "
+                    f"{instead}, or --any_vocabulary for a trial"
                 )
             return laion_clap.CLAP_Module(enable_fusion=True, device="cpu")
     except OSError as error:

@@ -96,6 +96,9 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 def require_writable(flag: str, path: Path | None, folder: bool = False) -> None:
     """InputError where `path`, if any, is a folder and a file is to be written there, or the other way round."""
+    above = next((p for p in path.absolute().parents if p.exists()), None) if path else None
+    if above and not above.is_dir():
+        raise InputError(f"{flag} {path}: {above} is a file, expected a folder")
     if path and path.exists() and path.is_dir() != folder:
         kinds = ("a folder", "a file") if folder else ("a file", "a folder")
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")

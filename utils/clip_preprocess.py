@@ -66,9 +66,9 @@ def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
 
     def read(video: llp.Video) -> Segments:
         if args.from_videos:
-            images, count = media.read_frames(media.find_media(args.from_videos, video.id, video.filename), llp.T)
+            images, count = media.read_frames(media.find_media(args.from_videos, *video.names), llp.T)
         else:
-            files = media.frame_files(args.video_frame_dir, video.id, video.filename)
+            files = media.frame_files(args.video_frame_dir, *video.names)
             images = (media.read_image(files[i]) for i in media.evenly_spaced(len(files), llp.T))
             count = len(files)
         return Segments(torch.stack([teacher.preprocess(image) for image in images]), count / media.FPS)

@@ -149,7 +149,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     import open_clip
 
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected weights of CLIP")
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected weights of CLIP")
     try:
         if path.suffix in (".npz", ".npy"):
             open_clip.load_checkpoint(model, str(path))
@@ -202,7 +202,7 @@ def load_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         with torch.serialization.safe_globals(numbers):
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
         lines = str(error).strip().splitlines()
         reason = next((line.strip() for line in lines if "Unsupported" in line), lines[0] if lines else "damaged")
         raise InputError(f"{path}: not a file of weights, or a damaged one ({reason})") from error

@@ -162,6 +162,11 @@ class Video(NamedTuple):
         """Name of the feature files, without suffix."""
         return video_id(self.filename)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its video may be called, without suffix: its id, or its name without times, or its whole name."""
+        return self.id, re.sub(r"_[\d.]+_[\d.]+$", "", self.filename), self.filename
+
 
 def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> list[Video]:
     """The videos of a split, in its order, the bad rows among them.

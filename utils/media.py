@@ -57,7 +57,8 @@ def frame_files(folder: Path, *names: str) -> list[Path]:
     """The JPEG frames, in order, in the subfolder of the first of `names` that has one; InputError for no frames."""
     frames = next((path for name in names if (path := Path(folder) / name).is_dir()), None)
     if frames is None:
-        raise InputError(f"no folder {names[0]} in {folder}; utils/extract_frames.py makes it")
+        why = f"utils/extract_frames.py makes it, or lists in {folder}/failures.csv why not"
+        raise InputError(f"no folder {names[0]} in {folder}: {why}")
     files = sorted(path for path in frames.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
     if not files:
         raise InputError(f"{frames}: holds no frames (.jpg)")

@@ -82,8 +82,9 @@ def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: 
     rows = {
         f"pseudo labels, {args.label_csv.stem}": scores,
         "weak labels in all segments": ten_scores(video_scores(copied, copied, truth.audio, truth.visual)),
-        "published pseudo labels, LLP test": {name: PUBLISHED.get(name) for name in SCORE_NAMES},
     }
+    if llp.class_names(classes) == llp.CLASS_NAMES:
+        rows["published pseudo labels, LLP test"] = {name: PUBLISHED.get(name) for name in SCORE_NAMES}
     print(f"Annotations: {truth.version}")
     print(score_table(rows, "Labels"))
     if args.json:
@@ -145,6 +146,8 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(
             "--sweep needs --v_logits_dir or --a_logits_dir, which the teachers write (--logits_saved_dir)"
         )
+    if not args.sweep and (args.v_logits_dir or args.a_logits_dir or args.best_classes):
+        raise InputError("--v_logits_dir, --a_logits_dir and --best_classes belong to --sweep CLASS or --sweep all")
     figures.require_format("--figure", args.figure)
     for flag in ("json", "figure", "best_classes"):
         cli.require_writable(f"--{flag}", getattr(args, flag))

@@ -55,12 +55,12 @@ class Sweep(NamedTuple):
         return float(self.f[max(np.searchsorted(self.thresholds, np.float32(threshold), side="right") - 1, 0)])
 
     def best(self) -> tuple[float, float] | None:
-        """The best threshold and its F; None where no threshold makes a difference.
+        """The best threshold and its F; None where no video has the class, or no label could be right.
 
         All thresholds from one logit to the next give the same labels: the middle is taken, and rounded as far as that
         does not change them. Of equals, the lowest.
         """
-        if len(self.f) < 2 or np.isnan(self.f).all():
+        if not (np.nan_to_num(self.f) > 0).any():
             return None
         k = int(np.nanargmax(self.f))
         low = float(self.thresholds[k])
