@@ -150,11 +150,13 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected weights of CLIP")
+    big_vision = path.suffix in (".npz", ".npy")
+    state = {} if big_vision else read_state_dict(path)
     try:
-        if path.suffix in (".npz", ".npy"):
+        if big_vision:
             open_clip.load_checkpoint(model, str(path))
         else:
-            model.load_state_dict(_fit(model, read_state_dict(path)))
+            model.load_state_dict(_fit(model, state))
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: does not fit the model ({_first_mismatch(error)})") from error
 
@@ -183,7 +185,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(error) from error
+            raise InputError(f"{path}: not a file of weights, or a damaged one ({error})") from error
     if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
         state = dict(torch.jit.load(path, map_location="cpu").state_dict())
         return {name: value for name, value in state.items() if "." in name or value.ndim or name == "logit_scale"}
