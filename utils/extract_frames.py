@@ -30,7 +30,6 @@ from utils.extraction import Run, add_flags, read_ahead
 from utils.files import TMP_SUFFIX
 
 FRAME_NAME = "%06d.jpg"
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi")
 
 
 def find_ffmpeg() -> str:
@@ -58,9 +57,9 @@ def list_videos(folder: Path) -> list[VideoFile]:
     """The video files of a folder, by name; InputError where there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in media.VIDEO_SUFFIXES and p.is_file())
     if not files:
-        raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
+        raise InputError(f"{folder}: holds no videos ({', '.join(media.VIDEO_SUFFIXES)})")
     owner = {path.stem: path for path in reversed(files)}
     return [
         VideoFile(path.stem, path, "" if owner[path.stem] == path else f"{owner[path.stem]} has the same name")
@@ -81,18 +80,19 @@ def is_finished(folder: Path) -> bool:
     return all(media.is_whole_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
 
 
+def require_no_others(folder: Path) -> None:
+    """InputError where `folder`, which is to be replaced, holds files that are no frames of this program."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not re.fullmatch(r"\d{6}\.jpg|\..*|Thumbs\.db", path.name):
+            raise InputError(f"{folder}: holds {path.name}, which is no frame of this program; remove the folder first")
+
+
 def extract(ffmpeg: str, video: Path, folder: Path) -> float:
     """Write the frames of `video` to `folder`, all or nothing, and return the seconds they cover.
 
     Raises InputError where it cannot be decoded, has no picture, or ends early.
     """
-    others = (
-        [p.name for p in folder.iterdir() if not re.fullmatch(r"\d{6}\.jpg|\..*|Thumbs\.db", p.name)]
-        if folder.is_dir()
-        else []
-    )
-    if others:
-        raise InputError(f"{folder}: holds {others[0]}, which is no frame of this program; remove the folder first")
+    require_no_others(folder)
     with media.open_media(video) as container:
         media.frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
     tmp = folder.with_name(folder.name + TMP_SUFFIX)

@@ -19,7 +19,8 @@ from utils.cli import InputError
 
 FPS = 8  # of the published frames
 SWS_ACCURATE = 0x2 | 0x2000 | 0x40000  # ffmpeg's scaler: bilinear chroma, at full resolution, rounded to nearest
-SUFFIXES = (".mp4", ".wav", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flac", ".m4a", ".mp3", ".ogg", ".opus")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi")
+SUFFIXES = (".mp4", ".wav", *VIDEO_SUFFIXES[1:], ".flac", ".m4a", ".mp3", ".ogg", ".opus")
 
 
 def find_media(folder: Path, *names: str) -> Path:
