@@ -42,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
         return read, compute
 
     outputs = {f"--{name}": extraction.Output(Path("out", name), LAYOUT) for name in ("first", "second")}
-    return extraction.extract("toy", args, llp.CLASS_NAMES, outputs, load)
+    videos = extraction.list_videos(args.label_all_dataset, llp.CLASS_NAMES)
+    return extraction.extract("toy", args, videos, outputs, load)
 
 
 if __name__ == "__main__":

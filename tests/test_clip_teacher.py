@@ -8,7 +8,8 @@ from tests.conftest import SHARED
 from tests.made_up import SMALL_CLIP, write_small_clip
 from utils import clip_teacher, media
 from utils.cli import InputError
-from utils.clip_teacher import ClipTeacher, preprocess, read_state_dict
+from utils.clip_teacher import ClipTeacher, preprocess
+from utils.weights import read_state_dict
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 CAPTIONS = ["A photo of a dog.", "A photo of people talking.", "A photo of a chicken or a rooster."]

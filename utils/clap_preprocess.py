@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from utils import llp, teachers
+from utils import llp, network_flags, teachers
 from utils.arrays import Layout
 from utils.extraction import Segments, add_flags
 
@@ -52,7 +52,7 @@ def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
     from utils import media
     from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, Heard
 
-    device = teachers.select_device(args)
+    device = network_flags.select_device(args)
     teacher = ClapTeacher.load(args.checkpoint, device, args.precision, args.any_vocabulary)
     captions = teacher.embed_captions([c.clap_caption for c in classes])  # (C, D)
 

@@ -17,8 +17,8 @@ import torch
 
 from utils import hub
 from utils.cli import InputError
-from utils.clip_teacher import load_state_dict
 from utils.llp import T
+from utils.weights import load_state_dict, require_weights
 
 SAMPLE_RATE = 48000
 CLIP_SAMPLES = 10 * SAMPLE_RATE  # what the network hears at a time
@@ -86,8 +86,8 @@ class ClapTeacher:
         """
         if checkpoint is None:
             checkpoint = hub.fetch(REPO, WEIGHTS, "give a local copy with --checkpoint FILE")
-        elif not Path(checkpoint).is_file():
-            raise InputError(f"{checkpoint}: no such file, expected CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
+        else:
+            require_weights(Path(checkpoint), f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
         state = load_state_dict(Path(checkpoint))
         module = build_module(any_vocabulary)
         # an index that older versions of transformers kept among the weights; newer ones refuse it

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from utils import llp, teachers
+from utils import llp, network_flags, teachers
 from utils.arrays import Layout
 from utils.extraction import Segments, add_flags
 
@@ -60,7 +60,7 @@ def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
     from utils import media
     from utils.clip_teacher import ClipTeacher
 
-    device = teachers.select_device(args)
+    device = network_flags.select_device(args)
     teacher = ClipTeacher.load(args.model, args.pretrained, args.checkpoint, device, args.precision)
     captions = teacher.embed_captions([c.clip_caption for c in classes])  # (C, D)
 

@@ -4,7 +4,6 @@ Axes: N images, C captions, D embedding size, S image side. The published labels
 another library; tests hold the two implementations beside each other.
 """
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from utils import hub
 from utils.cli import InputError
 from utils.teachers import CLIP_MODEL, CLIP_PRETRAINED
+from utils.weights import first_mismatch, read_state_dict, require_weights
 
 
 def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -148,8 +148,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load a local file into an open_clip model; InputError where it cannot be read or is of another model."""
     import open_clip
 
-    if not path.is_file():
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected weights of CLIP")
+    require_weights(path, "CLIP's weights")
     big_vision = path.suffix in (".npz", ".npy")
     state = {} if big_vision else read_state_dict(path)
     try:
@@ -158,7 +157,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         else:
             model.load_state_dict(_fit(model, state))
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: does not fit the model ({_first_mismatch(error)})") from error
+        raise InputError(f"{path}: does not fit the model ({first_mismatch(error)})") from error
 
 
 def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -174,52 +173,6 @@ def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, to
         state["logit_scale"] = state["logit_scale"].reshape(names["logit_scale"].shape)
     state.pop("text.transformer.embeddings.position_ids", None)  # transformers no longer has it
     return state
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a file: safetensors, a PyTorch state dict, or a TorchScript archive as OpenAI's are."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a file of weights, or a damaged one ({error})") from error
-    if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
-        state = dict(torch.jit.load(path, map_location="cpu").state_dict())
-        return {name: value for name, value in state.items() if "." in name or value.ndim or name == "logit_scale"}
-    return load_state_dict(path)
-
-
-def load_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from a PyTorch file, also one inside a training checkpoint, without running code from it.
-
-    Raises InputError where there is none.
-    """
-    import pickle
-
-    # what training checkpoints hold beside tensors: learning rates that numpy computed
-    numbers = [np.core.multiarray.scalar, np.dtype, *(type(np.dtype(d)) for d in ("f8", "f4", "i8"))]
-    try:
-        with torch.serialization.safe_globals(numbers):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        lines = str(error).strip().splitlines()
-        reason = next((line.strip() for line in lines if "Unsupported" in line), lines[0] if lines else "damaged")
-        raise InputError(f"{path}: not a file of weights, or a damaged one ({reason})") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: holds no state dict")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def _first_mismatch(error: Exception) -> str:
-    """The first complaint of load_state_dict, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[1] if len(lines) > 1 else lines[0]
-    return text if len(text) < 200 else f"{text[:200]} ..."
 
 
 # transformers' names of a transformer block -> open_clip's

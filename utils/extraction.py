@@ -90,19 +90,40 @@ def wait_for_other_ranks() -> None:
         dist.destroy_process_group()
 
 
-def list_videos(path: Path, class_names: Sequence[str]) -> list[Video]:
-    """The videos of a CSV, bad rows among them. A row that is there twice is one video; two may not share an id."""
-    owners, videos = {}, []
-    for video in read_videos(path, class_names):
+def list_videos(path: Path, class_names: Sequence[str] | None = None) -> list[Video]:
+    """The videos of a CSV, bad rows among them. A row that is there twice is one video; two may not share an id.
+
+    Args:
+        class_names: of the weak labels; None where nobody asks for them.
+
+    Raises InputError where the file cannot be read or lists no video.
+    """
+    rows = read_videos(path, class_names or (), weak_labels=class_names is not None)
+    videos = [v._replace(problem=v.problem and f"{path}, line {v.line}: {v.problem}") for v in rows]
+    return _once_each(_own_ids(videos))
+
+
+def list_files(folder: Path, is_one: Callable[[Path], bool]) -> list[Video]:
+    """A folder's files or subfolders, each a video without labels; InputError where there are none.
+
+    Two files of one name, `a.mp4` and `a.wav`, are one video; two names may not share an id.
+    """
+    names = sorted({path.stem if path.is_file() else path.name for path in Path(folder).iterdir() if is_one(path)})
+    if not names:
+        raise InputError(f"{folder}: holds no videos")
+    return _own_ids([Video(0, name, None, "") for name in names])
+
+
+def _own_ids(videos: Sequence[Video]) -> list[Video]:
+    """The same videos; a problem where another one, before it, has the same id."""
+    owners, own = {}, []
+    for video in videos:
         owner = owners.setdefault(video.id, video.filename)
         if owner != video.filename:
             problem = f"{owner} has the same first {len(video.id)} characters as {video.filename}: they name the files"
-            videos.append(video._replace(problem=problem))
-        elif video.problem:
-            videos.append(video._replace(problem=f"{path}, line {video.line}: {video.problem}"))
-        else:
-            videos.append(video)
-    return _once_each(videos)
+            video = video._replace(problem=problem)
+        own.append(video)
+    return own
 
 
 def _once_each(videos: Sequence[Video]) -> list[Video]:
@@ -306,16 +327,16 @@ class Segments(NamedTuple):
 def extract(
     what: str,
     args: argparse.Namespace,
-    class_names: Sequence[str],
+    videos: Sequence[Video],
     outputs: Mapping[str, Output],
     load: Callable[[], tuple[Callable[[Video], Segments], Callable[[list, list[Video]], list[dict[str, np.ndarray]]]]],
     complete: Callable[[Video], bool] = lambda video: False,
 ) -> int:
-    """Read the videos of --label_all_dataset, compute in batches, and write one `.npy` per video and output.
+    """Read videos, compute in batches, and write one `.npy` per video and output.
 
     Args:
         what: name of the work.
-        class_names: of the weak labels.
+        videos: as `list_videos` or `list_files` lists them.
         outputs: by flag; the first one's folder also holds the list of failures.
         load: builds the network; called only where there is something to do. It returns two functions. The first reads
             one video, in a thread; an InputError or OSError of it costs that video. The second computes the arrays of
@@ -326,10 +347,9 @@ def extract(
         The exit status.
 
     Raises:
-        InputError: the list cannot be read, outputs are in the way, or memory does not suffice.
+        InputError: outputs are in the way, or memory does not suffice.
     """
     require_new_folders(outputs)
-    videos = list_videos(args.label_all_dataset, class_names)
     with Run(what, args, next(iter(outputs.values())).folder) as run:
         left = run.left_to_do(
             videos, lambda video: all(output.is_finished(video) for output in outputs.values()) or complete(video)

@@ -1,19 +1,17 @@
 """What the tools of both teachers share: their flags, their outputs, and pseudo labels from what a teacher says."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from utils import cli, extraction, hub, llp, pseudo_labels
+from utils import cli, extraction, hub, llp, network_flags, pseudo_labels
 from utils.arrays import Layout, read_npy, write_npy
 
 LOGITS_FLAG = "--logits_saved_dir"
 LABELS_FLAG = "--pseudo_labels_saved_dir"
 CLIP_MODEL, CLIP_PRETRAINED = "ViT-L-14-quickgelu", "openai"  # OpenAI trained with QuickGELU
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def add_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, batch_size: int) -> None:
@@ -34,26 +32,7 @@ def add_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str,
     data.add_argument(LOGITS_FLAG, type=Path, metavar="DIR",
                       help="folder to write the logits to, too, (10, C) float32, before thresholds")  # fmt: skip
     cli.add_classes_flag(data)
-    model = parser.add_argument_group("model")
-    model.add_argument("--gpu", default="0",
-                       help="number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each "
-                       "process has its own (default: %(default)s)")  # fmt: skip
-    model.add_argument("--checkpoint", type=Path, metavar="FILE", help="local weights, instead of those on the hub")
-    model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (default: %(default)s)")
-    model.add_argument("--batch_size", type=cli.positive_int, default=batch_size,
-                       help="videos in a batch (default: %(default)s)")  # fmt: skip
-
-
-def select_device(args: argparse.Namespace):
-    """The torch device of this process: `--gpu`, or the process's own under torchrun."""
-    import torch
-
-    from utils.devices import keep_large_blocks, select_device
-
-    keep_large_blocks()
-    if args.precision == "fp32":
-        torch.backends.cudnn.allow_tf32 = False  # convolutions, too
-    return select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else args.gpu)
+    network_flags.add_flags(parser, batch_size)
 
 
 def run(
@@ -109,4 +88,5 @@ def run(
         write_npy(outputs[LABELS_FLAG].path(video), pseudo_labels.pseudo_labels(logits, video.weak, thresholds))
         return True
 
-    return extraction.extract(what, args, llp.class_names(classes), outputs, load_and_label, label_from_logits)
+    videos = extraction.list_videos(args.label_all_dataset, llp.class_names(classes))
+    return extraction.extract(what, args, videos, outputs, load_and_label, label_from_logits)

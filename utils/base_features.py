@@ -1,0 +1,224 @@
+"""The three base features of LLP: VGGish, ResNet-152 and R(2+1)D-18 (paper, section 4.1; spec, section 9).
+
+Axes: N images, snippets or sounds, T = 10 segments, F = 80 frames (8 a second), S image side.
+"""
+
+import urllib.error
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.models import ResNet152_Weights, resnet152
+from torchvision.models.video import R2Plus1D_18_Weights, r2plus1d_18
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from utils.cli import InputError
+from utils.llp import T
+from utils.media import FPS
+from utils.weights import first_mismatch, load_state_dict, require_weights
+
+SAMPLE_RATE = 16000  # Hz, that VGGish hears
+FRAMES = FPS * T  # of a video, that the visual networks see
+
+# ------------------------------------------------------------------------------------------------------ VGGish's input
+
+WINDOW, HOP, FFT = 400, 160, 512  # samples: 25 ms, 10 ms
+MEL_FRAMES, MEL_BANDS = 96, 64  # VGGish sees 0.96 s at a time
+LOWEST, HIGHEST = 125.0, 7500.0  # Hz, edges of the bands
+LOG_OFFSET = 0.01
+
+
+def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+    """Mel scale of HTK: 1127 ln(1 + f / 700)."""
+    return 1127 * np.log(1 + np.asarray(hertz, float) / 700)
+
+
+def mel_bands() -> np.ndarray:
+    """(FFT // 2 + 1, MEL_BANDS) weights: triangles of height 1, straight in mel and not in Hz as elsewhere."""
+    edges = np.linspace(hertz_to_mel(LOWEST), hertz_to_mel(HIGHEST), MEL_BANDS + 2)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    mel = hertz_to_mel(np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT)[:, None]
+    return np.maximum(0, np.minimum((mel - left) / (centre - left), (right - mel) / (right - centre)))
+
+
+def log_mel(samples: np.ndarray) -> np.ndarray:
+    """VGGish's input: for each second, the first 96 frames of its log-mel spectrogram.
+
+    Args:
+        samples: (n,) int16 at 16 kHz, mono. Beyond ten seconds they are not heard; short of that, silence is added.
+
+    Returns:
+        (T, 96 time, 64 bands) float32.
+    """
+    length = T * SAMPLE_RATE
+    seconds = np.zeros(length)
+    seconds[: len(samples)] = samples[:length] / 32768
+    windows = np.lib.stride_tricks.sliding_window_view(seconds.reshape(T, SAMPLE_RATE), WINDOW, axis=1)
+    windows = windows[:, : MEL_FRAMES * HOP : HOP]  # (T, 96, 400)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
+    magnitude = np.abs(np.fft.rfft(windows * hann, FFT))  # (T, 96, 257)
+    return np.log(magnitude @ mel_bands() + LOG_OFFSET).astype(np.float32)
+
+
+def to_16_bit(samples: np.ndarray) -> np.ndarray:
+    """Samples of 1.0 = full scale, as int16."""
+    return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+class Vggish(nn.Module):
+    """VGGish up to its 128 numbers per second, without PCA and quantisation.
+
+    Parameter names are those of the widely used PyTorch file of the weights.
+    """
+
+    def __init__(self):
+        super().__init__()
+        layers, channels = [], 1
+        for width in (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool"):
+            if width == "pool":
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+        self.features = nn.Sequential(*layers)
+        flat = channels * (MEL_FRAMES // 16) * (MEL_BANDS // 16)
+        self.embeddings = nn.Sequential(
+            nn.Linear(flat, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128), nn.ReLU()
+        )
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """(N, 96, 64) log-mel -> (N, 128)."""
+        maps = self.features(mel[:, None])  # (N, channel, time, frequency)
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # as TensorFlow flattens: channels last
+
+
+# ------------------------------------------------------------------------------------------- what the other two look at
+
+
+def resnet_image(image: np.ndarray) -> np.ndarray:
+    """Shorter side to 256, centre 224 x 224: (H, W, 3) uint8 RGB -> (224, 224, 3) uint8."""
+    resized = transforms.resize(Image.fromarray(image), 256, InterpolationMode.BILINEAR)
+    return np.asarray(transforms.center_crop(resized, 224))
+
+
+def r2plus1d_image(image: np.ndarray) -> np.ndarray:
+    """To 112 x 112 whatever the shape: (H, W, 3) uint8 RGB -> (112, 112, 3) uint8."""
+    return np.asarray(transforms.resize(Image.fromarray(image), [112, 112], InterpolationMode.BILINEAR))
+
+
+class Normalise(nn.Module):
+    """(N, S, S, 3) uint8 -> (N, 3, S, S), to [0, 1], then by mean and standard deviation of the three channels."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images.permute(0, 3, 1, 2) / 255 - self.mean) / self.std
+
+
+class Snippets(nn.Module):
+    """(N * 8, 3, S, S) consecutive frames -> (N, 3, 8, S, S)."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.unflatten(0, (-1, FPS)).transpose(1, 2)
+
+
+# --------------------------------------------------------------------------------------------------------- the networks
+
+VGGISH_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
+
+
+class Kind(NamedTuple):
+    """One of the three features: what its network sees or hears of a video, and how that becomes its vectors."""
+
+    rows: int  # of its input, in a video
+    prepare: Callable[[np.ndarray], np.ndarray]
+    normalise: Callable[[], nn.Module]
+    build: Callable[[], nn.Module]
+    url: str  # of the published weights; the name ends in the beginning of the file's SHA-256
+
+
+KINDS = {
+    "vggish": Kind(T, log_mel, nn.Identity, Vggish, VGGISH_URL),
+    "res152": Kind(
+        FRAMES, resnet_image,
+        lambda: Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # of ImageNet
+        resnet152, ResNet152_Weights.IMAGENET1K_V1.url,
+    ),
+    "r2plus1d_18": Kind(
+        FRAMES, r2plus1d_image,
+        lambda: nn.Sequential(Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)), Snippets()),
+        r2plus1d_18, R2Plus1D_18_Weights.KINETICS400_V1.url,
+    ),
+}  # fmt: skip
+
+
+class BaseNetwork:
+    """The network of one of KINDS in evaluation mode, up to its feature vector.
+
+    Args:
+        kind: which one.
+        module: its network, as KINDS builds it.
+        precision: of its weights and of what goes in, fp32, bf16 or fp16; results are float32.
+    """
+
+    def __init__(self, kind: str, module: nn.Module, device: torch.device, precision: str = "fp32"):
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        if hasattr(module, "fc"):
+            module.fc = nn.Identity()  # the pooled vector goes out as it is
+        self.kind, self.device = KINDS[kind], device
+        self.normalise = self.kind.normalise().to(device)
+        two_dimensional = all(p.dim() <= 4 for p in module.parameters())
+        # the layout that images come in; ResNet-152 takes three quarters of the time in it, on a CPU
+        layout = torch.channels_last if two_dimensional else torch.channels_last_3d
+        self.module = module.to(device, self.dtype, memory_format=layout).eval()
+
+    @classmethod
+    def load(
+        cls,
+        kind: str,
+        checkpoint: Path | None = None,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+    ) -> Self:
+        """The network with its weights: a local `checkpoint`, a state dict, or those published.
+
+        Raises InputError where they cannot be had, or do not fit.
+        """
+        url = KINDS[kind].url
+        if checkpoint is None:
+            state, path = _fetch(url), url
+        else:
+            path = Path(checkpoint)
+            require_weights(path, f"weights of {kind}, such as {url}")
+            state = load_state_dict(path)
+        with torch.device("meta"):  # without numbers, since all of them are in the file
+            module = KINDS[kind].build()
+        try:
+            module.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise InputError(f"{path}: does not fit {kind}'s network ({first_mismatch(error)})") from error
+        return cls(kind, module, torch.device(device), precision)
+
+    @torch.no_grad()
+    def embed(self, contents: Sequence[np.ndarray]) -> np.ndarray:
+        """B videos, each (rows, ...) prepared inputs -> (B, T, 128 | 512) or (B, F, 2048) float32."""
+        inputs = self.normalise(torch.from_numpy(np.concatenate(contents)).to(self.device))
+        features = self.module(inputs.to(self.dtype)).float().cpu()
+        return features.unflatten(0, (len(contents), -1)).numpy()
+
+
+def _fetch(url: str) -> dict[str, torch.Tensor]:
+    """Published weights, from torch's cache or the network; InputError where they cannot be had."""
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{url}: cannot be fetched ({reason}); give a local copy with --checkpoint FILE") from error
