@@ -27,7 +27,8 @@ import main as valor
 from nets import MMIL_Net
 from utils import checkpoint, llp
 from utils.eval_metrics import ten_scores, video_scores
-from utils.make_lookalike import COUNTS, SPLIT_FILES, write_lookalike
+from utils.llp import SPLIT_FILES
+from utils.make_lookalike import COUNTS, write_lookalike
 from utils.plot_timeline import plot_timelines
 from utils.report import score_table
 

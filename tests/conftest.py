@@ -14,7 +14,8 @@ import torch
 
 from tests import made_up
 from utils import cli, llp
-from utils.make_lookalike import SPLIT_FILES, write_lookalike
+from utils.llp import SPLIT_FILES
+from utils.make_lookalike import write_lookalike
 
 # Tests have a Hugging Face cache of their own; its place is read once, when huggingface_hub is first imported.
 HUB = Path(tempfile.mkdtemp(prefix="valor-hub-"))

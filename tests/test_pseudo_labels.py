@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from utils import llp, pseudo_labels, score_pseudo_labels
-from utils.make_lookalike import SPLIT_FILES
+from utils.llp import SPLIT_FILES
 from utils.threshold_sweep import Sweep
 
 

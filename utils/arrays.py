@@ -1,5 +1,8 @@
 """`.npy` files: what they must hold, checked from their first bytes, and how they are read and written."""
 
+import functools
+import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +10,8 @@ import numpy as np
 
 from utils.cli import InputError
 from utils.files import atomic_path
+
+HEADER, MAX_HEADER = 128, 2**16  # bytes: what numpy writes before a small array's data, and before any
 
 
 class Layout(NamedTuple):
@@ -21,6 +26,11 @@ class Layout(NamedTuple):
         shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)
         return f"{shapes} {np.dtype(self.dtype)}"
 
+    @property
+    def file_size(self) -> int:
+        """Bytes of a file with the most rows; only where `columns` says how many."""
+        return HEADER + max(self.rows) * self.columns * np.dtype(self.dtype).itemsize
+
     def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
         """Whether an array of this shape and dtype is one of this kind."""
         if dtype != self.dtype or len(shape) != 2 or shape[0] not in self.rows:
@@ -30,19 +40,31 @@ class Layout(NamedTuple):
 
 def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        with open(path, "rb") as file:
-            shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
-            expected = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=object))
-            size = file.seek(0, 2)
-    except (ValueError, KeyError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+    with open(path, "rb", buffering=0) as file:
+        start = file.read(HEADER)
+        size = os.fstat(file.fileno()).st_size
+        try:
+            try:
+                shape, dtype, begin = _parse_header(start)
+            except ValueError:  # an unusually long header, or none
+                shape, dtype, begin = _parse_header(start + file.read(MAX_HEADER))
+        except (ValueError, KeyError, EOFError, SyntaxError) as error:
+            raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+    expected = begin + dtype.itemsize * int(np.prod(shape, dtype=object))
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled Python objects, which are never loaded; expected numbers")
     if size < expected:
         raise InputError(f"{path}: truncated, {size} of {expected} bytes; copy or download it again")
     return shape, dtype
+
+
+@functools.lru_cache(maxsize=64)  # thousands of files have the same header
+def _parse_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, dtype and the number of bytes before the data; ValueError where `start` is no header, or not all of it."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    file = io.BytesIO(start)
+    shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+    return shape, dtype, file.tell()
 
 
 def read_npy(path: Path) -> np.ndarray:

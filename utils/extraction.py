@@ -8,11 +8,9 @@ the length of the list.
 import argparse
 import contextlib
 import csv
-import hashlib
 import io
 import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +24,7 @@ from tqdm import tqdm
 from utils import cli
 from utils.arrays import Layout, read_npy_header, write_npy
 from utils.cli import InputError
-from utils.files import TMP_SUFFIX, append_line, write_text
+from utils.files import TMP_SUFFIX, append_line, locked, write_text
 from utils.llp import T, Video, read_videos
 
 SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted in a warning
@@ -158,26 +156,14 @@ class Run:
         self.bar = None
 
     def __enter__(self) -> Self:
-        self._lock()
+        # two processes at the same part would write the same files
+        part = f"{os.path.realpath(self.folder)} {self.what} {self.shard}"
+        self._lock = locked(part, f"{self.folder}: another process is at this part of the list")
+        self._lock.__enter__()
         return self
 
-    def _lock(self) -> None:
-        """InputError where another process on this machine does the same part: they would write the same files."""
-        import fcntl  # here, since Windows has none
-
-        part = f"{os.path.realpath(self.folder)} {self.what} {self.shard}"
-        name = f"valor-{os.getuid()}-{hashlib.sha256(part.encode()).hexdigest()[:16]}.lock"
-        self._locked = os.open(Path(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._locked)
-            raise InputError(f"{self.folder}: another process is at this part of the list") from None
-        except OSError:
-            pass  # a file system without locks
-
     def __exit__(self, kind, error, traceback) -> None:
-        os.close(self._locked)
+        self._lock.__exit__(kind, error, traceback)
         if self.bar is not None:
             self.bar.close()
 

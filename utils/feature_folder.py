@@ -12,7 +12,7 @@ from utils.arrays import Layout, read_npy, read_npy_header
 from utils.cli import InputError
 from utils.llp import T
 
-WHERE_TO_GET = "docs/DATA.md says where to get them"
+WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
 
 
 class FeatureFolder:
@@ -55,13 +55,7 @@ class FeatureFolder:
 
     def read(self, index: int) -> np.ndarray:
         """The array of video `index`, as stored; InputError for a damaged one."""
-        array = read_npy(self.paths[index])
-        if self.layout.dtype == np.int64:
-            if not np.isin(array, (0, 1)).all():
-                raise InputError(f"{self.paths[index]}: holds values other than 0 and 1")
-        elif not np.isfinite(array).all():
-            raise InputError(f"{self.paths[index]}: holds NaN or infinite values; make the file anew")
-        return array
+        return read_checked(self.paths[index], self.layout)
 
     def read_all(
         self, threads: int, progress: str, reduce: Callable[[np.ndarray], np.ndarray] = np.asarray, keep: bool = True
@@ -83,6 +77,17 @@ class FeatureFolder:
             for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
                 pass
         return kept if keep else None
+
+
+def read_checked(path: Path, layout: Layout) -> np.ndarray:
+    """The array of a file, as stored; InputError for a damaged one, NaN, or labels other than 0 and 1."""
+    array = read_npy(path)
+    if layout.dtype == np.int64:
+        if not np.isin(array, (0, 1)).all():
+            raise InputError(f"{path}: holds values other than 0 and 1")
+    elif not np.isfinite(array).all():
+        raise InputError(f"{path}: holds NaN or infinite values; make the file anew")
+    return array
 
 
 def require_files(folders: Sequence[FeatureFolder], threads: int) -> None:

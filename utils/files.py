@@ -2,10 +2,15 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from utils.cli import InputError
 
 TMP_SUFFIX = ".tmp"
 
@@ -22,11 +27,14 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
 
     On an error the temporary file is removed and `path` keeps its old contents. After `kill -9` the temporary
     file may stay; its name is fixed, so that the next write replaces it.
+
+    Args:
+        sync: wait until the data is on the disk. Without, call os.sync after the last of many files.
     """
     path = Path(path)
     if path.is_dir():
@@ -36,12 +44,44 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield tmp
-            with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
-                os.fsync(file.fileno())
+            if sync:
+                with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
+                    os.fsync(file.fileno())
             os.replace(tmp, path)
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file, also to another disk; `target` is whole or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_path(target) as tmp:
+            shutil.copyfile(source, tmp)
+        source.unlink()
+
+
+@contextlib.contextmanager
+def locked(work: str, busy: str) -> Iterator[None]:
+    """Let one process of this machine at a time do `work`; InputError(busy) where another one is at it."""
+    import fcntl  # here, since Windows has none
+
+    name = f"valor-{os.getuid()}-{hashlib.sha256(work.encode()).hexdigest()[:16]}.lock"
+    lock = os.open(Path(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(busy) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -22,6 +22,8 @@ from utils.files import atomic_path
 T = 10  # segments of one second in a video (paper, section 4.1)
 ID_LENGTH = 11  # feature files are named by the first 11 characters of `filename`, a YouTube id
 
+SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
+ALL_VIDEOS_FILE = "AVVP_dataset_full.csv"
 SPLIT_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 TRUTH_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
@@ -288,7 +290,7 @@ def describe_quirks(events: Events, known: set[str] | None, unknown_to: str) -> 
 
 def annotated_videos(folder: Path) -> set[str] | None:
     """All names of LLP's val and test CSVs in `folder`, or None where they are not both there."""
-    paths = [Path(folder) / f"AVVP_{split}_pd.csv" for split in ("val", "test")]
+    paths = [Path(folder) / SPLIT_FILES[split] for split in ("val", "test")]
     if not all(p.is_file() for p in paths):
         return None
     return {name for p in paths for name in read_table(p, SPLIT_COLUMNS[:1])["filename"]}

@@ -24,11 +24,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from utils import llp
+from utils import llp, published
 
-SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, unless told otherwise
-SIZES = {"vggish": 128, "res152": 2048, "r2plus1d_18": 512, "CLIP": 768, "CLAP": 768}
+SIZES = {
+    folder.removeprefix("feats/").removesuffix("/features"): layout.columns
+    for folder, layout in published.FEATURES.items()
+}  # of vggish, res152, r2plus1d_18, CLIP, CLAP
 SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15, "CLIP": 0.2, "CLAP": 0.2}  # per noise of 1
 AUDIBLE, VISIBLE = 0.85, 0.7  # how often an event of a video is heard, and seen
 WHOLE_VIDEO = 0.5  # how often it then lasts all ten seconds
@@ -112,8 +114,8 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
     table = pd.DataFrame(dict(zip(llp.SPLIT_COLUMNS, (names, labels), strict=True)))
     ends = np.cumsum(list(counts.values()))
     for split, count, end in zip(counts, counts.values(), ends, strict=True):
-        table[end - count : end].to_csv(out / SPLIT_FILES[split], sep="\t", index=False)
-    table.to_csv(out / "AVVP_dataset_full.csv", sep="\t", index=False)
+        table[end - count : end].to_csv(out / llp.SPLIT_FILES[split], sep="\t", index=False)
+    table.to_csv(out / llp.ALL_VIDEOS_FILE, sep="\t", index=False)
     first = counts.get("train", 0)  # only val and test videos have dense annotations
     for modality, segments in zip(llp.TRUTH_FILES, truth.transpose(1, 0, 2, 3), strict=True):
         events = llp.segments_to_events(segments[first:], names[first:])
@@ -145,7 +147,7 @@ def main(args: argparse.Namespace) -> None:
     """Write the data set. Raises InputError where made-up files could get among others."""
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise cli.InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
-    write_lookalike(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)
+    write_lookalike(args.out, {split: getattr(args, split) for split in llp.SPLIT_FILES}, args.seed)
     print(f"{args.out}: made-up videos, {args.train} to train, {args.val} to validate, {args.test} to test on")
 
 

@@ -1,0 +1,452 @@
+"""From nothing to the published data, against a local site with the faults of real ones."""
+
+import io
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from nets import MMIL_Net
+from tests.conftest import ROOT
+from tests.mock_site import Page, Site, flags, publish, zip_of
+from utils import archives, data_check, download_features, llp, published
+
+CLIP_PAGE = "/datasets/NTUBarista/valor_features/resolve/main/CLIP.zip"
+SIZES = {"hidden_dim": 16, "nhead": 2, "ff_dim": 32}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """The three published models' names, with small random networks."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in published.MODEL_FILES:
+        size = 768 if "++" in name else None
+        torch.manual_seed(0)
+        net = MMIL_Net(**SIZES, **({"input_a_dim": size, "input_v_dim": size} if size else {}))
+        (folder / name).parent.mkdir()
+        torch.save(net.state_dict(), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(lookalike, models):
+    """What a site with everything answers, by path."""
+    with Site() as site:
+        publish(site, lookalike, models)
+    return site.pages
+
+
+@pytest.fixture
+def site(pages, tmp_path, monkeypatch):
+    """A site with everything, for a test in an empty folder; `site.flags` fetch from it."""
+    from huggingface_hub import constants
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with Site() as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.url)
+        site.pages = {path: Page(page.content, headers=page.headers) for path, page in pages.items()}
+        site.flags = flags(site)
+        yield site
+
+
+@pytest.fixture
+def fetch(command, site):
+    """Run the tool against the site."""
+    return lambda *flags: command(download_features, *site.flags, "--workers", "2", *flags)
+
+
+def row(result, what: str) -> list[int]:
+    """wanted, sound, missing, wrong of one row of the summary."""
+    line = next(line for line in result.out.splitlines() if line.startswith(f"| {what} "))
+    return [int(cell) for cell in line.split("|")[3:7]]
+
+
+def same_files(first: Path, second: Path) -> bool:
+    names = [sorted(str(p.relative_to(f)) for p in f.rglob("*.*") if p.is_file()) for f in (first, second)]
+    return names[0] == names[1] and all((first / n).read_bytes() == (second / n).read_bytes() for n in names[0])
+
+
+# -------------------------------------------------------------------------------------------------------- all goes well
+
+
+def test_from_nothing_to_a_test_table(fetch, command, site, lookalike, models):
+    result = fetch()
+    assert result.status == 0, result.err
+    assert same_files(Path("data"), lookalike) and same_files(Path("models"), models)
+    assert row(result, "feats/res152") == [40, 40, 0, 0] and row(result, "models") == [3, 3, 0, 0]
+    assert row(result, "CSV files") == [6, 6, 0, 0]
+
+    sizes = [x for name, value in SIZES.items() for x in (f"--{name}", value)]
+    sizes += ["--audio_dir", "data/CLAP/features", "--video_dir", "data/CLIP/features", "--gpu", "-1"]
+    tested = command(main, "--mode", "test", "--model_name", "model_VALOR++", "--num_workers", "0", *sizes)
+    assert tested.status == 0 and "Evaluation result:" in tested.out
+
+    site.requests.clear()
+    again = fetch()
+    assert again.status == 0 and site.requests == []
+
+
+def test_parts_are_selectable(fetch, site):
+    result = fetch("--parts", "r2plus1d_18", "models")
+    assert result.status == 0
+    assert sorted(p.name for p in Path("data").iterdir() if p.is_dir()) == ["feats"]
+    assert [p.name for p in Path("data/feats").iterdir()] == ["r2plus1d_18"]
+    assert Path("data/AVVP_train.csv").is_file()  # the CSVs say which files there must be
+    assert not any(path.endswith(".zip") and "CL" in path for _, path, _ in site.requests)
+    assert "feats/res152" not in result.out and "CSV files" not in result.out
+
+
+def test_own_lists_and_files_stay(fetch, lookalike):
+    Path("data/CLIP/features").mkdir(parents=True)
+    lines = (lookalike / "AVVP_train.csv").read_text().splitlines(keepends=True)
+    Path("data/AVVP_train.csv").write_text("".join(lines[:3]))
+    ids = [llp.video_id(line) for line in lines[1:3]]
+    mine = np.full((10, 768), 0.5, np.float32)
+    np.save(f"data/CLIP/features/{ids[0]}.npy", mine)
+    result = fetch("--parts", "CLIP")
+    assert result.status == 0 and row(result, "CLIP/features") == [2, 2, 0, 0]
+    assert Path("data/AVVP_train.csv").read_text() == "".join(lines[:3])
+    assert [p.name for p in Path("data").glob("*.csv")] == ["AVVP_train.csv"]
+    assert (np.load(f"data/CLIP/features/{ids[0]}.npy") == mine).all()
+    assert (np.load(f"data/CLIP/features/{ids[1]}.npy") != mine).any()
+
+
+def test_an_archive_saved_by_hand_is_used(fetch, site, lookalike):
+    Path("data/archives").mkdir(parents=True)
+    Path("data/archives/feats.zip").write_bytes(zip_of(lookalike, "feats"))
+    result = fetch("--parts", "csv", "feats", "--keep_archives")
+    assert result.status == 0 and Path("data/archives/feats.zip").is_file()
+    assert "/feats.zip" not in [path for _, path, _ in site.requests]
+
+
+def test_both_annotation_versions(fetch, site, llp_dir, gt_dir):
+    for version, revision in published.REVISIONS.items():
+        for name in published.CSVS:
+            folder = gt_dir(version) if "eval" in name else llp_dir
+            site.add(f"/llp/{revision}/{name}", (folder / name).read_bytes())
+    assert "Annotations: 2024 version" in fetch("--parts", "csv").out
+    result = fetch("--parts", "csv", "--annotations", "2020")
+    assert result.status == 0 and "Annotations: 2020 version" in result.out
+    assert "Annotations: 2020 version" in fetch("--parts", "csv").out  # kept, where no version is asked for
+    site.pages["/llp/HEAD/AVVP_eval_audio.csv"] = site.pages["/llp/0b28c1a/AVVP_eval_audio.csv"]
+    result = fetch("--parts", "csv", "--annotations", "2024")
+    assert result.status == 1 and "2020 version of LLP's audio annotations" in result.err
+    assert "Annotations: 2020 version" in result.out
+
+
+# ------------------------------------------------------------------------------------------------- broken transfers
+
+
+def asked_from(site: Site, path: str) -> list[str]:
+    return [where for method, page, where in site.requests if page == path and method == "GET"]
+
+
+def test_a_server_that_stops_in_the_middle_is_asked_for_the_rest(fetch, site, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # instead of 10 MB, more than these files have
+    sizes = {path: len(site.pages[path].content) for path in ("/feats.zip", CLIP_PAGE)}
+    for path, size in sizes.items():
+        site.pages[path].stop_after += [size // 3]
+    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    for path, size in sizes.items():
+        first, second = asked_from(site, path)
+        begin = int(second.removeprefix("bytes=").removesuffix("-"))
+        assert first == "" and size // 3 - 2**19 <= begin <= size // 3  # they keep whole blocks
+
+
+def test_what_a_killed_run_left_is_used(fetch, site):
+    Path("data/archives").mkdir(parents=True)
+    halves = {
+        path: site.pages[path].content[: len(site.pages[path].content) // 2] for path in ("/feats.zip", CLIP_PAGE)
+    }
+    tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
+    Path("data/archives/feats.zipabcd1234.part").write_bytes(halves["/feats.zip"])
+    Path(f"data/archives/CLIP.zip.{tag}.part").write_bytes(halves[CLIP_PAGE])
+    Path("data/archives/CLIP.zip.anotherone.part").write_bytes(b"of an older version")
+    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    for path, half in halves.items():
+        assert asked_from(site, path)[-1] == f"bytes={len(half)}-"
+    assert not Path("data/archives").exists()
+
+
+def test_a_server_that_cannot_go_on_in_the_middle(fetch, site, lookalike):
+    Path("data/archives").mkdir(parents=True)
+    tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
+    for name, path in (("feats.zipabcd1234.part", "/feats.zip"), (f"CLIP.zip.{tag}.part", CLIP_PAGE)):
+        Path("data/archives", name).write_bytes(b"\0" * 1000)
+        site.pages[path].ranges = False
+    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    assert same_files(Path("data/feats"), lookalike / "feats")
+
+
+def test_damage_on_the_way_is_noticed_by_the_hubs_checksum(fetch, site):
+    page = site.pages[CLIP_PAGE]
+    good, page.content = page.content, page.content[:-100] + bytes(100)
+    result = fetch("--parts", "csv", "CLIP")
+    assert result.status == 1 and "another checksum than the hub states" in result.err
+    page.content = good
+    assert fetch("--parts", "csv", "CLIP").status == 0
+
+
+@pytest.mark.parametrize(("status", "path"), [(404, "/feats.zip"), (403, "/feats.zip"), (429, "/feats.zip")])
+def test_a_part_that_cannot_be_had_does_not_keep_from_the_others(fetch, site, status, path):
+    site.pages[path].status = [status]
+    result = fetch("--parts", "csv", "vggish", "CLIP")
+    assert result.status == 1
+    assert f"{site.url}/feats.zip: cannot be fetched: HTTP status {status}" in result.err
+    assert row(result, "feats/vggish") == [40, 0, 40, 0] and row(result, "CLIP/features") == [40, 40, 0, 0]
+    assert fetch("--parts", "csv", "vggish", "CLIP").status == 0
+
+
+def test_a_hub_that_has_nothing_or_cannot_be_reached(fetch, site, monkeypatch):
+    del site.pages[CLIP_PAGE]
+    result = fetch("--parts", "csv", "CLIP")
+    assert result.status == 1 and f"{site.url}{CLIP_PAGE}: cannot be fetched: HTTP status 404" in result.err
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    result = fetch("--parts", "csv", "CLIP")
+    assert result.status == 1 and f"http://127.0.0.1:9{CLIP_PAGE}: cannot be fetched: " in result.err
+    assert "Traceback" not in result.err
+
+
+def test_what_google_drive_says_is_passed_on(fetch, site, monkeypatch):
+    import gdown
+    from gdown.exceptions import FileURLRetrievalError
+
+    real = gdown.download
+
+    def download(url, *args, **kwargs):
+        if "drive.google.com" in url:
+            raise FileURLRetrievalError("Too many users have viewed or downloaded this file recently.\nTry later")
+        return real(url, *args, **kwargs)
+
+    monkeypatch.setattr(gdown, "download", download)
+    result = fetch("--parts", "csv", "vggish", "--feats_url", published.FEATS_URL)
+    assert result.status == 1 and "Too many users have viewed" in result.err
+    assert "save it with a browser as data/archives/feats.zip" in result.err
+
+
+# ---------------------------------------------------------------------------------------------------- bad archives
+
+
+def zip_with(*entries) -> bytes:
+    """A zip file of (name or ZipInfo, bytes)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def npy(array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+GOOD = npy(np.zeros((10, 128), np.float32))
+
+
+def link(name: str, target: str):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info, target
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zip_with(("feats/vggish/a.npy", GOOD), ("../evil.npy", GOOD)), "'../evil.npy', which leads out of data/"),
+        (zip_with(("feats/vggish/../../../evil.npy", GOOD)), "which leads out of data/"),
+        (zip_with(("/tmp/feats/vggish/evil.npy", GOOD)), "which leads out of data/"),
+        (zip_with(("..\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
+        (zip_with(("C:\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
+        (zip_with(link("feats/vggish", "/etc")), "'feats/vggish', a link"),
+        (zip_with(("readme.txt", b"none")), "holds no files for feats/vggish"),
+        (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a zip file that was cut short or damaged"),
+        (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>", "is a web page, not an archive"),
+        (b"\x1f\x8b what gzip writes", "no zip file"),
+        (b"", "no zip file"),
+    ],
+)
+def test_archives_that_cannot_be_used(fetch, site, content, message):
+    before = sorted(Path.cwd().parent.rglob("*evil*"))
+    site.add("/feats.zip", content)
+    result = fetch("--parts", "csv", "vggish")
+    assert result.status == 1 and message in result.err and "Traceback" not in result.err
+    assert row(result, "feats/vggish") == [40, 0, 40, 0]
+    assert sorted(Path.cwd().parent.rglob("*evil*")) == before and not list(Path("data").rglob("*.npy"))
+
+
+def test_after_a_web_page_the_next_run_asks_again(fetch, site, lookalike):
+    good = site.pages["/feats.zip"].content
+    site.add("/feats.zip", b"<html>quota</html>")
+    assert fetch("--parts", "csv", "vggish").status == 1
+    site.add("/feats.zip", good)
+    assert fetch("--parts", "csv", "vggish").status == 0
+
+
+def test_an_archive_with_folders_above_and_other_files(fetch, site, lookalike):
+    names = [path.name for path in (lookalike / "feats/vggish").iterdir()]
+    entries = [(f"release/data/feats/vggish/{name}", GOOD) for name in names]
+    others = [
+        ("__MACOSX/feats/vggish/._x.npy", b"x"),
+        ("release/data/feats/vggish/.DS_Store", b"x"),
+        ("feats/new/x.npy", GOOD),
+    ]
+    site.add("/feats.zip", zip_with(*entries, *others))
+    assert fetch("--parts", "csv", "vggish").status == 0
+    assert sorted(p.name for p in Path("data").rglob("*.npy") if not p.name.startswith(".")) == sorted(names)
+    assert not list(Path("data").rglob(".DS_Store")) and not Path("data/feats/new").exists()
+
+
+def test_wrong_shapes_and_damage_inside_an_archive(fetch, site, lookalike):
+    names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
+    files = {name: GOOD for name in names[2:]} | {names[0]: npy(np.zeros(3)), names[1]: GOOD}
+    content = zip_with(*((f"feats/vggish/{name}", data) for name, data in files.items()))
+    at = content.rindex(b"\x93NUMPY") + len(GOOD) - 1  # the last byte of the last member
+    site.add("/feats.zip", content[:at] + b"\1" + content[at + 1 :])
+    result = fetch("--parts", "csv", "vggish")
+    assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 1, 1]
+    assert f"{names[1]} cannot be unpacked (Bad CRC-32" in result.err
+    assert f"{names[0]}: holds (3,) float64, expected (10, 128) float32" in result.out
+    assert "data/archives/feats.zip: unpacked and kept; remove it, to have it fetched again" in result.out
+
+
+# --------------------------------------------------------------------------------------------------------- full disk
+
+
+def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetch, site, monkeypatch):
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=30_000_000))
+    result = fetch()
+    unpacked = sum(40 * layout.file_size for layout in published.folders().values())
+    largest = 40 * (655_360 + 20_480 + 5_120 + 3 * 128)  # the base features
+    assert result.status == 2
+    assert (
+        f"data: {(unpacked + largest) / 1e6:.0f} MB needed for the archives and what is in them, 30 MB free"
+        in result.error
+    )
+    assert [path for _, path, _ in site.requests if path.endswith((".zip", ".pt"))] == []
+    assert fetch("--parts", "CLIP").status == 0
+
+
+def test_a_disk_that_is_full_in_the_middle(fetch, site):
+    """A limit on the size of files stands for it: writes fail in the same way."""
+    script = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))\n"
+        "from utils import cli, download_features as d; cli.run(d.main, d.get_args_parser())"
+    )
+    argv = [ROOT, *site.flags, "--parts", "csv", "feats"]
+    result = subprocess.run([sys.executable, "-c", script, *argv], check=False, capture_output=True, text=True)
+    assert result.returncode == 2 and "data/archives/feats.zip: File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert fetch("--parts", "csv", "feats").status == 0
+    assert asked_from(site, "/feats.zip")[-1] == "bytes=2000000-"
+
+
+# ------------------------------------------------------------------------------------------------------------- --check
+
+
+def check(command, *flags):
+    return command(download_features, "--check", "--model_save_dir", "none", "--workers", "2", *flags)
+
+
+def test_check_names_what_is_missing_and_what_is_wrong(workspace, command):
+    folder = workspace / "data/CLAP/features"
+    names = sorted(path.name for path in folder.iterdir())
+    for name in names[:4]:
+        (folder / name).unlink()
+    (folder / names[4]).unlink()
+    np.save(folder / names[4], np.zeros((64, 512), np.float32))
+    data = (folder / names[5]).read_bytes()
+    (folder / names[5]).unlink()
+    (folder / names[5]).write_bytes(data[:-1])
+    (folder / names[6]).unlink()
+    (folder / names[6]).write_text("not numbers")
+    parts = ("--parts", "csv", "feats", "CLIP", "CLAP")
+    result = check(command, *parts)
+    assert result.status == 1 and row(result, "CLAP/features") == [40, 33, 4, 3]
+    assert row(result, "CLIP/features") == [40, 40, 0, 0]
+    assert f"CLAP/features: 4 missing: {', '.join(names[:3])}, ..." in result.out
+    assert f"{names[4]}: holds (64, 512) float32, expected (64, 768) float32" in result.out
+    assert f"{names[5]}: truncated, {len(data) - 1} of {len(data)} bytes" in result.out
+    assert f"{names[6]}: not a .npy file" in result.out
+
+
+def test_deep_reads_every_number(workspace, command):
+    audio, labels = workspace / "data/feats/vggish", workspace / "data/CLIP/segment_pseudo_labels"
+    name = min(path.name for path in audio.iterdir())
+    for folder, array in ((audio, np.full((10, 128), np.nan, np.float32)), (labels, np.full((10, 25), 2))):
+        (folder / name).unlink()
+        np.save(folder / name, array)
+    parts = ("--parts", "csv", "vggish", "CLIP")
+    assert check(command, *parts).status == 0
+    result = check(command, *parts, "--deep")
+    assert result.status == 1
+    assert row(result, "feats/vggish") == row(result, "CLIP/segment_pseudo_labels") == [40, 39, 0, 1]
+    assert f"{name}: holds NaN or infinite values" in result.out and "holds values other than 0 and 1" in result.out
+
+
+def test_check_of_models(models, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder)
+    first, second, third = (folder / name for name in published.MODEL_FILES)
+    assert data_check.check_models(folder, deep=True).sound == 3
+    first.write_bytes(first.read_bytes()[:-1000])
+    weights = torch.load(second)
+    torch.save(weights | {"fc_prob.bias": torch.full((25,), torch.nan)}, second)
+    torch.save({"fc.weight": torch.zeros(3)}, third)
+    quick, deep = (data_check.check_models(folder, deep) for deep in (False, True))
+    assert (quick.sound, deep.sound) == (2, 0)
+    text = "\n".join(deep.wrong)
+    for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit MMIL_Net"):
+        assert part in text
+    third.unlink()
+    assert data_check.check_models(folder, deep=False).missing == ["model_VALOR++/checkpoint_best.pt"]
+
+
+def test_check_changes_and_fetches_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = check(command)
+    assert result.status == 2 and "data: holds none of AVVP_train.csv" in result.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--parts", "clip"), "invalid choice: 'clip'"),
+        (("--data_dir", "file"), "--data_dir file: is a file, expected a folder"),
+        (("--archive_dir", "file/x"), "--archive_dir file/x"),
+        (("--annotations", "2023"), "invalid choice: '2023'"),
+        (("--classes", "none.yaml"), "none.yaml: no such file"),
+    ],
+)
+def test_bad_flags(command, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    result = command(download_features, *flags)
+    assert result.status == 2 and message in result.error
+
+
+def test_two_at_a_time_on_one_folder(fetch, monkeypatch):
+    from utils.files import locked
+
+    with locked(f"download {Path('data').resolve()}", "busy"):
+        result = fetch("--parts", "csv")
+    assert result.status == 2 and "another process is downloading to it" in result.error
+
+
+def test_sizes_in_words():
+    texts = [archives.size_text(size) for size in (999, 1000, 2_350_000, 11_200_000_000)]
+    assert texts == ["999 bytes", "1 kB", "2 MB", "11.2 GB"]

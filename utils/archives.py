@@ -1,0 +1,140 @@
+"""Unpacking the published archives: only files that belong there, never outside the data folder, again after a stop."""
+
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from utils.arrays import Layout, read_npy_header
+from utils.cli import InputError
+from utils.files import TMP_SUFFIX, atomic_path, naming
+
+WEB_PAGE = (
+    "is a web page, not an archive; Google Drive shows one instead of a file that too many people have fetched lately: "
+    "try again in a day, or save the file with a browser under this name"
+)
+
+
+class Member(NamedTuple):
+    """A file of an archive and where it belongs, relative to the data folder."""
+
+    info: zipfile.ZipInfo
+    target: PurePosixPath
+
+    @property
+    def folder(self) -> str:
+        """Its feature folder, `CLIP/features`."""
+        return str(self.target.parent)
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open a zip file; InputError says what it is instead."""
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        with open(path, "rb") as file:
+            start = file.read(1024).lstrip().lower()
+        if start.startswith((b"<!doctype html", b"<html")):
+            raise InputError(f"{path}: {WEB_PAGE}") from error
+        what = "a zip file that was cut short or damaged" if start.startswith(b"pk\x03\x04") else "no zip file"
+        raise InputError(f"{path}: is {what} ({error})") from error
+
+
+def list_members(archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout]) -> list[Member]:
+    """The `<id>.npy` files of an archive that belong into `folders`; anything else in it stays there.
+
+    Args:
+        top: folder in the archive that belongs into data/, whatever is above it.
+        folders: by name, below data/.
+
+    Raises InputError where any name leads out of a folder, or is a link: such an archive is not to be trusted.
+    """
+    members = []
+    for info in archive.infolist():
+        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+        if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
+            raise InputError(f"{archive.filename}: holds {info.filename!r}, which leads out of data/; nothing unpacked")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise InputError(f"{archive.filename}: holds {info.filename!r}, a link; nothing unpacked")
+        if top in parts and not info.is_dir():
+            target = PurePosixPath(*parts[parts.index(top) :])
+            if target.suffix == ".npy" and str(target.parent) in folders:
+                members.append(Member(info, target))
+    if not members:
+        raise InputError(f"{archive.filename}: holds no files for {', '.join(folders)}")
+    return members
+
+
+def unpack(path: Path, top: str, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> list[str]:
+    """Unpack what is not there yet, each file whole or not at all.
+
+    Returns:
+        What is wrong with files of the archive that therefore were not unpacked, a line each.
+
+    Raises:
+        InputError: the archive cannot be used, or the disk has too little room for what is in it.
+    """
+    with open_archive(path) as archive:
+        members = [m for m in list_members(archive, top, folders) if not _is_there(m, data_dir, folders)]
+        require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {path}")
+        for folder in {m.folder for m in members}:
+            (data_dir / folder).mkdir(parents=True, exist_ok=True)
+            for leftover in (data_dir / folder).glob(f"*{TMP_SUFFIX}"):
+                leftover.unlink()
+        problems = [problem for problem in _write_all(archive, members, data_dir, workers) if problem]
+    os.sync()
+    return problems
+
+
+def _write_all(archive: zipfile.ZipFile, members: list[Member], data_dir: Path, workers: int) -> Iterator[str]:
+    """Write files; for each what is wrong with it, '' for nothing."""
+
+    def write(member: Member) -> str:
+        target = data_dir / member.target
+        try:
+            with naming(target), atomic_path(target, sync=False) as tmp:
+                tmp.write_bytes(archive.read(member.info))
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            return f"{archive.filename}: {member.info.filename} cannot be unpacked ({error})"
+        return ""
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from tqdm(
+            pool.map(write, members), Path(archive.filename).name, len(members), unit="file", mininterval=0.5
+        )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_there(member: Member, data_dir: Path, folders: Mapping[str, Layout]) -> bool:
+    """Whether the file is unpacked, as large as it should be, and what it should be."""
+    path = data_dir / member.target
+    try:
+        return path.stat().st_size == member.info.file_size and folders[member.folder].fits(*read_npy_header(path))
+    except (OSError, InputError):
+        return False
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """InputError where the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise InputError(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")
+
+
+def size_text(size: float) -> str:
+    """Bytes in words."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
