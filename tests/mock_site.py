@@ -100,6 +100,16 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that hang up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
+
+
 class Site:
     """A server on a free port of this machine; use it as a context.
 
@@ -111,8 +121,7 @@ class Site:
 
     def __init__(self, port: int = 0):
         self.pages, self.requests = {}, []
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.site = self
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 

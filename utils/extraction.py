@@ -168,16 +168,17 @@ class Run:
             self.bar.close()
 
     def left_to_do(self, items: Sequence, is_finished: Callable[[object], bool]) -> list:
-        """The items of this part that are left to do. Call `begin` next.
+        """The items of this part, `part`, that are left to do; those with a problem are `bad`. Call `begin` next.
 
         Args:
             items: videos, each with an `id` and a `problem`, '' where there is none.
         """
-        part = items[self.shard.index :: self.shard.count]
-        good = [item for item in part if not item.problem]
-        left = [item for item in good if not is_finished(item)]
+        self.part = items[self.shard.index :: self.shard.count]
+        good = [item for item in self.part if not item.problem]
+        looked_at = tqdm(good, "looking at what is there", leave=False, unit="video", delay=1)
+        left = [item for item in looked_at if not is_finished(item)]
         self.counts["skipped"] = len(good) - len(left)
-        self.bad = [item for item in part if item.problem]
+        self.bad = [item for item in self.part if item.problem]
         self.total = len(left) + len(self.bad)
         return left
 
@@ -233,10 +234,17 @@ class Read(NamedTuple):
     problem: str = ""
 
 
-def read_ahead(read: Callable[[object], object], videos: Iterable, workers: int, ahead: int) -> Iterator[Read]:
+def read_ahead(
+    read: Callable[[object], object],
+    videos: Iterable,
+    workers: int,
+    ahead: int,
+    stop: Callable[[], None] = lambda: None,
+) -> Iterator[Read]:
     """Read videos in `workers` threads, in order, at most `ahead` of them before they are asked for.
 
-    Whatever `read` raises becomes the video's problem.
+    Whatever `read` raises becomes the video's problem. `stop` is called at the end or when nobody wants more: it may
+    let reads that are going on end soon.
     """
 
     def attempt(video):
@@ -254,6 +262,7 @@ def read_ahead(read: Callable[[object], object], videos: Iterable, workers: int,
             waiting.extend(pool.submit(attempt, video) for video in islice(videos, 1))
             yield result
     finally:
+        stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

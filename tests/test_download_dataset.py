@@ -1,0 +1,330 @@
+"""Clips from a video site, by real yt-dlp, from a local server with the faults of real ones."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.media_files import cut_short, ffmpeg, make_video
+from tests.mock_site import Page, Site
+from utils import clip_download, download_dataset, media
+from utils.cli import InputError
+from utils.clip_download import Clip, Unavailable
+from utils.extraction import list_videos
+
+MP4 = {"Content-Type": "video/mp4"}
+SECONDS = 40  # of the videos on the site
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory) -> Path:
+    """A video that tells the time: in second s the brightness is 5 s + 20, the pitch of its tone 100 (s + 2) Hz."""
+    path = tmp_path_factory.mktemp("source") / "source.mp4"
+    picture = f"nullsrc=size=64x48:rate=25:duration={SECONDS},geq=lum='5*floor(T)+20':cb=128:cr=128"
+    sound = f"aevalsrc='0.5*sin(2*PI*100*(floor(t)+2)*t)':sample_rate=16000:duration={SECONDS}"
+    coding = ["-c:v", "libx264", "-g", "100", "-pix_fmt", "yuv420p", "-c:a", "aac"]  # key frames: every 4 s
+    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *coding, path)
+    return path
+
+
+def times_seen(path: Path) -> list[float]:
+    """The second of the source that each eighth of a second of a clip shows."""
+    images, count = media.read_frames(path, 80)
+    assert 79 <= count <= 82
+    luma = np.array([image.mean() for image in images])  # video levels: 16 to 235 became 0 to 255
+    return ((luma * 219 / 255 + 16 - 20) / 5).tolist()
+
+
+def times_heard(path: Path) -> list[float]:
+    """The second of the source that each second of a clip sounds like, in its middle."""
+    samples = media.read_sound(path, 16000)
+    parts = [samples[16000 * s + 6000 : 16000 * s + 10000] for s in range(10)]
+    return [np.abs(np.fft.rfft(part)).argmax() * 4 / 100 - 2 for part in parts]
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """An empty site; the test is in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(clip_download, "FIRST_WAIT", 0.01)
+    with Site() as site:
+        yield site
+
+
+def write_list(*names: str) -> Path:
+    """A list of clips, without event names."""
+    path = Path("list.csv")
+    path.write_text("".join(f"{line}\n" for line in ("filename", *names)))
+    return path
+
+
+def flags(site: Site, *more) -> list[str]:
+    where = ["--videos_saved_dir", "out", "--label_all_dataset", "list.csv"]
+    return [*where, "--url_template", f"{site.url}/v/{{id}}.mp4", "--workers", "2", *more]
+
+
+@pytest.fixture
+def download(command, site):
+    return lambda *more: command(download_dataset, *flags(site, *more))
+
+
+def failures() -> dict[str, str]:
+    """id -> reason."""
+    lines = Path("out/failures.csv").read_text().splitlines()
+    assert lines[0] == "id,reason"
+    return dict(line.split(",", 1) for line in lines[1:])
+
+
+def test_the_ten_seconds_asked_for(download, site, source):
+    """By parts of the file, from the whole of it, from a fractional time, from the start; ids with - and _."""
+    content = source.read_bytes()
+    for name, ranges in (("-bcdefghij_", True), ("whole_00000", False), ("fractional0", True), ("from_start0", True)):
+        site.add(f"/v/{name}.mp4", content, headers=MP4, ranges=ranges)
+    write_list("-bcdefghij__22_32", "whole_00000_22_32", "fractional0_11.5_21.5", "from_start0_0_10")
+    result = download()
+    assert result.status == 0, result.err
+    assert sorted(p.name for p in Path("out").iterdir()) == sorted(
+        f"{name}.mp4" for name in ("-bcdefghij_", "whole_00000", "fractional0", "from_start0")
+    )
+    for name, start in (("-bcdefghij_", 22), ("whole_00000", 22), ("from_start0", 0)):
+        path = Path(f"out/{name}.mp4")
+        assert clip_download.check_clip(path) == pytest.approx(10, abs=0.1)
+        assert np.round(times_seen(path)[4::8]).tolist() == [start + s for s in range(10)]  # the middle of each second
+        assert np.round(times_heard(path)).tolist() == [start + s for s in range(10)]
+    half = times_seen(Path("out/fractional0.mp4"))
+    assert np.round(half[2]) == 11 and np.round(half[6]) == 12 and np.round(half[-2]) == 21
+    # of the whole file only a part was asked for, where that is possible
+    assert any(where for _, path, where in site.requests if "-bcdefghij_" in path)
+
+
+def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, site, source, tmp_path):
+    content = source.read_bytes()
+    site.add("/v/good_000000.mp4", content, headers=MP4)
+    site.add("/v/once_429000.mp4", content, headers=MP4, status=[429])
+    site.add("/v/forever_429.mp4", content, headers=MP4, status=[429] * 20)
+    site.add("/v/forever_403.mp4", content, headers=MP4, status=[403] * 20)
+    site.add("/v/forever_500.mp4", content, headers=MP4, status=[500] * 50)
+    site.add("/v/late_403_00.mp4", content, headers=MP4, status=[200] + [403] * 20)
+    site.add("/v/web_page_00.mp4", b"<html>no video</html>", headers={"Content-Type": "text/html"})
+    site.add("/v/no_sound_00.mp4", make_video(tmp_path / "s.mp4", seconds=12, sound="").read_bytes(), headers=MP4)
+    site.add("/v/damaged_000.mp4", content[: len(content) // 2], headers=MP4)
+    site.add("/v/too_short_0.mp4", content, headers=MP4)
+    site.add("/v/ends_early0.mp4", content, headers=MP4)
+    Path("out/good_000000.mp4.tmp").mkdir(parents=True)  # of a killed run
+    names = ("good_000000", "once_429000", "forever_429", "forever_403", "forever_500", "late_403_00", "web_page_00",
+             "damaged_000", "gone_000000")  # fmt: skip
+    others = ("no_sound_00_1_11", "too_short_0_50_60", "ends_early0_35_45", "no_times", "x_30_20")
+    write_list(*(f"{name}_20_30" for name in names), *others)
+    result = download("--retries", "1")
+    assert result.status == 1 and "videos: 3 videos done, 0 were finished before, 11 failed" in result.out
+    found = failures()
+    expected = {
+        "forever_429": "blocked: Unable to download webpage: HTTP Error 429: Too Many Requests",
+        "forever_403": "refused: Unable to download webpage: HTTP Error 403: Forbidden",
+        "forever_500": "network: Unable to download webpage: HTTP Error 500",
+        "late_403_00": "refused: ",
+        "web_page_00": "no video: Unsupported URL",
+        "no_sound_00": "no sound: the video has no audio track",
+        "damaged_000": "",
+        "gone_000000": "removed: Unable to download webpage: HTTP Error 404: Not Found",
+        "too_short_0": '"too short: the video lasts 40.0 s, and the clip begins at 50 s"',
+        "no_times": "\"list.csv, line 14: 'no_times' does not end in start and end in seconds",
+        "x_30_20": "\"list.csv, line 15: 'x_30_20' does not end in start and end in seconds",
+    }
+    assert found.keys() == expected.keys()
+    for name, reason in expected.items():
+        assert found[name].startswith(reason), name
+    assert "why: 2 bad row, 2 refused" in result.out and "blocked: the site has had enough" in result.out
+    good = ("good_000000", "once_429000", "ends_early0")
+    assert sorted(p.name for p in Path("out").iterdir()) == sorted([*(f"{name}.mp4" for name in good), "failures.csv"])
+    assert clip_download.check_clip(Path("out/ends_early0.mp4")) == pytest.approx(5, abs=0.1)
+    assert "1 videos are shorter than 9 s" in result.err
+    assert "Traceback" not in result.err and "ERROR" not in result.err + result.out
+
+
+def test_sound_files_stay_and_others_are_fetched_anew(download, site, source):
+    for name in ("sound_00000", "cut_off_000", "empty_00000", "web_page_00"):
+        site.add(f"/v/{name}.mp4", source.read_bytes(), headers=MP4)
+    write_list("sound_00000_0_10", "cut_off_000_0_10", "empty_00000_0_10", "web_page_00_0_10")
+    assert download().status == 0
+    before = Path("out/sound_00000.mp4").stat().st_mtime_ns
+    cut_short(Path("out/cut_off_000.mp4"), 0.9)
+    Path("out/empty_00000.mp4").write_bytes(b"")
+    Path("out/web_page_00.mp4").write_text("<html>")
+    site.requests.clear()
+    result = download()
+    assert result.status == 0 and "3 videos done, 1 were finished before, 0 failed" in result.out
+    assert Path("out/sound_00000.mp4").stat().st_mtime_ns == before
+    assert not [path for _, path, _ in site.requests if "sound_00000" in path]
+    site.requests.clear()
+    assert download().status == 0 and site.requests == []
+
+
+def test_a_connection_that_breaks_is_taken_up_again(download, site, source):
+    """The whole file is fetched, in three pieces, since the server gives no parts at first."""
+    content = source.read_bytes()
+    page = site.add("/v/breaks_0000.mp4", content, headers=MP4, stop_after=[len(content), *[len(content) // 3] * 8])
+    write_list("breaks_0000_20_30")
+    assert download("--retries", "5").status == 0
+    assert clip_download.check_clip(Path("out/breaks_0000.mp4")) == pytest.approx(10, abs=0.1)
+    assert len(page.stop_after) < 8
+
+
+def test_other_codings_become_h264_and_aac(download, site, tmp_path):
+    webm = make_video(tmp_path / "v.webm", "10", 12, "32x32", "sine=440", "-c:v", "libvpx", "-c:a", "libvorbis")
+    site.add("/v/webm_000000.mp4", webm.read_bytes(), headers={"Content-Type": "video/webm"})
+    write_list("webm_000000_1_11")
+    assert download().status == 0
+    assert clip_download.check_clip(Path("out/webm_000000.mp4")) == pytest.approx(10, abs=0.15)
+
+
+def test_without_a_system_ffmpeg(download, site, source, monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    site.add("/v/video_00000.mp4", source.read_bytes(), headers=MP4)
+    write_list("video_00000_20_30")
+    assert download().status == 0
+    assert any(where not in ("", "bytes=0-") for _, _, where in site.requests)  # ffmpeg looked for the place
+    assert os.environ["PATH"] == str(tmp_path / "empty")
+
+
+# ----------------------------------------------------------------------------------------------------- kills, full disk
+
+
+def start(site: Site, *more) -> subprocess.Popen:
+    command = [sys.executable, ROOT / "utils/download_dataset.py", *flags(site, *more)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_the_middle(download, site, source, kind):
+    """Two clips are there, two on their way, which then take no time."""
+    names = [f"video_{i}0000" for i in range(4)]
+    for name in names:
+        site.add(f"/v/{name}.mp4", source.read_bytes(), headers=MP4, delay=0.0 if name < "video_2" else 1.0)
+    write_list(*(f"{name}_20_30" for name in names))
+    process = start(site)
+    deadline = time.monotonic() + 60
+    while len(list(Path("out").glob("*.mp4"))) < 2 or len(list(Path("out").glob("*.mp4.tmp"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, kind)
+    _, err = process.communicate(timeout=60)
+    sound = [p.name for p in Path("out").glob("*.mp4") if clip_download.is_finished(p)]
+    assert sorted(sound) == ["video_00000.mp4", "video_10000.mp4"] == sorted(p.name for p in Path("out").glob("*.mp4"))
+    if kind == signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in err and "interrupted" in err
+        assert list(Path("out").glob("*.tmp")) == []
+    for page in site.pages.values():
+        page.delay = 0.0
+    Path("out/video_00000.mp4.tmp").mkdir(exist_ok=True)  # a kill just after the clip was whole leaves this
+    result = download()
+    assert result.status == 0 and "2 videos done, 2 were finished before, 0 failed" in result.out
+    assert sorted(p.name for p in Path("out").iterdir()) == [f"{name}.mp4" for name in names]
+
+
+def test_a_full_disk_ends_the_run(site, source):
+    """A limit on the size of files stands for it: writes fail in the same way."""
+    for i in range(3):
+        site.pages[f"/v/video_{i}0000.mp4"] = Page(source.read_bytes(), headers=MP4)
+    write_list(*(f"video_{i}0000_20_30" for i in range(3)))
+    script = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "from utils import cli, download_dataset as d; cli.run(d.main, d.get_args_parser())"
+    )
+    argv = [sys.executable, "-c", script, ROOT, *flags(site, "--retries", "0")]
+    result = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert result.returncode == 2 and "out: disk: " in result.stderr and "File too large" in result.stderr
+    assert [p.name for p in Path("out").iterdir()] == []
+
+
+# ------------------------------------------------------------------------------------------------------ names, reasons
+
+
+@pytest.mark.parametrize(
+    ("filename", "clip"),
+    [
+        ("BjCEufrlXm4_20_30", ("BjCEufrlXm4", 20.0)),
+        ("AP0061o0Nvk_101.8_111.8", ("AP0061o0Nvk", 101.8)),
+        ("-0_1_22__33_0_10", ("-0_1_22__33", 0.0)),
+        ("a_1_2_3_4_5_30_40", ("a_1_2_3_4_5", 30.0)),
+    ],
+)
+def test_which_clip_a_name_means(filename, clip):
+    path = write_list_in(Path(os.environ.get("TMPDIR", "/tmp")), filename)
+    (video,) = list_videos(path)
+    path.unlink()
+    assert Clip.of(video) == clip
+
+
+def write_list_in(folder: Path, name: str) -> Path:
+    path = folder / f"clips{os.getpid()}.csv"
+    path.write_text(f"filename\n{name}\n")
+    return path
+
+
+def test_all_of_llps_names_mean_a_clip(llp_dir):
+    videos = download_dataset.list_clips(llp_dir / "AVVP_dataset_full.csv")
+    assert len(videos) == 11849 and not [v for v in videos if v.problem]
+    clips = [Clip.of(v) for v in videos]
+    assert all(clip.name == video.id for clip, video in zip(clips, videos, strict=True))
+    assert sum(clip.start % 1 != 0 for clip in clips) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("[youtube] abc: Private video. Sign in if you've been granted access to this video", "private"),
+        ("[youtube] abc: Video unavailable. This video is private", "private"),
+        ("[youtube] abc: Video unavailable. This video has been removed by the uploader", "removed"),
+        ("[youtube] abc: This video is no longer available because the account has been terminated", "removed"),
+        ("[youtube] abc: Video unavailable", "removed"),
+        ("[youtube] abc: Video unavailable. The uploader has not made this video available in your country", "region"),
+        ("[youtube] abc: Sign in to confirm your age. This video may be inappropriate for some users.", "age"),
+        ("[youtube] abc: Sign in to confirm you're not a bot. Use --cookies-from-browser", "blocked"),
+        ("[youtube] abc: Unable to download API page: HTTP Error 429: Too Many Requests", "blocked"),
+        ("unable to download video data: HTTP Error 403: Forbidden", "refused"),
+        ("[youtube] abc: Unable to download webpage: [Errno -2] Name or service not known: cannot resolve", "network"),
+        ("[youtube] abc: Unable to download webpage: The read operation timed out", "network"),
+        ("[youtube] abc: Requested format is not available", "no video"),
+        ("unable to write data: [Errno 28] No space left on device", "disk"),
+        ("something that nobody has seen", "other"),
+    ],
+)
+def test_reasons(text, kind):
+    error = Unavailable.because(RuntimeError(f"ERROR: {text}"))
+    assert error.kind == kind and str(error).startswith(f"{kind}: ")
+    assert "ERROR" not in str(error) and "[youtube]" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--url_template", "http://127.0.0.1/v"), "expected an address with {id}, such as https://www.youtube.com"),
+        (("--url_template", "{id}.mp4"), "expected an address with {id}"),
+        (("--cookies", "none.txt"), "--cookies none.txt: no such file"),
+        (("--videos_saved_dir", "list.csv"), "--videos_saved_dir list.csv: is a file, expected a folder"),
+        (("--label_all_dataset", "none.csv"), "none.csv: no such file"),
+        (("--workers", "0"), "0 is not a whole number of at least 1"),
+    ],
+)
+def test_bad_flags(download, site, more, message):
+    write_list("BjCEufrlXm4_20_30")
+    result = download(*more)
+    assert result.status == 2 and message in result.error
+    assert not Path("out").exists() and site.requests == []
+
+
+def test_what_is_no_clip(tmp_path, source):
+    for name, problem in (("sound.m4a", "has no picture"), ("video.webm", "its video is vp8, expected h264")):
+        coding = ["-vn", "-c:a", "copy"] if name == "sound.m4a" else ["-t", "1", "-c:v", "libvpx", "-c:a", "libvorbis"]
+        ffmpeg("-i", source, *coding, tmp_path / name)
+        with pytest.raises(InputError, match=problem):
+            clip_download.check_clip(tmp_path / name)
