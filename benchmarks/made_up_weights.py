@@ -1,13 +1,15 @@
-"""Write checkpoints of both teachers at full size with made-up weights, to try the tools without the real ones.
+"""Write checkpoints of all networks at full size with made-up weights, to try the tools without the real ones.
 
     HF_HOME=DIR/hub HF_HUB_OFFLINE=1 python benchmarks/made_up_weights.py --out DIR
 
-DIR then holds clip.pt (1.7 GB), clap.pt (0.5 GB) and hub, a small stand-in for the Hugging Face cache that laion_clap
-needs; run the tools with the same two variables. What such teachers say is noise.
+DIR then holds clip.pt (1.7 GB), clap.pt (0.5 GB), vggish.pt (0.3 GB), res152.pt (0.2 GB), r2plus1d_18.pt (0.1 GB) and
+hub, a small stand-in for the Hugging Face cache that laion_clap needs; run the tools with the same two variables. What
+such networks say is noise.
 """
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":  # imports start at the repository
@@ -16,7 +18,7 @@ if __name__ == "__main__":  # imports start at the repository
 import torch
 
 from tests import made_up
-from utils import cli
+from utils import base_features, cli
 from utils.teachers import CLIP_MODEL
 
 
@@ -26,6 +28,16 @@ def write_clip(path: Path) -> None:
 
     torch.manual_seed(0)
     torch.save(open_clip.create_model(CLIP_MODEL, load_weights=False).state_dict(), path)
+
+
+def write_base(kind: str) -> Callable[[Path], None]:
+    """The function that writes one of the networks of the base features, as torch initialises it."""
+
+    def write(path: Path) -> None:
+        torch.manual_seed(0)
+        torch.save(base_features.KINDS[kind].build().state_dict(), path)
+
+    return write
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -42,7 +54,8 @@ def main(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "hub").exists():
         made_up.write_hub_cache(args.out / "hub")
-    for name, write in (("clip.pt", write_clip), ("clap.pt", made_up.write_clap)):
+    base = {f"{kind}.pt": write_base(kind) for kind in base_features.KINDS}
+    for name, write in {"clip.pt": write_clip, "clap.pt": made_up.write_clap, **base}.items():
         if not (args.out / name).exists():
             write(args.out / name)
         print(args.out / name)

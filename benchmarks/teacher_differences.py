@@ -1,4 +1,4 @@
-"""Largest differences of the teachers from the golden values, and of frames from a video from the JPEG route.
+"""Largest differences of teachers and base features from the golden values, and of frames from a video from JPEG's.
 
     python benchmarks/teacher_differences.py --golden ../shared/golden --clip ../shared/video
 
@@ -20,7 +20,7 @@ from prettytable import PrettyTable
 
 from benchmarks.bench_teachers import HUB, make_clip  # it also settles where the hub cache is
 from tests import made_up
-from utils import cli, llp, media, pseudo_labels
+from utils import base_features, cli, llp, media, pseudo_labels
 from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, segment_starts
 
 NAME = "BjCEufrlXm4"
@@ -92,18 +92,50 @@ def clap_differences(golden: Path, clip: Path) -> None:
     print(f"the clip's sound: samples 20000 to 20003 differ by {gaps[0]:.1e}, loudness per second by {gaps[1]:.1e}")
 
 
+def base_differences(golden: Path, clip: Path) -> None:
+    """VGGish's log-mel and the other two networks' pixels; what another source of frames does to their features."""
+    values = np.load(golden / "features.npz")
+    files = media.frame_files(clip / "frames", NAME)
+    indices = media.evenly_spaced(len(files), base_features.FRAMES)
+    published = [media.read_image(files[i]) for i in indices]
+    straight, _ = media.read_frames(clip / f"{NAME}.mp4", base_features.FRAMES)
+    print(f"features.npz: frames chosen: {(indices != values['frame_indices_80']).sum()} differ")
+    mel = base_features.log_mel(made_up.rising_tone())
+    print(f"vggish: log-mel differs by {np.abs(mel - values['vggish_log_mel']).max():.1e}")
+    for name, golden_name, step in (("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)):
+        torch.manual_seed(0)
+        network = base_features.BaseNetwork(name, base_features.KINDS[name].build(), torch.device("cpu"))
+        prepared = [np.stack([network.kind.prepare(image) for image in images]) for images in (published, straight)]
+        normalise = next(m for m in network.normalise.modules() if isinstance(m, base_features.Normalise))
+        pixels = normalise(torch.from_numpy(prepared[0]))
+        mean, std = values[f"{golden_name}_mean_std"]
+        gaps = (
+            np.abs(pixels[:, :, ::step, ::step] - values[f"{golden_name}_pixels_every_{step}"]).max(),
+            np.abs(pixels.mean((2, 3)) - mean).max(),
+            np.abs(pixels.std((2, 3)) - std).max(),
+        )
+        by_files, by_video = (network.embed([images])[0] for images in prepared)
+        other = np.linalg.norm(by_video - by_files) / np.linalg.norm(by_files - by_files.mean(0))
+        print(
+            f"{name}: pixels, channel means and deviations differ by {gaps[0]:.1e}, {gaps[1]:.1e}, {gaps[2]:.1e}; with "
+            f"random weights, features --from_videos differ from those by JPEG files by {other:.0%} of what the "
+            "clip's own differ from their mean"
+        )
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
     parser = cli.ArgumentParser(
         prog="teacher_differences.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--golden", type=Path, required=True, help="folder of clip.npz, clap.npz and clap.json")
+    parser.add_argument("--golden", type=Path, required=True, help="folder of the golden values")
     parser.add_argument("--clip", type=Path, required=True, metavar="DIR", help="folder of the real clip")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Measure and print."""
+    base_differences(args.golden, args.clip)
     try:
         clap_differences(args.golden, args.clip)
         clip_differences(args.golden, args.clip)

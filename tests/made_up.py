@@ -33,6 +33,13 @@ def golden_sound(name: str) -> np.ndarray:
     return sound.astype(np.float32)
 
 
+def rising_tone() -> np.ndarray:
+    """Ten seconds of a rising tone in noise, (160000,) int16 at 16 kHz (golden/README.md, features.npz)."""
+    t = np.arange(160000) / 16000
+    sound = 0.3 * np.sin(2 * np.pi * 300 * t * (1 + 0.3 * t)) + 0.1 * np.random.default_rng(9).standard_normal(160000)
+    return (np.clip(sound, -1, 1) * 32767).astype(np.int16)
+
+
 @torch.no_grad()
 def golden_weights(module: torch.nn.Module) -> None:
     """Weights by name: 0.03 times normal numbers for matrices, biases 0, other vectors 1 (golden/README.md)."""

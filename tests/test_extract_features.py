@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests import made_up
 from tests.conftest import SHARED
 from tests.media_files import cut_short, make_video
 from utils import base_features, extract_features, media
@@ -18,9 +19,7 @@ from utils.cli import InputError
 @pytest.fixture(scope="module")
 def rising_tone() -> np.ndarray:
     """The golden sound, (160000,) int16 at 16 kHz."""
-    t = np.arange(160000) / 16000
-    sound = 0.3 * np.sin(2 * np.pi * 300 * t * (1 + 0.3 * t)) + 0.1 * np.random.default_rng(9).standard_normal(160000)
-    return (np.clip(sound, -1, 1) * 32767).astype(np.int16)
+    return made_up.rising_tone()
 
 
 @pytest.fixture(scope="module")
