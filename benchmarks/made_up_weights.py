@@ -31,11 +31,10 @@ def write_clip(path: Path) -> None:
 
 
 def write_base(kind: str) -> Callable[[Path], None]:
-    """The function that writes one of the networks of the base features, as torch initialises it."""
+    """The function that writes one of the networks of the base features."""
 
     def write(path: Path) -> None:
-        torch.manual_seed(0)
-        torch.save(base_features.KINDS[kind].build().state_dict(), path)
+        torch.save(made_up.base_module(kind).state_dict(), path)
 
     return write
 

@@ -51,6 +51,18 @@ def golden_weights(module: torch.nn.Module) -> None:
             parameter.fill_(0 if name.endswith("bias") else 1)
 
 
+def base_module(kind: str) -> torch.nn.Module:
+    """One of the networks of the base features at full size, with random weights whose features stay moderate."""
+    from utils import base_features
+
+    torch.manual_seed(0)
+    module = base_features.KINDS[kind].build()
+    for name, parameter in module.named_parameters():
+        if name.endswith("bn3.weight"):  # else each of ResNet-152's 50 blocks would double the numbers
+            torch.nn.init.constant_(parameter, 0.2)
+    return module
+
+
 def write_small_clip(folder: Path, seed: int = 0) -> str:
     """A CLIP of the published architecture, 2 layers of 64, with random weights; returns its open_clip name."""
     import open_clip

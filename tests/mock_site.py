@@ -61,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         path = urllib.parse.unquote(self.path)
         site = self.server.site
         site.requests.append((self.command, path, self.headers.get("Range", "")))
+        site.cookies.append(self.headers.get("Cookie", ""))
         page = site.pages.get(path)
         status = 404 if page is None else (page.status.pop(0) if page.status and not head else 200)
         if status != 200:
@@ -115,12 +116,12 @@ class Site:
 
     Attributes:
         pages: by path, unquoted.
-        requests: method, path and Range header of every request.
+        requests: method, path and Range header of every request. cookies: that each of them brought.
         url: address of its root, without a slash at the end.
     """
 
     def __init__(self, port: int = 0):
-        self.pages, self.requests = {}, []
+        self.pages, self.requests, self.cookies = {}, [], []
         self.server = Server(("127.0.0.1", port), Handler)
         self.server.site = self
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"

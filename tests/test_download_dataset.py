@@ -1,6 +1,7 @@
 """Clips from a video site, by real yt-dlp, from a local server with the faults of real ones."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,30 @@ def test_the_ten_seconds_asked_for(download, site, source):
     assert any(where for _, path, where in site.requests if "-bcdefghij_" in path)
 
 
+def test_odd_characters_in_names_and_folders(download, site, source):
+    folder, name = "out $HOME ${x} $5 %s %% ~ 'é\"", "sh$o%t é $HOME"
+    site.add(f"/v/{name}.mp4", source.read_bytes(), headers=MP4)
+    write_list(f"{name}_20_30")
+    before = set(Path.cwd().iterdir())
+    result = download("--videos_saved_dir", folder)
+    assert result.status == 0, result.err
+    assert [p.name for p in Path(folder).iterdir()] == [f"{name[:11]}.mp4"]
+    assert set(Path.cwd().iterdir()) - before == {Path.cwd() / folder}
+
+
+COOKIES = "# Netscape HTTP Cookie File\n\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tsession\tsecret\n"
+
+
+def test_cookies_are_sent_and_their_file_stays_as_it_is(download, site, source):
+    for i in range(4):
+        site.add(f"/v/video_{i}0000.mp4", source.read_bytes(), headers=MP4 | {"Set-Cookie": f"new{i}=1"})
+    write_list(*(f"video_{i}0000_20_30" for i in range(4)))
+    Path("cookies.txt").write_text(COOKIES)
+    assert download("--cookies", "cookies.txt", "--workers", "4").status == 0
+    assert Path("cookies.txt").read_text() == COOKIES
+    assert any("session=secret" in sent for sent in site.cookies)
+
+
 def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, site, source, tmp_path):
     content = source.read_bytes()
     site.add("/v/good_000000.mp4", content, headers=MP4)
@@ -117,12 +142,13 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
     site.add("/v/too_short_0.mp4", content, headers=MP4)
     site.add("/v/ends_early0.mp4", content, headers=MP4)
     Path("out/good_000000.mp4.tmp").mkdir(parents=True)  # of a killed run
+    Path("out/is_a_folder.mp4").mkdir()
     names = ("good_000000", "once_429000", "forever_429", "forever_403", "forever_500", "late_403_00", "web_page_00",
-             "damaged_000", "gone_000000")  # fmt: skip
+             "damaged_000", "gone_000000", "is_a_folder")  # fmt: skip
     others = ("no_sound_00_1_11", "too_short_0_50_60", "ends_early0_35_45", "no_times", "x_30_20")
     write_list(*(f"{name}_20_30" for name in names), *others)
     result = download("--retries", "1")
-    assert result.status == 1 and "videos: 3 videos done, 0 were finished before, 11 failed" in result.out
+    assert result.status == 1 and "videos: 3 videos done, 0 were finished before, 12 failed" in result.out
     found = failures()
     expected = {
         "forever_429": "blocked: Unable to download webpage: HTTP Error 429: Too Many Requests",
@@ -131,18 +157,24 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
         "late_403_00": "refused: ",
         "web_page_00": "no video: Unsupported URL",
         "no_sound_00": "no sound: the video has no audio track",
-        "damaged_000": "",
+        "damaged_000": "damaged: the video cannot be decoded",
+        "is_a_folder": "other: out/is_a_folder.mp4 is a folder",
         "gone_000000": "removed: Unable to download webpage: HTTP Error 404: Not Found",
         "too_short_0": '"too short: the video lasts 40.0 s, and the clip begins at 50 s"',
-        "no_times": "\"list.csv, line 14: 'no_times' does not end in start and end in seconds",
-        "x_30_20": "\"list.csv, line 15: 'x_30_20' does not end in start and end in seconds",
+        "no_times": "\"list.csv, line 15: 'no_times' does not end in start and end in seconds",
+        "x_30_20": "\"list.csv, line 16: 'x_30_20' does not end in start and end in seconds",
     }
     assert found.keys() == expected.keys()
     for name, reason in expected.items():
         assert found[name].startswith(reason), name
-    assert "why: 2 bad row, 2 refused" in result.out and "blocked: the site has had enough" in result.out
+    assert (
+        "why: 2 bad row, 2 refused" in result.out
+        and "tmp" not in result.out
+        and "blocked: the site has had enough" in result.out
+    )
     good = ("good_000000", "once_429000", "ends_early0")
-    assert sorted(p.name for p in Path("out").iterdir()) == sorted([*(f"{name}.mp4" for name in good), "failures.csv"])
+    left = [*(f"{name}.mp4" for name in (*good, "is_a_folder")), "failures.csv"]
+    assert sorted(p.name for p in Path("out").iterdir()) == sorted(left)
     assert clip_download.check_clip(Path("out/ends_early0.mp4")) == pytest.approx(5, abs=0.1)
     assert "1 videos are shorter than 9 s" in result.err
     assert "Traceback" not in result.err and "ERROR" not in result.err + result.out
@@ -174,6 +206,16 @@ def test_a_connection_that_breaks_is_taken_up_again(download, site, source):
     assert download("--retries", "5").status == 0
     assert clip_download.check_clip(Path("out/breaks_0000.mp4")) == pytest.approx(10, abs=0.1)
     assert len(page.stop_after) < 8
+
+
+def test_a_source_that_was_cut_off_gives_no_shorter_clip(download, site, tmp_path):
+    """Its header, which comes first, says 40 s; 24 s of it are there."""
+    whole = make_video(tmp_path / "v.mkv", "10", 40, "64x48", "sine=440", "-c:v", "libx264", "-c:a", "aac")
+    site.add("/v/cut_short00.mp4", whole.read_bytes()[: int(0.6 * whole.stat().st_size)], headers=MP4, ranges=False)
+    write_list("cut_short00_20_30")
+    assert download().status == 1
+    assert re.match(r"damaged: \d\.\d s came of a clip of 10\.0 s", failures()["cut_short00"])
+    assert [p.name for p in Path("out").iterdir()] == ["failures.csv"]
 
 
 def test_other_codings_become_h264_and_aac(download, site, tmp_path):
@@ -295,6 +337,9 @@ def test_all_of_llps_names_mean_a_clip(llp_dir):
         ("[youtube] abc: Unable to download webpage: The read operation timed out", "network"),
         ("[youtube] abc: Requested format is not available", "no video"),
         ("unable to write data: [Errno 28] No space left on device", "disk"),
+        ("[Errno 13] Permission denied: 'x.mp4.part'", "disk"),
+        ("[youtube] abc: This live event will begin in a few moments.", "no video"),
+        ("[youtube] abc: This video requires payment to watch", "private"),
         ("something that nobody has seen", "other"),
     ],
 )
@@ -309,7 +354,11 @@ def test_reasons(text, kind):
     [
         (("--url_template", "http://127.0.0.1/v"), "expected an address with {id}, such as https://www.youtube.com"),
         (("--url_template", "{id}.mp4"), "expected an address with {id}"),
+        (("--url_template", "foo://{id}"), "expected an address with {id}"),
         (("--cookies", "none.txt"), "--cookies none.txt: no such file"),
+        (("--cookies", "list.csv"), "--cookies list.csv: "),
+        (("--cookies_from_browser", "nonesuch"), "--cookies_from_browser nonesuch: "),
+        (("--cookies_from_browser", "firefox"), "--cookies_from_browser firefox: "),
         (("--videos_saved_dir", "list.csv"), "--videos_saved_dir list.csv: is a file, expected a folder"),
         (("--label_all_dataset", "none.csv"), "none.csv: no such file"),
         (("--workers", "0"), "0 is not a whole number of at least 1"),

@@ -16,7 +16,8 @@ import main
 from nets import MMIL_Net
 from tests.conftest import ROOT
 from tests.mock_site import Page, Site, flags, publish, zip_of
-from utils import archives, data_check, download_features, llp, published
+from utils import archives, data_check, download_features, llp, published, transfer
+from utils.cli import InputError
 
 CLIP_PAGE = "/datasets/NTUBarista/valor_features/resolve/main/CLIP.zip"
 SIZES = {"hidden_dim": 16, "nhead": 2, "ff_dim": 32}
@@ -229,6 +230,7 @@ def test_what_google_drive_says_is_passed_on(fetch, site, monkeypatch):
         return real(url, *args, **kwargs)
 
     monkeypatch.setattr(gdown, "download", download)
+    monkeypatch.setattr(transfer, "_require_answer", lambda url: None)  # there is no network in tests
     result = fetch("--parts", "csv", "vggish", "--feats_url", published.FEATS_URL)
     assert result.status == 1 and "Too many users have viewed" in result.err
     assert "save it with a browser as data/archives/feats.zip" in result.err
@@ -270,7 +272,7 @@ def link(name: str, target: str):
         (zip_with(("..\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
         (zip_with(("C:\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
         (zip_with(link("feats/vggish", "/etc")), "'feats/vggish', a link"),
-        (zip_with(("readme.txt", b"none")), "holds no files for feats/vggish"),
+        (zip_with(("readme.txt", b"none")), "holds no files of these videos for feats/vggish"),
         (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a zip file that was cut short or damaged"),
         (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>", "is a web page, not an archive"),
         (b"\x1f\x8b what gzip writes", "no zip file"),
@@ -315,10 +317,78 @@ def test_wrong_shapes_and_damage_inside_an_archive(fetch, site, lookalike):
     at = content.rindex(b"\x93NUMPY") + len(GOOD) - 1  # the last byte of the last member
     site.add("/feats.zip", content[:at] + b"\1" + content[at + 1 :])
     result = fetch("--parts", "csv", "vggish")
-    assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 1, 1]
-    assert f"{names[1]} cannot be unpacked (Bad CRC-32" in result.err
-    assert f"{names[0]}: holds (3,) float64, expected (10, 128) float32" in result.out
+    assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 2, 0]
+    assert f"{names[1]} not unpacked: Bad CRC-32" in result.err
+    assert f"{names[0]} not unpacked: holds (3,) float64, expected (10, 128) float32" in result.err
     assert "data/archives/feats.zip: unpacked and kept; remove it, to have it fetched again" in result.out
+
+
+def test_only_whole_files_of_these_videos_replace_what_is_missing(fetch, site, lookalike):
+    """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is sound."""
+    names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
+    kept = np.full((10, 128), 7, np.float32)
+    Path("data/feats/vggish").mkdir(parents=True)
+    np.save(Path("data/feats/vggish", names[0]), kept)
+    Path("data/feats/vggish", names[1]).mkdir()
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([{}], dtype=object), allow_pickle=True)
+    files = dict.fromkeys(names, GOOD) | {names[2]: pickled.getvalue(), names[3]: GOOD + bytes(10**6)}
+    entries = [(f"{above}feats/vggish/{name}", data) for above in ("", "o/", "p/") for name, data in files.items()]
+    entries += [("feats/vggish/of_another.npy", GOOD), ("__MACOSX/feats/vggish/._a.npy", b"x")]
+    site.add("/feats.zip", zip_with(*entries))
+    result = fetch("--parts", "csv", "vggish", "--workers", "8")
+    assert result.status == 1 and row(result, "feats/vggish") == [40, 37, 2, 1]
+    assert f"{names[2]} not unpacked: holds pickled Python objects" in result.err
+    assert f"{names[3]} not unpacked: 1 MB, expected (10, 128) float32" in result.err
+    assert f"{names[1]} not unpacked: " in result.err and "Is a directory" in result.err
+    assert (np.load(Path("data/feats/vggish", names[0])) == kept).all()
+    assert {p.name for p in Path("data/feats/vggish").iterdir()} == set(names) - {names[2], names[3]}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damaged_byte_costs_at_most_a_line(fetch, site, lookalike, method):
+    """Every byte of an archive's tables and of two members, one at a time."""
+    names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())[:2]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name in names:
+            archive.writestr(f"feats/vggish/{name}", GOOD)
+    content, ids = buffer.getvalue(), [name.removesuffix(".npy") for name in names]
+    layouts = {"feats/vggish": published.FEATURES["feats/vggish"]}
+    path = Path("broken.zip")
+    for place in range(len(content)):
+        for other in (content[place] ^ 0x55, 0xFF):
+            path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
+            try:
+                with archives.open_archive(path) as archive:
+                    members = archives.list_members(archive, "feats", layouts, ids)
+                    problems = archives.unpack(archive, members, Path("data"), layouts, 1)
+            except InputError:
+                continue
+            there = [p for p in Path("data").rglob("*.npy")]
+            assert len(there) + len(problems) == len(members)
+            assert all(p.read_bytes() == GOOD and p.stem in ids for p in there)
+            shutil.rmtree("data")
+
+
+def test_a_model_that_is_none_is_not_kept(fetch, site):
+    page = site.pages[f"/{published.MODELS_REPO}/resolve/main/{published.MODEL_FILES[0]}"]
+    good, page.content = page.content, b"<html>moved</html>"
+    page.headers = {"ETag": '"not-a-checksum"', "X-Linked-Size": str(len(page.content))}
+    result = fetch("--parts", "csv", "models")
+    assert result.status == 1 and row(result, "models") == [3, 2, 1, 0]
+    assert "checkpoint_best.pt: not a PyTorch checkpoint" in result.err
+    page.content, page.headers = good, {"ETag": '"not-a-checksum"', "X-Linked-Size": str(len(good))}
+    assert fetch("--parts", "csv", "models").status == 0
+
+
+def test_nobody_answers(command, site):
+    """Every file is named, at once, and not as an error of this machine's disk."""
+    where = ("--csv_url", "http://127.0.0.1:9/{revision}/{name}", "--feats_url", "http://127.0.0.1:9/x")
+    result = command(download_features, *where, "--parts", "csv")
+    assert result.status == 1 and row(result, "CSV files") == [6, 0, 6, 0]
+    assert "/AVVP_train.csv: cannot be fetched: [Errno 111] Connection refused" in result.err
+    assert "3 more of this kind" not in result.err and result.err.count("Connection refused") == 6
 
 
 # --------------------------------------------------------------------------------------------------------- full disk
@@ -337,6 +407,38 @@ def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetch, site, m
     )
     assert [path for _, path, _ in site.requests if path.endswith((".zip", ".pt"))] == []
     assert fetch("--parts", "CLIP").status == 0
+
+
+def test_what_has_been_fetched_needs_no_room_again(fetch, site, monkeypatch):
+    content = site.pages["/feats.zip"].content
+    Path("data/archives").mkdir(parents=True)
+    Path("data/archives/feats.zipabcd1234.part").write_bytes(content[:-1000])
+    unpacked = 40 * published.FEATURES["feats/vggish"].file_size
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=unpacked + 8_000_000))
+    assert fetch("--parts", "csv", "vggish").status == 0
+
+
+def test_archives_on_another_disk(fetch, site, monkeypatch, tmp_path):
+    """Each disk has to take its own part only."""
+    other = Path("/dev/shm") / f"valor-test-{tmp_path.parent.name}-{tmp_path.name}"
+    if not other.parent.is_dir() or other.parent.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs /dev/shm, a second disk")
+    real = shutil.disk_usage
+    free = {"data": 1_000_000, "archives": 40_000_000}
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda path: real(path)._replace(free=free["archives" if "shm" in str(path) else "data"]),
+    )
+    try:
+        assert fetch("--parts", "csv", "vggish", "--archive_dir", other).status == 0
+        shutil.rmtree("data/feats")
+        free["archives"] = 1_000_000
+        result = fetch("--parts", "csv", "vggish", "--archive_dir", other)
+        assert result.status == 2 and "needed for the archives, 1 MB free" in result.error
+    finally:
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def test_a_disk_that_is_full_in_the_middle(fetch, site):
@@ -445,6 +547,9 @@ def test_two_at_a_time_on_one_folder(fetch, monkeypatch):
     with locked(f"download {Path('data').resolve()}", "busy"):
         result = fetch("--parts", "csv")
     assert result.status == 2 and "another process is downloading to it" in result.error
+    with locked(f"download {Path('elsewhere').resolve()}", "busy"):
+        result = fetch("--parts", "csv", "--archive_dir", "elsewhere")
+    assert result.status == 2 and "elsewhere: another process is downloading to it" in result.error
 
 
 def test_sizes_in_words():

@@ -1,18 +1,20 @@
 """Unpacking the published archives: only files that belong there, never outside the data folder, again after a stop."""
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from utils.arrays import Layout, read_npy_header
+from utils.arrays import MAX_HEADER, Layout, read_npy_header
 from utils.cli import InputError
 from utils.files import TMP_SUFFIX, atomic_path, naming
 
@@ -38,7 +40,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     """Open a zip file; InputError says what it is instead."""
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error) as error:
         with open(path, "rb") as file:
             start = file.read(1024).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html")):
@@ -47,16 +49,19 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path}: is {what} ({error})") from error
 
 
-def list_members(archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout]) -> list[Member]:
-    """The `<id>.npy` files of an archive that belong into `folders`; anything else in it stays there.
+def list_members(
+    archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]
+) -> list[Member]:
+    """The `<id>.npy` files of an archive that belong into `folders`, each once; anything else in it stays there.
 
     Args:
         top: folder in the archive that belongs into data/, whatever is above it.
         folders: by name, below data/.
+        ids: of the videos that are wanted.
 
     Raises InputError where any name leads out of a folder, or is a link: such an archive is not to be trusted.
     """
-    members = []
+    members, wanted = {}, set(ids)
     for info in archive.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts
         if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
@@ -65,44 +70,51 @@ def list_members(archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layou
             raise InputError(f"{archive.filename}: holds {info.filename!r}, a link; nothing unpacked")
         if top in parts and not info.is_dir():
             target = PurePosixPath(*parts[parts.index(top) :])
-            if target.suffix == ".npy" and str(target.parent) in folders:
-                members.append(Member(info, target))
+            if target.suffix == ".npy" and target.stem in wanted and str(target.parent) in folders:
+                members.setdefault(target, Member(info, target))
     if not members:
-        raise InputError(f"{archive.filename}: holds no files for {', '.join(folders)}")
-    return members
+        raise InputError(f"{archive.filename}: holds no files of these videos for {', '.join(folders)}")
+    return list(members.values())
 
 
-def unpack(path: Path, top: str, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> list[str]:
-    """Unpack what is not there yet, each file whole or not at all.
+def unpack(
+    archive: zipfile.ZipFile, members: list[Member], data_dir: Path, folders: Mapping[str, Layout], workers: int
+) -> list[str]:
+    """Unpack what is not there and sound yet, each file whole or not at all.
+
+    Args:
+        members: as `list_members` lists them.
 
     Returns:
         What is wrong with files of the archive that therefore were not unpacked, a line each.
 
     Raises:
-        InputError: the archive cannot be used, or the disk has too little room for what is in it.
+        InputError: the disk has too little room for what is in it.
     """
-    with open_archive(path) as archive:
-        members = [m for m in list_members(archive, top, folders) if not _is_there(m, data_dir, folders)]
-        require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {path}")
-        for folder in {m.folder for m in members}:
-            (data_dir / folder).mkdir(parents=True, exist_ok=True)
-            for leftover in (data_dir / folder).glob(f"*{TMP_SUFFIX}"):
-                leftover.unlink()
-        problems = [problem for problem in _write_all(archive, members, data_dir, workers) if problem]
+    members = [m for m in members if not is_sound(data_dir / m.target, folders[m.folder])]
+    require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {archive.filename}")
+    for folder in {m.folder for m in members}:
+        (data_dir / folder).mkdir(parents=True, exist_ok=True)
+        for leftover in (data_dir / folder).glob(f"*{TMP_SUFFIX}"):
+            leftover.unlink()
+    problems = [problem for problem in _write_all(archive, members, data_dir, folders, workers) if problem]
     os.sync()
     return problems
 
 
-def _write_all(archive: zipfile.ZipFile, members: list[Member], data_dir: Path, workers: int) -> Iterator[str]:
+def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> Iterator[str]:
     """Write files; for each what is wrong with it, '' for nothing."""
 
     def write(member: Member) -> str:
-        target = data_dir / member.target
+        target, layout = data_dir / member.target, folders[member.folder]
         try:
+            content = _read_member(archive, member, layout)
             with naming(target), atomic_path(target, sync=False) as tmp:
-                tmp.write_bytes(archive.read(member.info))
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-            return f"{archive.filename}: {member.info.filename} cannot be unpacked ({error})"
+                tmp.write_bytes(content)
+                layout.require(tmp)
+        except (InputError, IsADirectoryError) as error:
+            reason = str(error).removeprefix(f"{target}{TMP_SUFFIX}: ")
+            return f"{archive.filename}: {member.info.filename} not unpacked: {reason}"
         return ""
 
     pool = ThreadPoolExecutor(workers)
@@ -114,19 +126,33 @@ def _write_all(archive: zipfile.ZipFile, members: list[Member], data_dir: Path, 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_there(member: Member, data_dir: Path, folders: Mapping[str, Layout]) -> bool:
-    """Whether the file is unpacked, as large as it should be, and what it should be."""
-    path = data_dir / member.target
+def _read_member(archive: zipfile.ZipFile, member: Member, layout: Layout) -> bytes:
+    """The content of a file in an archive; InputError where it cannot be had, or is larger than such a file is."""
+    if member.info.file_size > layout.file_size + MAX_HEADER:
+        raise InputError(f"{size_text(member.info.file_size)}, expected {layout}")
     try:
-        return path.stat().st_size == member.info.file_size and folders[member.folder].fits(*read_npy_header(path))
+        return archive.read(member.info)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError,
+            ValueError) as error:  # fmt: skip
+        raise InputError(str(error) or type(error).__name__) from error
+
+
+def is_sound(path: Path, layout: Layout) -> bool:
+    """Whether a `.npy` file is there, whole, and what it should be."""
+    try:
+        return layout.fits(*read_npy_header(path))
     except (OSError, InputError):
         return False
 
 
+def disk_of(folder: Path) -> Path:
+    """What is there of the path of `folder`, which may not exist yet."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
 def require_space(folder: Path, needed: int, what: str) -> None:
     """InputError where the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(disk_of(folder)).free
     if needed > free:
         raise InputError(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")
 

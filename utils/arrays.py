@@ -37,6 +37,12 @@ class Layout(NamedTuple):
             return False
         return shape[1] > 0 if self.columns is None else shape[1] == self.columns
 
+    def require(self, path: Path) -> None:
+        """InputError where the `.npy` file at `path` is not of this kind, by its first bytes and its size."""
+        shape, dtype = read_npy_header(path)
+        if not self.fits(shape, dtype):
+            raise InputError(f"{path}: holds {shape} {dtype}, expected {self} ({self.what})")
+
 
 def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""

@@ -42,6 +42,8 @@ def load(path: Path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "weights_only" in reason:  # torch advises to run whatever code is in the file
+            reason = "it holds Python objects, which are never loaded"
         raise InputError(
             f"{path}: not a PyTorch checkpoint, or damaged; copy or download it again ({reason[:200]})"
         ) from error

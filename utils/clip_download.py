@@ -1,6 +1,7 @@
 """Ten seconds of a video from a site, by yt-dlp: H.264 and AAC in an mp4, whole or not at all (spec, section 10)."""
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import av
 import yt_dlp
+from yt_dlp.cookies import YoutubeDLCookieJar, extract_cookies_from_browser
 from yt_dlp.utils import DownloadError, YoutubeDLError, download_range_func
 
 from utils import media
@@ -25,15 +27,16 @@ CODECS = {"video": "h264", "audio": "aac"}
 TIMEOUT = 30  # seconds without a byte
 FIRST_WAIT = 2.0  # seconds before the first repetition, doubled for each further one
 SLACK = 0.5  # seconds that a clip may lack: videos end between frames
+CUT_SLACK = 1.5  # that one may lack which was cut at the end of a whole file: its sound may go on after the picture
 
 # What yt-dlp and the sites say -> the kind of reason; the first that fits. Those in TRY_AGAIN may pass.
 REASONS = {
-    "disk": r"no space left|file too large|quota exceeded",
+    "disk": r"no space left|file too large|quota exceeded|permission denied|read-only file system",
     "age": r"confirm your age|age.restricted|inappropriate for some users",
     "region": r"your country|your region|your location|geo.?restrict|not available from your",
-    "private": r"private|members.only|join this channel|only available to|log in|login required",
+    "private": r"private|members.only|join this channel|only available to|log in|login required|payment",
     "blocked": r"not a bot|\b429\b|too many requests|rate.?limit|captcha",
-    "no video": r"unsupported url|requested format|no (video )?formats",
+    "no video": r"unsupported url|requested format|no (video )?formats|live event|premieres",
     "removed": r"\b404\b|\b410\b|removed|no longer available|terminated|deleted|(un|not )available|does not exist",
     "refused": r"\b401\b|\b403\b|forbidden",
     "network": r"timed? ?out|connection|resolve|unreachable|\b5\d\d\b|more expected|incomplete|network|ssl|reset",
@@ -84,9 +87,15 @@ def check_clip(path: Path) -> float:
                 raise InputError(f"{path}: its {kind} is {found[kind].codec_context.name}, expected {codec}")
         if "mp4" not in container.format.name:
             raise InputError(f"{path}: is {container.format.name}, expected mp4")
-        rate = float(found["video"].guessed_rate or media.FPS)
-        times = media.frame_times(container)
-        return float(times[-1]) + 1 / rate if times else 0.0
+    return check_length(path)
+
+
+def check_length(path: Path) -> float:
+    """Seconds until the last frame of a video ends, 0 where it has none; InputError where it is no media file."""
+    with media.open_media(path) as container:
+        video = container.streams.best("video")
+        times = media.frame_times(container) if video else []
+        return float(times[-1]) + 1 / float(video.guessed_rate or media.FPS) if times else 0.0
 
 
 def is_finished(path: Path) -> bool:
@@ -106,6 +115,31 @@ def remove_leftovers(folder: Path, ids: Collection[str]) -> None:
             shutil.rmtree(path)
 
 
+def read_cookies(path: Path | None, browser: str | None) -> str:
+    """Cookies of a Netscape file or of a browser on this machine, as the text of such a file; '' for neither.
+
+    Raises InputError where there are none.
+    """
+    if not path and not browser:
+        return ""
+    if path and not path.is_file():
+        raise InputError(f"--cookies {path}: no such file")
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # yt-dlp prints a warning for each line that is none
+            jar = YoutubeDLCookieJar(str(path)) if path else extract_cookies_from_browser(browser, logger=Quiet())
+            if path:
+                jar.load()
+        if not len(jar):
+            raise ValueError("holds no cookies")
+        jar.save(text)
+    except Exception as error:  # whatever a browser's files make of the code that reads them
+        given = f"--cookies {path}" if path else f"--cookies_from_browser {browser}"
+        raise InputError(f"{given}: {' '.join(str(error).split())[:200]}; expected a Netscape cookie file, or the name "
+                         "of a browser with a profile on this machine") from error  # fmt: skip
+    return text.getvalue()
+
+
 class CannotSeek(Exception):
     """A site does not give parts of a video, or not in a way that ffmpeg can use."""
 
@@ -118,6 +152,20 @@ class Quiet:
 
     info = warning = error = debug
 
+    def progress_bar(self):
+        """None, for cookies are read without one."""
+
+
+class Site(yt_dlp.YoutubeDL):
+    """yt-dlp that writes to one folder, whatever its name: yt-dlp itself would look for variables after a `$`."""
+
+    def __init__(self, options: dict, folder: Path):
+        self.folder = folder
+        super().__init__(options)
+
+    def get_output_path(self, dir_type="", filename=None):
+        return str(self.folder / filename) if filename else str(self.folder)
+
 
 class ClipDownloader:
     """Fetches clips, several at a time from threads.
@@ -127,11 +175,11 @@ class ClipDownloader:
         ffmpeg: path of the program.
         height: lines of the picture that are preferred, the next smaller ones else.
         retries: how often what may pass is tried again.
-        more: further parameters of yt_dlp.YoutubeDL, cookies for example.
+        cookies: the text of a cookie file, '' for none.
     """
 
-    def __init__(self, url_template: str, ffmpeg: str, height: int = 360, retries: int = 3, more: dict | None = None):
-        self.url_template, self.ffmpeg, self.retries = url_template, ffmpeg, retries
+    def __init__(self, url_template: str, ffmpeg: str, height: int = 360, retries: int = 3, cookies: str = ""):
+        self.url_template, self.ffmpeg, self.retries, self.cookies = url_template, ffmpeg, retries, cookies
         self.stopped = threading.Event()
         self.options = {
             "quiet": True,  # of ffmpeg, too
@@ -147,7 +195,7 @@ class ClipDownloader:
             "retries": retries,
             "fragment_retries": retries,
             "socket_timeout": TIMEOUT,
-            **(more or {}),
+            "outtmpl": {"default": "video.%(ext)s"},
         }
 
     def stop(self) -> None:
@@ -160,6 +208,8 @@ class ClipDownloader:
 
     def fetch(self, clip: Clip, path: Path) -> float:
         """Write `clip` to `path` and return its length in seconds. Raises Unavailable where it cannot be had."""
+        if path.is_dir():
+            raise Unavailable("other", f"{path} is a folder")
         folder = path.with_name(path.name + TMP_SUFFIX)
         shutil.rmtree(folder, ignore_errors=True)
         wait = FIRST_WAIT
@@ -215,14 +265,15 @@ class ClipDownloader:
         """
         self._check_stopped()
         folder.mkdir(exist_ok=True)
-        place = str(folder.absolute()).replace("%", "%%").replace("$", "$$")
-        options = self.options | {"outtmpl": {"default": f"{place}/video.%(ext)s"}}
+        options = dict(self.options)
+        if self.cookies:
+            options["cookiefile"] = io.StringIO(self.cookies)  # its own: yt-dlp writes to it
         if only_section:
             section = (clip.start, clip.start + T)
             options |= {"download_ranges": download_range_func(None, [section]), "force_keyframes_at_cuts": True}
         url = self.url_template.replace("{id}", urllib.parse.quote(clip.name, safe=""))
         try:
-            with yt_dlp.YoutubeDL(options) as site:
+            with Site(options, folder.absolute()) as site:
                 info = site.extract_info(url)
         except (DownloadError, YoutubeDLError) as error:
             self._check_stopped()
@@ -236,8 +287,11 @@ class ClipDownloader:
 
     def _cut(self, source: Path, start: float, folder: Path) -> Path:
         """Ten seconds of a file, made H.264 and AAC."""
-        with media.open_media(source) as container:
-            length = (container.duration or 0) / av.time_base
+        try:
+            with media.open_media(source) as container:
+                length = (container.duration or 0) / av.time_base
+        except InputError as error:
+            raise Unavailable("damaged", f"the video {str(error).removeprefix(f'{source}: ')}") from error
         if length and length <= start:
             raise Unavailable("too short", f"the video lasts {length:.1f} s, and the clip begins at {start:g} s")
         made = folder / "clip.mp4"
@@ -249,6 +303,9 @@ class ClipDownloader:
             self._check_stopped()
             lines = result.stderr.decode(errors="replace").strip().splitlines() or [f"status {result.returncode}"]
             raise Unavailable("damaged", f"ffmpeg failed ({lines[-1][:200]})")
+        seconds = check_length(made)
+        if length and seconds < min(T, length - start) - CUT_SLACK:
+            raise Unavailable("damaged", f"{seconds:.1f} s came of a clip of {min(T, length - start):.1f} s")
         return made
 
 

@@ -13,7 +13,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from utils import llp, published
-from utils.arrays import Layout, read_npy_header
+from utils.arrays import Layout
 from utils.cli import InputError
 from utils.feature_folder import read_checked
 
@@ -65,9 +65,7 @@ def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, de
     """The `<id>.npy` of one feature folder."""
 
     def check(path: Path) -> None:
-        shape, dtype = read_npy_header(path)
-        if not layout.fits(shape, dtype):
-            raise InputError(f"{path}: holds {shape} {dtype}, expected {layout} ({layout.what})")
+        layout.require(path)
         if deep:
             read_checked(path, layout)
 
@@ -96,13 +94,13 @@ def check_models(models_dir: Path, deep: bool) -> Report:
         if not zipfile.is_zipfile(path):  # its directory is at the end: a file that was cut off has none
             raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it, to download it again")
         if deep:
-            _check_weights(path)
+            check_weights(path)
 
     files = {name: models_dir / name for name in published.MODEL_FILES}
     return _check_each("models", "state_dict", files, check, workers=1)
 
 
-def _check_weights(path: Path) -> None:
+def check_weights(path: Path) -> None:
     """InputError where a checkpoint does not fit MMIL_Net or holds numbers that are not finite."""
     import torch
 
@@ -128,7 +126,10 @@ def video_ids(data_dir: Path) -> list[str]:
     """
     paths = [data_dir / name for name in published.SPLITS if (data_dir / name).is_file()]
     if not paths:
-        raise InputError(f"{data_dir}: holds none of {', '.join(published.SPLITS)}, which say what should be there")
+        raise InputError(
+            f"{data_dir}: holds none of {', '.join(published.SPLITS)}, which say what should be there; "
+            "utils/download_features.py without --check fetches them"
+        )
     ids = dict.fromkeys(i for path in paths for i in llp.read_split(path, weak_labels=False).ids)
     return list(ids)
 

@@ -74,16 +74,10 @@ def list_clips(path: Path) -> list[llp.Video]:
 
 def make_downloader(args: argparse.Namespace) -> ClipDownloader:
     """The downloader that the flags describe; InputError for impossible ones."""
-    if "{id}" not in args.url_template or "://" not in args.url_template:
+    if "{id}" not in args.url_template or not args.url_template.startswith(("http://", "https://")):
         raise InputError(f"--url_template {args.url_template}: expected an address with {{id}}, such as {YOUTUBE}")
-    more = {}
-    if args.cookies:
-        if not args.cookies.is_file():
-            raise InputError(f"--cookies {args.cookies}: no such file")
-        more["cookiefile"] = str(args.cookies)
-    if args.cookies_from_browser:
-        more["cookiesfrombrowser"] = (args.cookies_from_browser,)
-    return ClipDownloader(args.url_template, find_ffmpeg(), args.height, args.retries, more)
+    cookies = clip_download.read_cookies(args.cookies, args.cookies_from_browser)
+    return ClipDownloader(args.url_template, find_ffmpeg(), args.height, args.retries, cookies)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -109,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
                 if not result.problem:
                     run.done(result.video, result.value)
                     continue
-                kind = result.problem.split(":")[0]
+                kind = getattr(result.error, "kind", "other")
                 if kind == "disk":  # no video after this one would fare better
                     raise InputError(f"{folder}: {result.problem}")
                 kinds[kind] += 1

@@ -87,7 +87,8 @@ class Download:
         cli.require_writable("--archive_dir", self.archive_dir, folder=True)
         has_any = any((self.data_dir / name).is_file() for name in published.SPLITS)
         if self.wants_csvs or not has_any:  # they say which videos there are
-            self._attempt(self.fetch_csvs)
+            for name in published.CSVS:
+                self._attempt(lambda name=name: self.fetch_csv(name))
         if self.folders:
             ids = data_check.video_ids(self.data_dir)
             missing = self._missing(ids)
@@ -115,25 +116,23 @@ class Download:
 
     # ------------------------------------------------------------------------------------------------- CSV files
 
-    def fetch_csvs(self) -> None:
-        """LLP's CSVs, those that are not there, and the audio annotations where another version is asked for."""
-        version = self.args.annotations or "2024"
-        for name in published.CSVS:
-            target = self.data_dir / name
-            if target.is_file() and not (name == llp.TRUTH_FILES["audio"] and self._is_other_version(target)):
-                continue
-            revision = published.REVISIONS[version if name == llp.TRUTH_FILES["audio"] else "2024"]
-            url = self.args.csv_url.replace("{revision}", revision).replace("{name}", name)
-            fetched = self.archive_dir / name
-            fetched.unlink(missing_ok=True)  # small, and perhaps of another version
-            transfer.fetch_url(url, fetched)
-            try:
-                self._require_csv(fetched, version)
-            except InputError as error:
-                fetched.unlink()
-                raise InputError(f"{url}: is not the {name} that was expected: {error}") from error
-            move(fetched, target)
-            print(f"{target}: fetched", flush=True)
+    def fetch_csv(self, name: str) -> None:
+        """One of LLP's CSVs, if it is not there, or is the audio annotations and another version is asked for."""
+        version, target = self.args.annotations or "2024", self.data_dir / name
+        if target.is_file() and not (name == llp.TRUTH_FILES["audio"] and self._is_other_version(target)):
+            return
+        revision = published.REVISIONS[version if name == llp.TRUTH_FILES["audio"] else "2024"]
+        url = self.args.csv_url.replace("{revision}", revision).replace("{name}", name)
+        fetched = self.archive_dir / name
+        fetched.unlink(missing_ok=True)  # small, and perhaps of another version
+        transfer.fetch_url(url, fetched)
+        try:
+            self._require_csv(fetched, version)
+        except InputError as error:
+            fetched.unlink()
+            raise InputError(f"{url}: is not the {name} that was expected: {error}") from error
+        move(fetched, target)
+        print(f"{target}: fetched", flush=True)
 
     def _is_other_version(self, path: Path) -> bool:
         """Whether the audio annotations that are there are not those that --annotations names."""
@@ -150,7 +149,9 @@ class Download:
         events = llp.read_events(path, self.class_names)
         if path.name == llp.TRUTH_FILES["audio"]:
             found = llp.annotation_version(events, self.class_names)
-            if "of LLP's" in found and not found.startswith(version):
+            if "not LLP's" in found:
+                print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
+            elif not found.startswith(version):
                 raise InputError(f"{path}: {found}, expected the {version} version")
 
     # -------------------------------------------------------------------------------------------------- features
@@ -167,16 +168,22 @@ class Download:
         return {report.what: report.expected - report.sound for report in reports}
 
     def require_space(self, missing: dict[str, int], videos: int) -> None:
-        """InputError where the disk cannot take what is missing, and at one time the largest archive of it."""
+        """InputError where a disk cannot take what is missing, or at one time the largest archive of it."""
         unpacked = sum(count * self.folders[name].file_size for name, count in missing.items())
         fetched = [0]
         for archive in published.ARCHIVES:
             if any(missing[n] for n in self._folders_of(archive)) and not self._archive(archive).is_file():
                 layouts = published.folders(len(self.class_names)).items()
                 # such numbers do not compress: an archive is as large as what is in it
-                fetched.append(videos * sum(lay.file_size for n, lay in layouts if n.split("/")[0] == archive.top))
+                size = videos * sum(lay.file_size for n, lay in layouts if n.split("/")[0] == archive.top)
+                fetched.append(max(0, size - transfer.bytes_there(self._archive(archive))))
         archived = sum(fetched) if self.args.keep_archives else max(fetched)
-        archives.require_space(self.data_dir, unpacked + archived, "for the archives and what is in them")
+        disks = [archives.disk_of(folder).stat().st_dev for folder in (self.data_dir, self.archive_dir)]
+        if disks[0] == disks[1]:
+            archives.require_space(self.data_dir, unpacked + archived, "for the archives and what is in them")
+        else:
+            archives.require_space(self.data_dir, unpacked, "for what is in the archives")
+            archives.require_space(self.archive_dir, archived, "for the archives")
 
     def _archive(self, archive: published.Archive) -> Path:
         return self.archive_dir / archive.name
@@ -184,19 +191,23 @@ class Download:
     def fetch_archive(self, archive: published.Archive, ids: list[str]) -> None:
         """Fetch one archive, unpack what is missing of the folders wanted, and remove it if all is sound then."""
         path, was_there = self._archive(archive), self._archive(archive).is_file()
+        if not was_there:
+            print(f"{path}: fetching", flush=True)
         if archive.top == "feats":
             transfer.fetch_url(self.args.feats_url, path)
         else:
             transfer.fetch_from_hub(published.FEATURES_REPO, archive.name, "dataset", path)
         folders = {name: self.folders[name] for name in self._folders_of(archive)}
         try:
-            archives.open_archive(path).close()
+            opened = archives.open_archive(path)
+            members = archives.list_members(opened, archive.top, folders, ids)
         except InputError as error:
             if was_there:
                 raise InputError(f"{error}; remove it, to have it fetched") from error
             path.unlink()  # else the next run would take it for fetched
             raise
-        self._note(archives.unpack(path, archive.top, self.data_dir, folders, self.args.workers))
+        with opened:
+            self._note(archives.unpack(opened, members, self.data_dir, folders, self.args.workers))
         if self.args.keep_archives or any(self._missing(ids)[name] for name in folders):
             print(f"{path}: unpacked and kept; remove it, to have it fetched again", flush=True)
         else:
@@ -211,6 +222,11 @@ class Download:
         if target.exists():
             return
         fetched = transfer.fetch_from_hub(published.MODELS_REPO, name, "model", self.archive_dir / name)
+        try:
+            data_check.check_weights(fetched)
+        except InputError:
+            fetched.unlink()
+            raise
         move(fetched, target)
         self._remove_empty(fetched.parent)
         print(f"{target}: fetched", flush=True)
@@ -246,11 +262,14 @@ def main(args: argparse.Namespace) -> int:
     """Fetch and check, or only check; the exit status is 1 where something is missing, wrong or could not be had."""
     download = Download(args)
     if not args.check:
-        with locked(f"download {args.data_dir.resolve()}", f"{args.data_dir}: another process is downloading to it"):
+        with contextlib.ExitStack() as stack:
+            for folder in sorted({download.data_dir, download.archive_dir, download.models_dir}):
+                busy = f"{folder}: another process is downloading to it"
+                stack.enter_context(locked(f"download {folder.resolve()}", busy))
             download.fetch()
     sound = download.report()
     if download.problems:
-        print(f"{len(download.problems)} problems on the way, named above; give the command again to go on")
+        print(f"on the way {len(download.problems)} went wrong, named above; give the command again to go on")
     return 0 if sound and not download.problems else cli.EXIT_SOME_FAILED
 
 

@@ -185,7 +185,7 @@ class Run:
     def begin(self) -> None:
         """Show the progress bar, now that networks are loaded, and list the bad items as failed."""
         self.failures.unlink(missing_ok=True)  # it lists what failed in the last run
-        self.bar = tqdm(desc=self.what, total=self.total, unit="video", mininterval=0.5,
+        self.bar = tqdm(desc=self.what, total=self.total, unit="video", mininterval=0.5, disable=self.total == 0,
                         position=int(os.environ.get("LOCAL_RANK", "0")))  # fmt: skip
         for item in self.bad:
             self.fail(item, item.problem)
@@ -232,6 +232,7 @@ class Read(NamedTuple):
     video: object
     value: object
     problem: str = ""
+    error: Exception | None = None
 
 
 def read_ahead(
@@ -251,7 +252,7 @@ def read_ahead(
         try:
             return Read(video, read(video))
         except Exception as error:  # noqa: BLE001  a decoder may raise anything, and that costs this video only
-            return Read(video, None, _reason(error))
+            return Read(video, None, _reason(error), error)
 
     videos = iter(videos)
     pool = ThreadPoolExecutor(workers)

@@ -17,11 +17,11 @@ TMP_SUFFIX = ".tmp"
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError of a write, which knows no file (a full disk), say which one it was."""
+    """Let the system's error of a write, which knows no file (a full disk), say which one it was."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is not None:  # other libraries' errors have no number, but a text
             error.filename = str(path)
         raise
 

@@ -9,6 +9,8 @@ import errno
 import hashlib
 import os
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def fetch_url(url: str, path: Path) -> Path:
     from gdown.exceptions import DownloadError, FileURLRetrievalError
     from requests.exceptions import RequestException
 
+    _require_answer(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _byte_bar(path.name) as progress, naming(path):
         for last_attempt in (False, True):
@@ -51,6 +54,21 @@ def fetch_url(url: str, path: Path) -> Path:
                 remove_partial(path)  # the server cannot go on in the middle, or its file has changed
             except RequestException as error:
                 raise _unavailable(url, _reason(error)) from error
+
+
+def _require_answer(url: str) -> None:
+    """InputError where nobody answers at an address: gdown would try for minutes, without a word."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        pass  # an answer is an answer
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise _unavailable(url, _reason(getattr(error, "reason", error))) from error
+
+
+def bytes_there(path: Path) -> int:
+    """How much of a file has been fetched, by either way."""
+    return max((file.stat().st_size for file in path.parent.glob(f"{path.name}*.part")), default=0)
 
 
 def remove_partial(path: Path) -> None:
@@ -129,8 +147,10 @@ def _unavailable(url: str, reason: str) -> InputError:
     return InputError(f"{url}: cannot be fetched: {reason}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception | str) -> str:
     """What went wrong, in one line; of an HTTP error its status."""
     status = getattr(getattr(error, "response", None), "status_code", None)
-    text = " ".join(str(error).split())[:300] or type(error).__name__
+    # the libraries' advice is for their own command lines
+    text = re.split("\nThe received bytes are kept|Please retry with", str(error))[0]
+    text = " ".join(text.split())[:300] or type(error).__name__
     return f"HTTP status {status}" if status else text
