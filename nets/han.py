@@ -10,6 +10,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from nets.fast_han import LayerSettings, LayerWeights, draw_at_once, draw_published, update_streams
+
 NORM_PLACES = ("post_norm", "pre_norm")
 DROPOUT = 0.1
 
@@ -59,6 +61,10 @@ class HANEncoder(nn.Module):
     """`num_layers` HAN layers that start as copies of one, shared by both streams.
 
     In each layer audio is updated first; visual then attends to the audio stream already updated.
+
+    Attributes:
+        fast: dtype of the fast layers' matrix products (nets/fast_han.py); None: the layers above, as published.
+        published_masks: fast layers draw the dropout masks that the others would draw from the same seed.
     """
 
     def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, num_layers: int, norm_where: str):
@@ -69,12 +75,22 @@ class HANEncoder(nn.Module):
         self.final_norm_a = nn.LayerNorm(hidden_dim)
         self.final_norm_v = nn.LayerNorm(hidden_dim)
         self.pre_norm = norm_where == "pre_norm"
+        self.fast, self.published_masks = None, True
 
     def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         """(T, B, D), (T, B, D) -> the same shapes."""
         for layer in self.layers:
-            audio = layer(audio, visual)
-            visual = layer(visual, audio)
+            if self.fast:
+                weights = LayerWeights.of_layer(layer)
+                audio, visual = update_streams(audio, visual, self._settings(layer), weights)
+            else:
+                audio = layer(audio, visual)
+                visual = layer(visual, audio)
         if self.pre_norm:
             audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual
+
+    def _settings(self, layer: HANLayer) -> LayerSettings:
+        dropout = layer.dropout.p if self.training else 0.0
+        draw = draw_published if self.published_masks else draw_at_once
+        return LayerSettings(layer.self_attn.num_heads, self.pre_norm, dropout, draw, self.fast)
