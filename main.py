@@ -7,9 +7,11 @@ Flags, their defaults and what a run prints are those of the published release (
 """
 
 import argparse
+import functools
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,20 +22,26 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from dataloader import LLPDataset, make_loader
+from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
 from nets import MMIL_Net
 from nets.han import NORM_PLACES
-from utils import checkpoint, engine, llp
+from utils import checkpoint, engine, llp, seeds
 from utils.cli import InputError
-from utils.devices import select_device
+from utils.devices import available_memory, select_device
 from utils.eval_metrics import decide, ten_scores, video_scores
+from utils.feature_cache import FEATURE_DTYPES
 from utils.files import atomic_path, write_json
+from utils.processes import SEED_STRIDE, Processes
 from utils.randomness import random_state, seed_everything, set_random_state
 from utils.report import class_report, score_table
-from utils.run_folder import RunFolder, class_file, read_arguments, require_same_arguments
+from utils.run_folder import RunFolder, class_file, plain, read_arguments, require_same_arguments
+from utils.train_step import GraphedStep, TrainStep, set_learning_rate
 from utils.wandb_log import WandbLog
+
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memory_limit says more
+EVALUATION_BATCH = 256  # videos
 
 
 class ReadOffFiles(int):
@@ -69,7 +77,17 @@ def get_args_parser() -> argparse.ArgumentParser:
     data.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
     data.add_argument("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
     cli.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
+    data.add_argument("--packed", type=Path, metavar="FILE",
+                      help="features and labels from this file of utils/pack_features.py, instead of the folders and "
+                      "lists above")  # fmt: skip
     data.add_argument("--exact", action="store_true", help="published order of arithmetic, on raw features (slower)")
+    data.add_argument("--cache_dir", type=Path, default="./data/cache", help="where pooled features are kept")
+    data.add_argument("--no_cache", action="store_true", help="read all feature files each time, and keep nothing")
+    data.add_argument("--feature_dtype", choices=FEATURE_DTYPES, default="float32",
+                      help="of pooled features in the cache and in memory; a packed file has its own")  # fmt: skip
+    data.add_argument("--memory_limit", type=cli.positive_float, metavar="GB",
+                      help="a split that is larger is read ahead from the cache or the packed file; if not given, 70 "
+                      "percent of the memory that is available")  # fmt: skip
     data.add_argument(
         "--num_workers", type=cli.non_negative_int, default=4, help="threads or processes that read files"
     )
@@ -77,7 +95,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("run")
     run.add_argument("--mode", choices=("train", "val", "test"), default="train", help="what to do")
     run.add_argument("--seed", type=cli.seed, default=1, help="seed of all random numbers")
-    run.add_argument("--gpu", default="0", help="number of the CUDA device, -1: CPU; without CUDA always the CPU")
+    run.add_argument("--seeds", type=cli.seed, nargs="+", metavar="S",
+                     help="train a run MODEL_NAME_seedS with each of these seeds, test each, and write seeds.json with "
+                     "mean and standard deviation of the scores")  # fmt: skip
+    run.add_argument("--gpu", default="0", help="number of the CUDA device, -1: CPU; without CUDA always the CPU; "
+                     "under torchrun each process has its own")  # fmt: skip
+    run.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                     help="of matrix products: float32, on GPUs with 10 bits (tf32), or bfloat16")  # fmt: skip
     run.add_argument("--model_name", default="MMIL_Net", help="folder of the run in model_save_dir")
     run.add_argument("--model_save_dir", default="models/", help="folder of all runs")
     run.add_argument("--resume", action="store_true", help="continue the run --model_name where it stopped")
@@ -143,14 +167,28 @@ def check_args(args: argparse.Namespace) -> None:
     """What argparse cannot check by itself, before anything is read."""
     if args.hidden_dim % args.nhead:
         raise InputError(f"--nhead {args.nhead} does not divide --hidden_dim {args.hidden_dim}")
-    wrong_mode = ("save_predictions", "classwise") if args.mode == "train" else ("resume", "save_epochs", "use_wandb")
-    given = [f"--{name}" for name in wrong_mode if getattr(args, name)]
-    if given:
-        raise InputError(f"{', '.join(given)} has no meaning with --mode {args.mode}")
+    training = ("resume", "save_epochs", "use_wandb", "seeds")
+    refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
+    if args.seeds:
+        refuse(args, ("json",), "--seeds, which writes seeds.json")
+        if len(set(args.seeds)) < len(args.seeds):
+            raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: lists one twice")
+    if args.exact:
+        fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32"}
+        refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
+        if cli.torchrun_rank()[1] > 1:
+            raise InputError("--exact runs in one process, not under torchrun")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
     cli.require_writable("--json", args.json)
     cli.require_writable("--save_predictions", args.save_predictions, folder=True)
+
+
+def refuse(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
+    """InputError where any of the flags `names` is given."""
+    given = [f"--{name}" for name in names if getattr(args, name)]
+    if given:
+        raise InputError(f"{', '.join(given)} has no meaning with {beside}")
 
 
 def run_path(args: argparse.Namespace) -> Path:
@@ -163,34 +201,49 @@ def read_class_names(args: argparse.Namespace) -> tuple[str, ...]:
     return llp.class_names(llp.read_classes(class_file(run_path(args), args.classes)))
 
 
-def find_files(args: argparse.Namespace, split: llp.Split, terms: Sequence[str], num_classes: int) -> LLPDataset:
-    """The data set of a split, not yet loaded, with the pseudo labels of the loss `terms`. Settles feature sizes."""
-    dataset = LLPDataset(
-        split,
-        audio_dir=args.audio_dir,
-        video_dir=args.video_dir,
-        st_dir=args.st_dir,
-        a_pseudo_dir=args.a_pseudo_data_dir if "audio" in terms else None,
-        v_pseudo_dir=args.v_pseudo_data_dir if "visual" in terms else None,
-        exact=args.exact,
-        num_workers=args.num_workers,
-        num_classes=num_classes,
-    )
-    for flag, found, folder in (
-        ("input_a_dim", dataset.audio_dim, args.audio_dir),
-        ("input_v_dim", dataset.visual_dim, args.video_dir),
-    ):
-        wanted = getattr(args, flag)
+def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_names: Sequence[str]) -> SplitData:
+    """The split `name`, not yet loaded, with the labels of the loss `terms`. Settles feature sizes."""
+    limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * available_memory()
+    labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
+    if args.packed:
+        kinds = [labels[term] for term in terms]
+        dataset = PackedDataset(args.packed, name, kinds, class_names, num_workers=args.num_workers, memory_limit=limit)
+    else:
+        dataset = LLPDataset(
+            llp.read_split(getattr(args, f"label_{name}"), class_names),
+            audio_dir=args.audio_dir,
+            video_dir=args.video_dir,
+            st_dir=args.st_dir,
+            a_pseudo_dir=args.a_pseudo_data_dir if "audio" in terms else None,
+            v_pseudo_dir=args.v_pseudo_data_dir if "visual" in terms else None,
+            exact=args.exact,
+            num_workers=args.num_workers,
+            num_classes=len(class_names),
+            cache_dir=None if args.no_cache else args.cache_dir,
+            feature_dtype=args.feature_dtype,
+            memory_limit=limit,
+        )
+    for flag, kind in (("input_a_dim", "audio"), ("input_v_dim", "visual")):
+        wanted, found = getattr(args, flag), dataset.shapes[kind][1]
         if isinstance(wanted, ReadOffFiles):
             setattr(args, flag, found)
         elif wanted != found:
-            raise InputError(f"{folder}: feature vectors for {split.path} have size {found}, but {flag} is {wanted}")
+            where = dataset.where(kind)
+            raise InputError(f"{where}: feature vectors for {dataset.name} have size {found}, but {flag} is {wanted}")
     return dataset
 
 
-def build_net(args: argparse.Namespace, num_classes: int) -> MMIL_Net:
+def build_net(args: argparse.Namespace, num_classes: int, device: torch.device) -> MMIL_Net:
     """The network of the flags, freshly initialised."""
-    return MMIL_Net(num_classes=num_classes, **net_sizes(args), nhead=args.nhead, norm_where=args.norm_where)
+    net = MMIL_Net(num_classes=num_classes, **net_sizes(args), nhead=args.nhead, norm_where=args.norm_where)
+    if args.exact:
+        return net
+    return net.use_fast_layers(PRECISIONS[args.precision], published_masks=has_published_masks(args, device))
+
+
+def has_published_masks(args: argparse.Namespace, device: torch.device) -> bool:
+    """Whether dropout takes the numbers that the published code takes: bfloat16 and CUDA have cheaper ones."""
+    return device.type == "cpu" and args.precision == "fp32"
 
 
 def net_sizes(args: argparse.Namespace) -> dict[str, int]:
@@ -199,9 +252,9 @@ def net_sizes(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in names}
 
 
-def read_truth(gt_dir: str, split: llp.Split, class_names: Sequence[str]) -> llp.Truth:
-    """Dense annotations of a split's videos; says once what is odd about the files."""
-    truth = llp.read_truth(gt_dir, split.filenames, class_names)
+def read_truth(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> llp.Truth:
+    """Dense annotations of videos; says once what is odd about the files."""
+    truth = llp.read_truth(gt_dir, filenames, class_names)
     for line in truth.quirks:
         print(f"note: {line}", file=sys.stderr)
     return truth
@@ -216,71 +269,124 @@ def score(evaluation: engine.Evaluation, truth: llp.Truth) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------------- training
 
 
+class Data(NamedTuple):
+    """What a run reads: loaded once, also for several runs."""
+
+    class_names: tuple[str, ...]
+    train: SplitData
+    val: SplitData
+    truth: llp.Truth  # of the validation videos
+
+
+def load_data(args: argparse.Namespace, device: torch.device) -> Data:
+    """The training and validation videos."""
+    class_names = read_class_names(args)
+    train, val = (open_split(args, name, args.losses.split(","), class_names) for name in ("train", "val"))
+    truth = read_truth(args.gt_dir, val.filenames, class_names)
+    train.require_same_layout(val)
+    return Data(class_names, train.load().to(device), val.load().to(device), truth)
+
+
 class Session(NamedTuple):
     """What the epochs of a run work on."""
 
     folder: RunFolder
     device: torch.device
+    processes: Processes
     net: MMIL_Net
-    optimizer: torch.optim.Optimizer
-    train_loader: DataLoader
-    val_loader: DataLoader
-    truth: llp.Truth  # of the validation videos
+    step: TrainStep
+    train_loader: Iterable
+    val_loader: Iterable
+    truth: llp.Truth
     wandb: WandbLog
     arguments: dict  # plain values, as written to arguments.txt and to checkpoint_last.pt
 
 
-def train(args: argparse.Namespace, device: torch.device) -> None:
-    """Train, validate after each epoch, keep the best weights and everything to resume."""
+def train(
+    args: argparse.Namespace, device: torch.device, processes: Processes, data: Callable[[], Data]
+) -> dict[str, float]:
+    """Train, validate after each epoch, keep the best weights and everything to resume; returns the best scores.
+
+    `data` is called when it is clear that there is something to train.
+    """
     folder = RunFolder(run_path(args))
     state = None
     try:
-        if args.resume:
+        if not processes.is_first:
+            pass  # the first process has the folder
+        elif args.resume:
             folder.lock()
             class_file(folder.path, args.classes)  # the same classes?
             current = {k: v for k, v in vars(args).items() if not isinstance(v, ReadOffFiles)}
-            state = folder.state_to_resume(current | {"device": device.type})
+            state = folder.state_to_resume(current | {"device": device.type, "processes": processes.count})
         else:
             folder.require_new()
+        state = processes.of_first(state)
         if state is None or state["epoch"] < args.epochs:
-            state = run_epochs(args, *start_session(args, device, folder, state))
+            session, state = start_session(args, device, processes, folder, state, processes.in_turn(data))
+            state = run_epochs(args, session, state)
     except KeyboardInterrupt:
         begun = f"go on in {folder.path} with --resume"
         raise KeyboardInterrupt(begun if folder.path.exists() else "nothing was trained yet") from None
     finally:
         folder.unlock()
-    report_best(args, folder, state)
+    if processes.is_first:
+        report_best(args, folder, state)
+    return state["best_scores"]
 
 
 def start_session(
-    args: argparse.Namespace, device: torch.device, folder: RunFolder, state: dict | None
-) -> tuple[Session, dict]:
-    """Data, network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
-    class_names = read_class_names(args)
-    splits = [llp.read_split(path, class_names) for path in (args.label_train, args.label_val)]
-    truth = read_truth(args.gt_dir, splits[1], class_names)
-    data, val_data = (find_files(args, split, args.losses.split(","), len(class_names)) for split in splits)
-    data.require_same_layout(val_data)
+    args: argparse.Namespace, device: torch.device, processes: Processes, folder: RunFolder, state: dict | None,
+    data: Data,
+) -> tuple[Session, dict]:  # fmt: skip
+    """Network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
+    extra = {"device": device.type, "processes": processes.count}
     if state:  # now with the sizes that were read off the files
-        require_same_arguments(state, vars(args) | {"device": device.type}, folder.path)
-    data.load()
-    val_data.load()
+        require_same_arguments(state, vars(args) | extra, folder.path)
     seed_everything(args.seed)
-    net = build_net(args, len(class_names)).to(device)
-    optimizer = make_optimizer(args, net)
-    arguments = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in vars(args).items()}
-    wandb = WandbLog.start(args.use_wandb, args.wandb_project_name, args.wandb_run_name, arguments, state)
+    net = build_net(args, len(data.class_names), device).to(device)
+    optimizer = make_optimizer(args, net, device)
+    if processes.rank:
+        seed_everything((args.seed + processes.rank * SEED_STRIDE) % 2**64)  # its own dropout
+    arguments = {name: plain(value) for name, value in vars(args).items()}
+    wandb = WandbLog()
+    if processes.is_first:
+        wandb = WandbLog.start(args.use_wandb, args.wandb_project_name, args.wandb_run_name, arguments, state)
     if state:
         net.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        set_random_state(state["random"], device)
-        folder.cut_logs(state["epoch"])
+        place_learning_rate(optimizer, device)
+        set_random_state([state["random"], *state.get("random_of_others", ())][processes.rank], device)
+        if processes.is_first:
+            folder.cut_logs(state["epoch"])
     else:
-        folder.begin(arguments, class_file(folder.path, args.classes), start_over=args.resume)
+        if processes.is_first:
+            folder.begin(arguments, class_file(folder.path, args.classes), start_over=args.resume)
         state = {"epoch": 0, "iteration": 0, "best_epoch": 0, "best_scores": {}}
-    print(f"{folder.path}: {len(data)} training and {len(val_data)} validation videos, on {device}", flush=True)
-    loaders = make_loader(data, args.batch_size, shuffle=True), make_loader(val_data, args.batch_size, shuffle=False)
-    return Session(folder, device, net, optimizer, *loaders, truth, wandb, arguments), state
+    if processes.is_first:
+        print_start(args, folder, data, device, processes)
+    kind = GraphedStep if device.type == "cuda" and not args.exact else TrainStep
+    step = kind(
+        net, optimizer, terms=args.losses.split(","), grad_norm=args.grad_norm, device=device, processes=processes
+    )
+    loaders = (
+        make_loader(data.train, args.batch_size, shuffle=True, processes=processes),
+        make_loader(data.val, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False),
+    )
+    return Session(folder, device, processes, net, step, *loaders, data.truth, wandb, arguments | extra), state
+
+
+def print_start(
+    args: argparse.Namespace, folder: RunFolder, data: Data, device: torch.device, processes: Processes
+) -> None:
+    """Say what is trained, on what."""
+    where = f"{device}" if processes.count == 1 else f"{processes.count} processes, {device.type}"
+    print(f"{folder.path}: {len(data.train)} training and {len(data.val)} validation videos, on {where}", flush=True)
+    if args.packed:
+        print(f"{args.packed}: features of {', '.join(data.train.sources.values())}", flush=True)
+    if data.train.columns:
+        size = sum(column.size for column in data.train.columns.values()) / 1e9
+        print(f"{data.train.name}: {size:.1f} GB, read ahead from the disk", flush=True)
 
 
 def run_epochs(args: argparse.Namespace, session: Session, state: dict) -> dict:
@@ -294,52 +400,65 @@ def run_epochs(args: argparse.Namespace, session: Session, state: dict) -> dict:
         try:
             losses, evaluation = run_epoch(args, session, epoch, lr, state["iteration"])
         except (InputError, RuntimeError) as error:  # a loss that is not finite; no memory left on the GPU
-            session.folder.discard_unfinished()
+            if session.processes.is_first:
+                session.folder.discard_unfinished()
             if isinstance(error, torch.OutOfMemoryError):
                 raise InputError(f"{session.device} has too little memory; lower --batch_size") from error
             raise
-        scores = score(evaluation, session.truth)
-        seconds = time.perf_counter() - start
-        print(
-            f"Epoch[{epoch}/{args.epochs}](Time:{seconds:.2f} sec)(lr:{lr:.6f}) "
-            f"Train Loss: {losses[engine.TOTAL]:.3f} Val Loss: {evaluation.losses[engine.TOTAL]:.3f}  "
-            f"Val F: {scores['Seg-type']:.3f}",
-            flush=True,
-        )
-        session.folder.log_epoch({
-            "epoch": epoch, "lr": lr, "seconds": seconds,
-            **{f"train_{name}": value for name, value in losses.items()},
-            **{f"val_{name}": value for name, value in evaluation.losses.items()},
-            **scores,
-        })  # fmt: skip
-        session.wandb.log_epoch(epoch, lr, evaluation.losses, scores)
+        scores = {}
+        if evaluation:
+            scores = score(evaluation, session.truth)
+            report_epoch(args, session, epoch, lr, time.perf_counter() - start, losses, evaluation.losses, scores)
         state = save_epoch(session, state, epoch, scores, keep=args.save_epochs)
     session.wandb.finish()
     return state
 
 
+def report_epoch(args, session: Session, epoch: int, lr: float, seconds: float, losses, val_losses, scores) -> None:
+    """Print the published line, and log everything."""
+    print(
+        f"Epoch[{epoch}/{args.epochs}](Time:{seconds:.2f} sec)(lr:{lr:.6f}) "
+        f"Train Loss: {losses[engine.TOTAL]:.3f} Val Loss: {val_losses[engine.TOTAL]:.3f}  "
+        f"Val F: {scores['Seg-type']:.3f}",
+        flush=True,
+    )
+    session.folder.log_epoch({
+        "epoch": epoch, "lr": lr, "seconds": seconds,
+        **{f"train_{name}": value for name, value in losses.items()},
+        **{f"val_{name}": value for name, value in val_losses.items()},
+        **scores,
+    })  # fmt: skip
+    session.wandb.log_epoch(epoch, lr, val_losses, scores)
+
+
 def run_epoch(
     args: argparse.Namespace, session: Session, epoch: int, lr: float, first_iteration: int
-) -> tuple[dict[str, float | None], engine.Evaluation]:
-    """Train one epoch with learning rate `lr`, then evaluate on the validation videos."""
+) -> tuple[dict[str, float | None], engine.Evaluation | None]:
+    """Train one epoch with learning rate `lr`; then the first process evaluates on the validation videos."""
+    first = session.processes.is_first
 
     def log_iteration(values):
-        session.folder.log_iteration({"epoch": epoch, **values})
-        session.wandb.log_iteration(epoch, values)
+        if first:
+            session.folder.log_iteration({"epoch": epoch, **values})
+            session.wandb.log_iteration(epoch, values)
 
-    for group in session.optimizer.param_groups:
-        group["lr"] = lr
+    set_learning_rate(session.step.optimizer, lr)
     terms = args.losses.split(",")
     losses = engine.train_one_epoch(
-        session.net, session.train_loader, session.optimizer, device=session.device, terms=terms,
-        grad_norm=args.grad_norm, log_iteration=log_iteration, first_iteration=first_iteration,
-        log_every=args.log_every, progress=f"Epoch {epoch}/{args.epochs}",
+        session.step, session.train_loader, terms=terms, log_iteration=log_iteration, first_iteration=first_iteration,
+        log_every=args.log_every, progress=f"Epoch {epoch}/{args.epochs}" if first else None,
     )  # fmt: skip
+    if not first:
+        return losses, None
     return losses, engine.evaluate(session.net, session.val_loader, device=session.device, terms=terms)
 
 
 def save_epoch(session: Session, state: dict, epoch: int, scores: dict[str, float], keep: bool) -> dict:
     """Write the checkpoints of a finished epoch and return the new state, which `checkpoint_last.pt` holds."""
+    random, *others = session.processes.of_all(random_state(session.device))
+    state = state | {"epoch": epoch, "iteration": state["iteration"] + len(session.train_loader)}
+    if not session.processes.is_first:
+        return state
     weights = session.net.state_dict()
     if scores["Seg-type"] > state["best_scores"].get("Seg-type", 0):
         state = state | {"best_epoch": epoch, "best_scores": scores}
@@ -347,25 +466,35 @@ def save_epoch(session: Session, state: dict, epoch: int, scores: dict[str, floa
     if keep:
         checkpoint.save(session.folder.path / checkpoint.epoch_name(epoch), weights)
     state = state | {
-        "epoch": epoch,
-        "iteration": state["iteration"] + len(session.train_loader),
         "model": weights,
-        "optimizer": session.optimizer.state_dict(),
-        "random": random_state(session.device),
-        "arguments": session.arguments | {"device": session.device.type},
+        "optimizer": session.step.optimizer.state_dict(),
+        "random": random,
+        "arguments": session.arguments,
         "working_directory": str(Path.cwd()),
         "wandb_id": session.wandb.id,
     }
+    if others:
+        state["random_of_others"] = others
     checkpoint.save(session.folder.path / checkpoint.LAST, state)  # last: only now is the epoch finished
     return state
 
 
-def make_optimizer(args: argparse.Namespace, net: MMIL_Net) -> torch.optim.Optimizer:
-    """AdamW, or Adam with weight decay in the gradient."""
+def make_optimizer(args: argparse.Namespace, net: MMIL_Net, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW, or Adam with weight decay in the gradient; in one kernel, but for --exact."""
     kind = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        net.parameters(), lr=args.lr, betas=(args.beta1, args.beta2), eps=args.eps, weight_decay=args.weight_decay
-    )
+    optimizer = kind(
+        net.parameters(), lr=args.lr, betas=(args.beta1, args.beta2), eps=args.eps, weight_decay=args.weight_decay,
+        fused=not args.exact, capturable=device.type == "cuda" and not args.exact,
+    )  # fmt: skip
+    place_learning_rate(optimizer, device)
+    return optimizer
+
+
+def place_learning_rate(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Put the learning rate on the device, where recorded graphs read it."""
+    for group in optimizer.param_groups:
+        if group["capturable"]:
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
 
 
 def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> None:
@@ -384,22 +513,31 @@ def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> Non
 # ------------------------------------------------------------------------------------------------- evaluation
 
 
-def test(args: argparse.Namespace, device: torch.device) -> None:
-    """Evaluate checkpoint_best.pt of a run on the val or test split."""
+def evaluate_best(
+    args: argparse.Namespace, device: torch.device, class_names: Sequence[str], dataset: SplitData
+) -> engine.Evaluation:
+    """What checkpoint_best.pt of a run says of a split, which is not loaded yet, or is."""
     path = run_path(args) / checkpoint.BEST
-    checkpoint.require(path)
-    class_names = read_class_names(args)
-    split = llp.read_split(args.label_val if args.mode == "val" else args.label_test, class_names)
-    truth = read_truth(args.gt_dir, split, class_names)
-    dataset = find_files(args, split, (), len(class_names))
-    net = build_net(args, len(class_names))
+    net = build_net(args, len(class_names), device)
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
     settings = net_sizes(args) | {"nhead": args.nhead, "norm_where": args.norm_where}
-    sources = {"input_a_dim": f"that of {args.audio_dir}", "input_v_dim": f"that of {args.video_dir}"}
+    sources = {flag: f"that of {dataset.where(kind)}" for flag, kind in
+               (("input_a_dim", "audio"), ("input_v_dim", "visual"))}  # fmt: skip
     checkpoint.load_weights(path, net, settings, sources, recorded=read_arguments(path.parent))
+    if not dataset.memory and not dataset.columns:
+        dataset.load().to(device)
+    loader = make_loader(dataset, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False)
+    return engine.evaluate(net.to(device), loader, device=device)
 
-    loader = make_loader(dataset.load(), args.batch_size, shuffle=False)
-    evaluation = engine.evaluate(net.to(device), loader, device=device)
+
+def test(args: argparse.Namespace, device: torch.device) -> None:
+    """Evaluate checkpoint_best.pt of a run on the val or test split."""
+    checkpoint.require(run_path(args) / checkpoint.BEST)
+    class_names = read_class_names(args)
+    dataset = open_split(args, args.mode, (), class_names)
+    filenames = dataset.filenames
+    truth = read_truth(args.gt_dir, filenames, class_names)
+    evaluation = evaluate_best(args, device, class_names, dataset)
     scores = score(evaluation, truth)
     print(f"Annotations: {truth.version}")
     print("Evaluation result:")
@@ -410,21 +548,49 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     if args.json:
         write_json(args.json, scores)
     if args.save_predictions:
-        filenames = split.filenames
         llp.write_predictions(args.save_predictions, filenames, audio, visual, class_names)
         with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
             np.savez(file, filename=np.array(filenames), global_prob=evaluation.global_prob,
                      frame_prob=evaluation.frame_prob)  # fmt: skip
 
 
+def train_seeds(args: argparse.Namespace, device: torch.device, processes: Processes) -> None:
+    """Train, validate and test a run with each of the seeds, on data that is read once; then mean and deviation."""
+    data = functools.cache(lambda: load_data(args, device))
+    class_names = read_class_names(args)
+    dataset = open_split(args, "test", (), class_names)
+    truth = read_truth(args.gt_dir, dataset.filenames, class_names)
+    scores = {}
+    for seed in args.seeds:
+        one = argparse.Namespace(**vars(args) | {"seed": seed, "model_name": f"{args.model_name}_seed{seed}"})
+        one.resume = args.resume and run_path(one).is_dir()
+        if processes.is_first:
+            print(f"== seed {seed}", flush=True)
+        best = train(one, device, processes, data)
+        if processes.is_first and best:
+            scores[seed] = {"Val": best, "Test": score(evaluate_best(one, device, class_names, dataset), truth)}
+    if processes.is_first:
+        print(f"Annotations: {truth.version}")
+        print(seeds.report(run_path(args), args.seeds, scores))
+
+
 def main(args: argparse.Namespace) -> None:
     """Run one mode. Raises InputError for bad input."""
     check_args(args)
-    device = select_device(args.gpu, deterministic=True)
-    if args.mode == "train":
-        train(args, device)
+    device = select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else "-1", deterministic=True)
+    if args.precision == "tf32" and device.type != "cuda":
+        raise InputError("--precision tf32: only CUDA devices have it; choose fp32 or bf16")
+    torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    if args.mode != "train":
+        if cli.torchrun_rank()[0] == 0:
+            test(args, device)
+        return
+    processes = Processes.start(device)
+    if args.seeds:
+        train_seeds(args, device, processes)
     else:
-        test(args, device)
+        train(args, device, processes, lambda: load_data(args, device))
+    processes.stop()
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ DATA=(
   --gt_dir "$ROOT/data"
   --a_pseudo_data_dir "$ROOT/data/CLAP/segment_pseudo_labels"
   --v_pseudo_data_dir "$ROOT/data/CLIP/segment_pseudo_labels"
+  --cache_dir "$ROOT/data/cache"
   --model_save_dir "$ROOT/models/"
 )
 

@@ -66,6 +66,7 @@ else
 fi
 echo "setup.sh: installing $requirements into .venv (torch is a few GB)"
 rm -f "$stamp"
-"${uv[@]}" pip install --quiet --python .venv/bin/python -r "$requirements"
+# Compiled now, since the first start of every command would else take seconds longer, each time where nobody may write.
+"${uv[@]}" pip install --quiet --compile-bytecode --python .venv/bin/python -r "$requirements"
 line core >"$stamp"
 [[ $level == core ]] || line full >>"$stamp"

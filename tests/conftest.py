@@ -108,7 +108,7 @@ def clap_files(tmp_path_factory) -> Path:
     return folder
 
 
-SMALL = ("--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--num_workers", "0", "--gpu", "-1")
+SMALL = ("--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--num_workers", "0", "--gpu", "-1", "--no_cache")
 TRAIN = (*SMALL, "--batch_size", "10", "--epochs", "2", "--lr", "3e-3", "--log_every", "1")
 
 

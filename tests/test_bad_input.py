@@ -96,11 +96,11 @@ def test_weights_that_explode_stop_the_run_and_keep_its_finished_epochs(workspac
         epochs = []
         train = engine.train_one_epoch
 
-        def explode(net, *args, **kwargs):
+        def explode(step, *args, **kwargs):
             epochs.append(1)
-            result = train(net, *args, **kwargs)
+            result = train(step, *args, **kwargs)
             if len(epochs) == 2:
-                torch.nn.init.constant_(net.fc_prob.weight, float("nan"))
+                torch.nn.init.constant_(step.net.fc_prob.weight, float("nan"))
             return result
 
         patch.setattr(engine, "train_one_epoch", explode)

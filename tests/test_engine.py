@@ -10,6 +10,7 @@ from nets import MMIL_Net
 from nets.mmil_net import ParserOutput
 from utils import engine
 from utils.cli import InputError
+from utils.train_step import TrainStep, clip_gradients
 
 COSINE = {"scheduler": "warm_up_cos_anneal", "lr": 1e-3, "stepsize": 10, "gamma": 0.1, "lr_min": 1e-6}
 STEP = COSINE | {"scheduler": "steplr", "warm_up_epoch": 5}
@@ -79,10 +80,34 @@ def test_ablations_need_only_their_labels(terms, names):
 
 
 def test_an_epochs_loss_weighs_batches_by_their_size():
-    mean = engine.MeanLosses()
-    mean.add({"loss_all": torch.tensor(1.0)}, 3)
-    mean.add({"loss_all": torch.tensor(5.0)}, 1)
-    assert mean.means() == {"loss_video": None, "loss_valor_a": None, "loss_valor_v": None, "loss_all": 2.0}
+    log = engine.LossLog(("video",))
+    log.add(torch.tensor([0.5, 1.0, 9.9, 3.0]))  # two losses, a norm, and the number of videos
+    assert log.read(str) == [[0.5, 1.0, pytest.approx(9.9), 3.0]]
+    log.add(torch.tensor([2.5, 5.0]), videos=1)
+    log.add(torch.tensor([0.5, 1.0]), videos=0)
+    assert len(log.read(str)) == 2 and log.read(str) == []
+    assert log.means() == {"loss_video": 1.0, "loss_valor_a": None, "loss_valor_v": None, "loss_all": 2.0}
+
+
+def test_nothing_is_read_off_the_device_between_two_lines_of_the_log():
+    class Batch(torch.Tensor):
+        """Counts how often its numbers are asked for."""
+
+        asked = 0
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            cls.asked += function in (torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.__bool__)
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    values = torch.tensor([1.0, 1.0, 0.5, 4.0]).as_subclass(Batch)
+    lines = []
+    engine.train_one_epoch(
+        lambda batch: values, [{}] * 25, terms=("video",), log_iteration=lines.append, first_iteration=3, log_every=10,
+        progress=None,
+    )  # fmt: skip
+    assert [line["iter"] for line in lines] == [10, 20]
+    assert Batch.asked == 3  # at both lines, and at the end
 
 
 @pytest.mark.parametrize(("max_norm", "scale"), [(1.0, 0.2), (10.0, 1.0), (0.0, 1.0)])
@@ -90,19 +115,19 @@ def test_gradients_are_clipped_and_their_norm_is_that_afterwards(max_norm, scale
     parameters = [nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
     for parameter, value in zip(parameters, (3.0, 4.0), strict=True):
         parameter.grad = torch.tensor([value])
-    norm = engine.clip_gradients(parameters, max_norm)
+    norm = clip_gradients(parameters, max_norm)
     assert [p.grad.item() for p in parameters] == pytest.approx([3 * scale, 4 * scale], rel=1e-6)
     assert norm.item() == pytest.approx(5 * scale, rel=1e-6)
 
 
 def test_the_first_loss_that_is_not_finite_is_named():
-    losses = {
-        "loss_video": torch.tensor(1.0),
-        "loss_valor_a": torch.tensor(math.nan),
-        "loss_all": torch.tensor(math.nan),
-    }
-    with pytest.raises(InputError, match="loss_valor_a is nan at iteration 7"):
-        engine.require_finite(losses, "at iteration 7")
+    good, bad = torch.tensor([1.0, 1.0, 0.5, 4.0]), torch.tensor([1.0, math.nan, math.nan, 4.0])
+    rows = iter([good] * 4 + [bad] + [good] * 3)  # noticed at the next line of the log, or at the end
+    with pytest.raises(InputError, match="loss_all is nan at iteration 7"):
+        engine.train_one_epoch(
+            lambda batch: next(rows), [{}] * 8, terms=("audio",), log_iteration=lambda line: None, first_iteration=3,
+            log_every=100, progress=None,
+        )  # fmt: skip
 
 
 def test_training_on_one_batch_learns_it():
@@ -114,11 +139,12 @@ def test_training_on_one_batch_learns_it():
         "pseudo_v": torch.randint(2, (6, 10, 3)).float(),
     }  # fmt: skip
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    terms = ("video", "audio", "visual")
+    step = TrainStep(net, optimizer, terms=terms, grad_norm=1.0, device=torch.device("cpu"))
     losses = [
         engine.train_one_epoch(
-            net, [batch], optimizer, device=torch.device("cpu"), terms=("video", "audio", "visual"), grad_norm=1.0,
-            log_iteration=lambda values: None, first_iteration=0, log_every=1, progress="",
+            step, [batch], terms=terms, log_iteration=lambda values: None, first_iteration=0, log_every=1, progress=None
         )["loss_all"]
         for _ in range(150)
-    ]  # fmt: skip
+    ]
     assert losses[-1] < 0.25 * losses[0]

@@ -3,6 +3,7 @@
 import json
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,7 +207,8 @@ DEFAULTS = {
     "model_name": "MMIL_Net", "model_save_dir": "models/", "use_wandb": False, "wandb_project_name": "Baseline",
     "wandb_run_name": None, "gt_dir": "./data", "exact": False, "resume": False, "log_every": 10,
     "losses": "video,audio,visual", "save_predictions": None, "json": None, "classwise": False, "save_epochs": False,
-    "num_workers": 4, "classes": None,
+    "num_workers": 4, "classes": None, "packed": None, "cache_dir": Path("data/cache"), "no_cache": False,
+    "feature_dtype": "float32", "memory_limit": None, "precision": "fp32", "seeds": None,
 }  # fmt: skip
 
 

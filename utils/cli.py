@@ -25,17 +25,14 @@ class InputError(ValueError):
 
 
 def quiet_interrupts() -> None:
-    """Make Ctrl-C during the imports of a command one line instead of a traceback."""
-    default = sys.excepthook
+    """Make Ctrl-C during the imports of a command one line instead of a traceback. `run` ends this."""
+    signal.signal(signal.SIGINT, _leave)
 
-    def hook(kind, value, traceback):
-        if issubclass(kind, KeyboardInterrupt):
-            print("interrupted", file=sys.stderr, flush=True)
-            os._exit(EXIT_INTERRUPTED)  # left alone, Python would end by the signal instead
-        else:
-            default(kind, value, traceback)
 
-    sys.excepthook = hook
+def _leave(number, frame):
+    # No exception: code that is being imported might swallow it, and the command would go on.
+    print("interrupted", file=sys.stderr, flush=True)
+    os._exit(EXIT_INTERRUPTED)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -94,6 +91,11 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
+def torchrun_rank() -> tuple[int, int]:
+    """Rank of this process and number of processes, (0, 1) without torchrun."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def require_writable(flag: str, path: Path | None, folder: bool = False) -> None:
     """InputError where `path`, if any, is a folder and a file is to be written there, or the other way round."""
     above = next((p for p in path.absolute().parents if p.exists()), None) if path else None
@@ -129,6 +131,8 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
     status, message = 0, ""
     if threading.current_thread() is threading.main_thread():
         _raise_terminated()
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = main(parser.parse_args()) or 0
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from pathlib import Path
 
 import torch
 
@@ -29,6 +30,15 @@ def select_device(gpu: str, deterministic: bool = False) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
     return torch.device("cuda", number)
+
+
+def available_memory() -> int:
+    """Bytes of main memory that programs can still have, as far as the system tells, else half of all."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def keep_large_blocks() -> None:

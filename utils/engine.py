@@ -84,55 +84,71 @@ def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequ
     return losses
 
 
-class MeanLosses:
-    """Means over videos of losses that are means over batches, summed on the device they are on."""
-
-    def __init__(self):
-        self.sums, self.videos = {}, 0
-
-    def add(self, losses: Mapping[str, Tensor], videos: int) -> None:
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double() * videos
-        self.videos += videos
-
-    def means(self) -> dict[str, float | None]:
-        """Every name of the logs; None for a term that was not computed."""
-        return {name: float(self.sums[name]) / self.videos if name in self.sums else None for name in LOSS_NAMES}
-
-
-def require_finite(losses: Mapping[str, Tensor], where: str) -> None:
+def require_finite(losses: Mapping[str, float], where: str) -> None:
     """InputError naming the first loss that is not finite."""
-    values = torch.stack(list(losses.values())).tolist()
-    for name, value in zip(losses, values, strict=True):
+    for name, value in losses.items():
         if not math.isfinite(value):
             raise InputError(f"{name} is {value} {where}; training stopped: lower --lr or check the features")
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Clip gradients to L2 norm `max_norm` (0: leave them) and return the norm they have afterwards, a scalar."""
-    norm = nn.utils.clip_grad_norm_(parameters, max_norm if max_norm > 0 else math.inf)
-    return norm * (max_norm / (norm + 1e-6)).clamp(max=1) if max_norm > 0 else norm  # 1e-6: as torch clips
+class LossLog:
+    """Losses of many batches, which stay on their device until somebody asks: asking waits for the device.
+
+    Args:
+        terms: keys of LOSS_TERMS, the losses that are computed.
+    """
+
+    def __init__(self, terms: Sequence[str]):
+        self.names = [LOSS_TERMS[term] for term in LOSS_TERMS if term in terms] + [TOTAL]
+        self.waiting, self.sums, self.videos = [], dict.fromkeys(self.names, 0.0), 0
+
+    def add(self, values: Tensor, videos: int | None = None) -> None:
+        """Take the values of one batch: (n,), the losses by `names`, then others; the last is the number of videos,
+        unless that is given."""
+        self.waiting.append((values, videos))
+
+    def read(self, where: Callable[[int], str]) -> list[list[float]]:
+        """The values of the batches since the last call, which now count; InputError for a loss that is not finite.
+
+        Args:
+            where: says of the i-th of them which it is.
+        """
+        if not self.waiting:
+            return []
+        rows = torch.stack([values for values, _ in self.waiting]).tolist()
+        for i, (row, (_, videos)) in enumerate(zip(rows, self.waiting, strict=True)):
+            losses = dict(zip(self.names, row, strict=False))
+            require_finite(losses, where(i))
+            count = int(row[-1]) if videos is None else videos
+            for name, value in losses.items():
+                self.sums[name] += value * count
+            self.videos += count
+        self.waiting = []
+        return rows
+
+    def means(self) -> dict[str, float | None]:
+        """Means over videos, by every name of the logs; None for a term that was not computed."""
+        return {name: self.sums[name] / self.videos if name in self.sums else None for name in LOSS_NAMES}
 
 
 def train_one_epoch(
-    net: nn.Module,
+    step: Callable[[Mapping[str, Tensor]], Tensor],
     loader: Iterable[dict[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
     *,
-    device: torch.device,
     terms: Sequence[str],
-    grad_norm: float,
     log_iteration: Callable[[dict[str, float]], None],
     first_iteration: int,
     log_every: int,
-    progress: str,
+    progress: str | None,
 ) -> dict[str, float | None]:
-    """Train on every batch of `loader` once.
+    """Train on every batch of `loader` once. The device is waited for only where something is logged.
 
     Args:
-        terms: keys of LOSS_TERMS. grad_norm: L2 norm that gradients are clipped to, 0: none.
+        step: a `TrainStep`.
+        terms: keys of LOSS_TERMS.
         log_iteration: called every `log_every`-th iteration, counted over the run from `first_iteration`, with `iter`,
             the losses and `grad_norm` after clipping.
+        progress: title of a progress bar; None for none.
 
     Returns:
         means of the losses over videos.
@@ -140,24 +156,18 @@ def train_one_epoch(
     Raises:
         InputError: a loss is not finite.
     """
-    net.train()
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    mean = MeanLosses()
-    for iteration, batch in enumerate(tqdm(loader, progress, leave=False, unit="batch"), first_iteration):
-        batch = {name: value.to(device) for name, value in batch.items()}
-        losses = parser_losses(_forward(net, batch), batch, terms)
-        require_finite(losses, f"at iteration {iteration}")
-
-        optimizer.zero_grad(set_to_none=True)
-        losses[TOTAL].backward()
-        norm = clip_gradients(parameters, grad_norm)
-        optimizer.step()
-
-        mean.add(losses, len(batch["audio"]))
+    log = LossLog(terms)
+    read_from = first_iteration
+    bar = tqdm(loader, progress, leave=False, unit="batch", disable=progress is None)
+    for iteration, batch in enumerate(bar, first_iteration):
+        log.add(step(batch))
         if iteration % log_every == 0:
-            values = {name: losses[name].item() if name in losses else None for name in LOSS_NAMES}
-            log_iteration({"iter": iteration, **values, "grad_norm": norm.item()})
-    return mean.means()
+            *losses, norm, _ = log.read(lambda i, first=read_from: f"at iteration {first + i}")[-1]
+            values = dict(zip(log.names, losses, strict=True))
+            log_iteration({"iter": iteration, **{name: values.get(name) for name in LOSS_NAMES}, "grad_norm": norm})
+            read_from = iteration + 1
+    log.read(lambda i: f"at iteration {read_from + i}")
+    return log.means()
 
 
 class Evaluation(NamedTuple):
@@ -178,20 +188,21 @@ def evaluate(
         InputError: a loss is not finite.
     """
     net.eval()
-    mean, global_prob, frame_prob = MeanLosses(), [], []
+    log, global_prob, frame_prob = LossLog(terms), [], []
     for batch in loader:
         batch = {name: value.to(device) for name, value in batch.items()}
-        output = _forward(net, batch)
+        output = forward(net, batch)
         global_prob.append(output.global_prob)
         frame_prob.append(output.frame_prob)
         if terms:
             losses = parser_losses(output, batch, terms)
-            require_finite(losses, "in validation")
-            mean.add(losses, len(batch["audio"]))
+            log.add(torch.stack([losses[name] for name in log.names]), len(output.global_prob))
+    log.read(lambda i: "in validation")
     return Evaluation(
-        torch.cat(global_prob).cpu().numpy(), torch.cat(frame_prob).cpu().numpy(), mean.means() if terms else {}
+        torch.cat(global_prob).cpu().numpy(), torch.cat(frame_prob).cpu().numpy(), log.means() if terms else {}
     )
 
 
-def _forward(net: nn.Module, batch: Mapping[str, Tensor]) -> ParserOutput:
+def forward(net: nn.Module, batch: Mapping[str, Tensor]) -> ParserOutput:
+    """The network's output for a batch."""
     return net(batch["audio"], batch["visual"], batch["visual_st"])

@@ -60,25 +60,20 @@ class Shard(NamedTuple):
         if args.shard >= args.num_shards:
             last = args.num_shards - 1
             raise InputError(f"--shard {args.shard}: expected 0 to {last} with --num_shards {args.num_shards}")
-        rank, world = torchrun_rank()
+        rank, world = cli.torchrun_rank()
         return cls(args.shard * world + rank, args.num_shards * world)
 
     def failures_file(self, given: Path | None, folder: Path) -> Path:
         """Where this part lists what failed. A `given` name is kept but where the processes of torchrun share it."""
         path = given or Path(folder) / "failures.csv"
-        if self.count == 1 or (given and torchrun_rank()[1] == 1):
+        if self.count == 1 or (given and cli.torchrun_rank()[1] == 1):
             return path
         return path.with_name(f"{path.stem}.shard{self.index}{path.suffix}")
 
 
-def torchrun_rank() -> tuple[int, int]:
-    """Rank of this process and number of processes, (0, 1) without torchrun."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def wait_for_other_ranks() -> None:
     """Under torchrun, return when all processes have come here: it ends the others as soon as one fails."""
-    if torchrun_rank()[1] > 1:
+    if cli.torchrun_rank()[1] > 1:
         from datetime import timedelta
 
         import torch.distributed as dist

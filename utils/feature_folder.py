@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from utils.arrays import Layout, read_npy, read_npy_header
 from utils.cli import InputError
-from utils.llp import T
 
 WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
 
@@ -57,26 +56,12 @@ class FeatureFolder:
         """The array of video `index`, as stored; InputError for a damaged one."""
         return read_checked(self.paths[index], self.layout)
 
-    def read_all(
-        self, threads: int, progress: str, reduce: Callable[[np.ndarray], np.ndarray] = np.asarray, keep: bool = True
-    ) -> np.ndarray | None:
-        """Read and check every file, in parallel; with `keep`, return them, (N, T, D).
-
-        Labels become uint8; features stay float32, and `reduce` makes each (T, D).
-        """
-        dtype = np.uint8 if self.layout.dtype == np.int64 else np.float32
-        kept = np.empty((len(self.paths), T, self.shape[1]) if keep else 0, dtype)
-
-        def load(index):
-            array = self.read(index)
-            if keep:
-                kept[index] = reduce(array)
-
+    def read_all(self, threads: int, progress: str, take: Callable[[int], None] | None = None) -> None:
+        """Read and check every file, in parallel: by `take`, which is given each file's index, or for nothing."""
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            done = pool.map(load, range(len(self.paths)))
+            done = pool.map(take or self.read, range(len(self.paths)))
             for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
                 pass
-        return kept if keep else None
 
 
 def read_checked(path: Path, layout: Layout) -> np.ndarray:

@@ -15,6 +15,10 @@ from utils.cli import InputError
 TMP_SUFFIX = ".tmp"
 
 
+class Busy(InputError):
+    """Another process is doing what this one was asked to do."""
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Let the system's error of a write, which knows no file (a full disk), say which one it was."""
@@ -68,7 +72,7 @@ def move(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(work: str, busy: str) -> Iterator[None]:
-    """Let one process of this machine at a time do `work`; InputError(busy) where another one is at it."""
+    """Let one process of this machine at a time do `work`; Busy(busy) where another one is at it."""
     import fcntl  # here, since Windows has none
 
     name = f"valor-{os.getuid()}-{hashlib.sha256(work.encode()).hexdigest()[:16]}.lock"
@@ -78,7 +82,7 @@ def locked(work: str, busy: str) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(busy) from None
+                raise Busy(busy) from None
         yield
     finally:
         os.close(lock)

@@ -19,13 +19,17 @@ STATE_KEYS = {
 }  # fmt: skip
 PATHS = {
     "audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val", "gt_dir",
+    "packed",
 }  # fmt: skip
 # Arguments that change no number of a run; all others must be the same when it is resumed.
 FREE_TO_CHANGE = {
     "classes",  # their names are compared, by `class_file`
     "gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "log_every", "save_epochs", "num_workers",
     "use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise",
+    "seeds", "no_cache", "cache_dir", "memory_limit",
 }  # fmt: skip
+
+NOT_FLAGS = {"device": "the device", "processes": "the number of processes"}  # in words
 
 
 class RunFolder:
@@ -171,12 +175,18 @@ def read_arguments(folder: Path) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
+def plain(value) -> bool | int | float | str:
+    """An argument as it is written down."""
+    return value if isinstance(value, (bool, int, float)) else str(value)
+
+
 def require_same_arguments(state: dict, current: dict, where: Path) -> None:
     """InputError naming the arguments that change numbers and differ from those of a run's `state`.
 
     A path may be written in another way.
     """
     saved, saved_cwd = state["arguments"], state["working_directory"]
+    current = {name: plain(value) for name, value in current.items()}
 
     def same(name, old, new):
         if old == new or name not in PATHS:
@@ -184,7 +194,7 @@ def require_same_arguments(state: dict, current: dict, where: Path) -> None:
         return os.path.realpath(os.path.join(saved_cwd, old)) == os.path.realpath(new)
 
     different = [
-        f"{'the device' if name == 'device' else f'--{name}'} was {saved[name]}, is {value}"
+        f"{NOT_FLAGS.get(name, f'--{name}')} was {saved[name]}, is {value}"
         for name, value in current.items()
         if name not in FREE_TO_CHANGE and name in saved and not same(name, saved[name], value)
     ]

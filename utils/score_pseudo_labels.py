@@ -29,6 +29,7 @@ from utils import figures, llp, pseudo_labels, threshold_sweep
 from utils.arrays import Layout
 from utils.cli import InputError
 from utils.eval_metrics import SCORE_NAMES, ten_scores, video_scores
+from utils.feature_cache import plan, read_plan, stored_dtype
 from utils.feature_folder import FeatureFolder, require_files
 from utils.files import write_json, write_text
 from utils.report import score_table
@@ -68,7 +69,8 @@ def read_arrays(folder: Path, split: llp.Split, layout: Layout) -> np.ndarray:
     """The (T, C) arrays of a split, turned to (N, C, T); InputError for files that are missing or wrong."""
     files = FeatureFolder(folder, split.ids, layout)
     require_files([files], THREADS)
-    return files.read_all(THREADS, str(folder)).transpose(0, 2, 1)
+    array = plan(files, np.asarray, stored_dtype(files, "float32"), llp.T)
+    return read_plan(array, files, THREADS, str(folder)).transpose(0, 2, 1)
 
 
 def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: llp.Split, truth: llp.Truth) -> None:

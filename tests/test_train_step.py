@@ -1,0 +1,181 @@
+"""A training step: recorded and repeated, or made by several processes, it is the plain one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from nets import MMIL_Net
+from tests.conftest import ROOT, TRAIN
+from utils.processes import Processes
+from utils.train_step import GraphedStep, TrainStep, set_learning_rate
+
+TERMS = ("video", "audio", "visual")
+CPU = torch.device("cpu")
+
+
+def network() -> tuple[MMIL_Net, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    net = MMIL_Net(6, 7, hidden_dim=8, nhead=2, ff_dim=12, num_classes=3).use_fast_layers()
+    return net, torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
+
+
+def batches(*sizes: int) -> list[dict[str, torch.Tensor]]:
+    torch.manual_seed(1)
+    return [
+        {
+            "audio": torch.randn(n, 10, 6), "visual": torch.randn(n, 10, 7), "visual_st": torch.randn(n, 10, 512),
+            "weak": torch.randint(2, (n, 3)).float(), "pseudo_a": torch.randint(2, (n, 10, 3)).float(),
+            "pseudo_v": torch.randint(2, (n, 10, 3)).float(),
+        }
+        for n in sizes
+    ]  # fmt: skip
+
+
+class Recorder:
+    """Stands for CUDA's: what is recorded runs on the same tensors each time, and not while it is recorded."""
+
+    def __init__(self):
+        self.recorded, self.replayed = 0, 0
+
+    def __call__(self, function):
+        self.recorded += 1
+
+        def replay():
+            self.replayed += 1
+            function()
+
+        return replay
+
+
+def test_a_recorded_step_is_the_plain_one():
+    """Everything but the capture itself: fixed inputs, two sizes, warm-up without a trace, learning rates."""
+    data, values, weights = batches(5, 5, 2, 5, 2), [], []
+    recorder = Recorder()
+    for kind, more in ((TrainStep, {}), (GraphedStep, {"record": recorder})):
+        net, optimizer = network()
+        step = kind(net, optimizer, terms=TERMS, grad_norm=1.0, device=CPU, **more)
+        torch.manual_seed(2)
+        found = []
+        for i, batch in enumerate(data):
+            set_learning_rate(optimizer, 1e-2 / (i + 1))
+            found.append(step({name: value.clone() for name, value in batch.items()}))
+        values.append(torch.stack(found))
+        weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(*values) and torch.equal(*weights)
+    assert values[0][:, -1].tolist() == [5, 5, 2, 5, 2]
+    assert (recorder.recorded, recorder.replayed) == (4, 10)
+
+
+def test_warm_up_goes_on_from_an_optimizer_that_has_worked():
+    data, weights = batches(5, 3), []
+    for record in (None, Recorder()):
+        net, optimizer = network()
+        plain = TrainStep(net, optimizer, terms=TERMS, grad_norm=0, device=CPU)
+        torch.manual_seed(2)
+        plain(data[0])
+        step = GraphedStep(net, optimizer, terms=TERMS, grad_norm=0, device=CPU, record=record) if record else plain
+        step(data[1])
+        weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_a_learning_rate_on_the_device_stays_where_it_is():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=torch.tensor(0.5))
+    place = optimizer.param_groups[0]["lr"]
+    set_learning_rate(optimizer, 0.25)
+    assert optimizer.param_groups[0]["lr"] is place and place.item() == 0.25
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_of_a_batch_are_all_of_it(count):
+    for videos in (0, 1, 2, 7, 64):
+        parts = [Processes(rank, count).part(torch.arange(videos)) for rank in range(count)]
+        assert sorted(torch.cat(parts).tolist()) == list(range(videos))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+# --------------------------------------------------------------------------------------- several processes, by torchrun
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+from nets import han
+han.DROPOUT = {dropout}
+import main
+from utils import cli
+cli.run(main.main, main.get_args_parser())
+"""
+
+
+@pytest.fixture
+def torchrun(workspace):
+    """Run main.py in `count` processes, with a dropout of one's own."""
+
+    def run(count: int, dropout: float, *flags) -> subprocess.CompletedProcess:
+        script = workspace / f"run_{dropout}.py"
+        script.write_text(SCRIPT.format(root=str(ROOT), dropout=dropout))
+        launch = [] if count == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        argv = [sys.executable, *launch, str(script), *map(str, TRAIN), *flags]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(argv, capture_output=True, text=True, check=False, env=env, timeout=300)
+
+    return run
+
+
+def lines(workspace, name: str, file: str = "iterations.jsonl") -> list[dict]:
+    return [json.loads(line) for line in (workspace / "models" / name / file).read_text().splitlines()]
+
+
+def numbers(rows: list[dict]) -> np.ndarray:
+    return np.array([[value for name, value in row.items() if name != "seconds"] for row in rows], float)
+
+
+def test_two_processes_train_as_one(workspace, torchrun):
+    """24 videos in batches of 23: the last one leaves nothing for the second process."""
+    flags = ("--batch_size", "23", "--grad_norm", "0.5")
+    for count in (1, 2):
+        result = torchrun(count, 0.0, *flags, "--model_name", f"of_{count}")
+        assert result.returncode == 0, result.stderr
+    assert "2 processes, cpu" in result.stdout and result.stdout.count("Best F scores") == 1
+    one, two = (numbers(lines(workspace, f"of_{count}")) for count in (1, 2))
+    assert len(one) == 4
+    np.testing.assert_allclose(two, one, rtol=2e-5)
+    np.testing.assert_allclose(*(numbers(lines(workspace, f"of_{count}", "log.jsonl")) for count in (1, 2)), rtol=2e-5)
+
+
+def test_two_processes_are_stopped_and_resumed(workspace, torchrun):
+    """With dropout, of which each has its own; the second of two epochs is made by a second run."""
+    whole = torchrun(2, 0.1, "--model_name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    script = workspace / "stops.py"
+    script.write_text(
+        SCRIPT.format(root=str(ROOT), dropout=0.1).replace(
+            "import main\n",
+            "import main\ncalls = []\nsave = main.save_epoch\n"
+            "def once(*args, **kwargs):\n    calls.append(1)\n    if len(calls) == 2: raise KeyboardInterrupt\n"
+            "    return save(*args, **kwargs)\nmain.save_epoch = once\n",
+        )
+    )
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    argv = [sys.executable, *launch, *map(str, TRAIN), "--model_name", "stopped"]
+    assert subprocess.run(argv, capture_output=True, check=False, timeout=300).returncode != 0
+    assert torch.load(workspace / "models/stopped/checkpoint_last.pt")["epoch"] == 1
+
+    result = torchrun(1, 0.1, "--model_name", "stopped", "--resume")
+    assert result.returncode == 2 and "the number of processes was 2, is 1" in result.stderr
+    result = torchrun(2, 0.1, "--model_name", "stopped", "--resume")
+    assert result.returncode == 0, result.stderr
+    assert lines(workspace, "stopped") == lines(workspace, "whole")
+    weights = [torch.load(workspace / f"models/{n}/checkpoint_last.pt")["model"] for n in ("whole", "stopped")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_the_published_order_is_for_one_process(torchrun):
+    result = torchrun(2, 0.1, "--exact", "--model_name", "run")
+    assert result.returncode != 0 and "--exact runs in one process" in result.stderr
