@@ -65,6 +65,15 @@ def published_loader(dataset, batch_size: int, shuffle: bool) -> DataLoader:
     return DataLoader(dataset, batch_size, shuffle, num_workers=4, collate_fn=lambda batch: batch)
 
 
+def network_and_step(args: argparse.Namespace, device: torch.device) -> tuple[torch.nn.Module, valor.TrainStep]:
+    """As main.py makes them; `args` has the sizes of the features."""
+    torch.manual_seed(0)
+    net = valor.build_net(args, llp.C, device).to(device)
+    kind = valor.GraphedStep if device.type == "cuda" and not args.exact else valor.TrainStep
+    optimizer = valor.make_optimizer(args, net, device)
+    return net, kind(net, optimizer, terms=("video", "audio", "visual"), grad_norm=1.0, device=device)
+
+
 class Trainer:
     """A run of main.py taken apart: its network, step and batches. `more`: its flags beside the published settings."""
 
@@ -79,11 +88,7 @@ class Trainer:
             valor.open_split(self.args, name, terms, llp.CLASS_NAMES).load().to(device)
             for name, terms in (("train", ("video", "audio", "visual")), ("test", ()))
         )
-        torch.manual_seed(0)
-        self.net = valor.build_net(self.args, llp.C, device).to(device)
-        kind = valor.GraphedStep if device.type == "cuda" and not self.args.exact else valor.TrainStep
-        optimizer = valor.make_optimizer(self.args, self.net, device)
-        self.step = kind(self.net, optimizer, terms=("video", "audio", "visual"), grad_norm=1.0, device=device)
+        self.net, self.step = network_and_step(self.args, device)
 
     def batches(self) -> Iterable[dict[str, torch.Tensor]]:
         """Of 64 videos, as the published code or this project makes them."""
@@ -201,9 +206,10 @@ def start_up(model: str, data: Path, gpu: str, *more: str) -> tuple[float, float
             process.wait()
 
 
-def peak_memory(pid: int) -> float:
+def peak_memory(pid: int | str = "self") -> float:
     """GB that a process and its children have had at most; pages that they share count once for each."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for path in lists for child in path.read_text().split()]
     peaks = []
     for process in (pid, *children):
         status = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import main
+from utils import pack_features
 
 pytestmark = pytest.mark.usefixtures("published_dropout")
 
@@ -92,16 +93,38 @@ def test_exact_run_is_the_published_run(expected, features, command, monkeypatch
             assert weights[key].double().sum().item() == pytest.approx(values["sum"], abs=1e-3 * values["abs_sum"]), key
 
 
+def assert_published_first_epoch(run, path):
+    """Every loss of the first epoch's iterations to 1e-4."""
+    published = [line for line in run["log"] if "iters" in line and line["epoch"] == 1]
+    for ours, theirs in zip(lines(path / "iterations.jsonl"), published, strict=False):
+        for loss in LOSSES:
+            assert ours[loss] == pytest.approx(theirs[f"train {loss}"], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", RUNS)
-def test_pooled_features_give_the_published_first_epoch(expected, features, command, monkeypatch, name):
+def test_pooled_features_give_the_published_first_epoch_and_tables(expected, features, command, monkeypatch, name):
     monkeypatch.chdir(features)
     run = expected["runs"][name]
     # the schedule depends on the number of epochs, so train them all
-    result = command(main, *flags(run), "--gpu=-1", f"--model_name={name}_pooled", "--log_every=1")
+    common = (*flags(run), "--gpu=-1", f"--model_name={name}_pooled")
+    result = command(main, *common, "--log_every=1")
     assert result.status == 0, result.err
-    published = [line for line in run["log"] if "iters" in line and line["epoch"] == 1]
-    for ours, theirs in zip(
-        lines(features / "models" / f"{name}_pooled" / "iterations.jsonl"), published, strict=False
-    ):
-        for loss in LOSSES:
-            assert ours[loss] == pytest.approx(theirs[f"train {loss}"], rel=1e-4)
+    assert_published_first_epoch(run, features / "models" / f"{name}_pooled")
+    for mode in ("val", "test"):
+        assert command(main, *common, f"--mode={mode}", f"--json={mode}.json").status == 0
+        assert table(json.loads((features / f"{mode}.json").read_text())) == run[f"{mode}_table"]
+
+
+@pytest.mark.parametrize("name", ["valor", "valorpp"])
+def test_a_packed_file_gives_the_published_first_epoch(expected, features, command, monkeypatch, name):
+    """In memory, and read ahead from the file: the same run to the bit."""
+    monkeypatch.chdir(features)
+    run = expected["runs"][name]
+    folders = [f"--{f}={run['arguments'][f]}" for f in ("audio_dir", "video_dir", "st_dir")]
+    assert command(pack_features, *folders, f"--out={name}.h5").status == 0
+    for way, more in (("packed", ()), ("ahead", ("--memory_limit=0.001",))):
+        common = (*flags(run), "--gpu=-1", f"--packed={name}.h5", f"--model_name={name}_{way}", "--log_every=1")
+        assert command(main, *common, *more).status == 0
+    paths = [features / "models" / f"{name}_{way}" for way in ("packed", "ahead")]
+    assert_published_first_epoch(run, paths[0])
+    assert lines(paths[0] / "iterations.jsonl") == lines(paths[1] / "iterations.jsonl")
