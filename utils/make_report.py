@@ -1,0 +1,105 @@
+"""Write a page on which a test run can be read: scores with intervals, classes, training curves, every video.
+
+    python utils/make_report.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data --out results.html
+
+DIR is what `main.py --save_predictions` writes, or anyone's pred_audio.csv and pred_visual.csv. The page is one file and
+needs no network. --compare puts a second run beside the first; --figures draws for papers. Details: docs/RESULTS_PAGE.md.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from utils import cli
+
+if __name__ == "__main__":
+    cli.quiet_interrupts()
+
+from utils import llp
+from utils.files import write_text
+from utils.report import score_table
+from utils.report_page import Results, Run, render
+from utils.training_log import read_curves
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the tool."""
+    parser = cli.ArgumentParser(
+        prog="make_report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cli.add_scoring_flags(parser)
+    parser.add_argument("--compare", type=Path, metavar="DIR2", help="predictions of a second run on the same videos")
+    parser.add_argument("--log", type=Path, metavar="F", help="log.jsonl of the run, for its training curves")
+    parser.add_argument("--out", type=Path, required=True, help="page to write, an HTML file")
+    parser.add_argument("--figures", type=Path, metavar="DIR",
+                        help="write figures for papers here, too: timelines and classes, PNG and PDF")  # fmt: skip
+    parser.add_argument("--videos", nargs="+", metavar="NAME",
+                        help="--figures: file names to draw (default: the worst, the median and the best)")  # fmt: skip
+    return parser
+
+
+def read_results(args: argparse.Namespace) -> Results:
+    """Everything the flags name, read and scored. Raises InputError for bad input."""
+    class_names = llp.class_names(llp.read_classes(args.classes))
+    split = llp.read_split(args.label_csv, weak_labels=False)
+    if len(set(split.filenames)) < len(split.filenames):
+        raise cli.InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
+    folders = [args.pred_dir, *([args.compare] if args.compare else [])]
+    read = [llp.read_predictions(folder, split.filenames, args.label_csv, class_names) for folder in folders]
+    truth = llp.read_truth(args.gt_dir, split.filenames, class_names)
+    runs = [
+        Run.of(name, predictions["audio"], predictions["visual"], truth)
+        for name, (predictions, _) in zip(run_names(folders), read, strict=True)
+    ]
+    curves = read_curves(args.log) if args.log else None
+    notes = [line for _, quirks in read for line in quirks] + truth.quirks
+    return Results(split, truth, runs, class_names, curves, notes)
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: the folders as given, or A and B with them, where there are two."""
+    return [str(folders[0])] if len(folders) == 1 else [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)]
+
+
+def make_folder(flag: str, folder: Path) -> None:
+    """Make a folder; InputError where it cannot be written to, so that of page and figures all are written or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise cli.InputError(f"{flag}: {folder}: nothing can be written to this folder")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read, score, write. Raises InputError for bad input, before anything is written."""
+    cli.require_writable("--out", args.out)
+    cli.require_writable("--figures", args.figures, folder=True)
+    if args.videos and not args.figures:
+        raise cli.InputError("--videos has no meaning without --figures; the page shows all videos")
+    results = read_results(args)
+    filenames = results.split.filenames
+    unknown = [name for name in args.videos or () if name not in filenames]
+    if unknown:
+        raise cli.InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
+    for line in results.notes:
+        print(f"note: {line}", file=sys.stderr)
+    page = render(results)
+
+    make_folder("--out", args.out.parent)
+    if args.figures:
+        make_folder("--figures", args.figures)
+    print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
+    write_text(args.out, page)
+    print(f"{args.out}: {len(filenames)} videos; open it in a browser")
+    if args.figures:
+        from utils.report_figures import write_figures  # matplotlib, which the page does without
+
+        for path in write_figures(args.figures, results, args.videos):
+            print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())
