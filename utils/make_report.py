@@ -2,8 +2,9 @@
 
     python utils/make_report.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data --out results.html
 
-DIR is what `main.py --save_predictions` writes, or anyone's pred_audio.csv and pred_visual.csv. The page is one file and
-needs no network. --compare puts a second run beside the first; --figures draws for papers. Details: docs/RESULTS_PAGE.md.
+DIR is what `main.py --save_predictions` writes, or anyone's pred_audio.csv and pred_visual.csv. The page is one file
+and needs no network. --compare puts a second run beside the first; --figures draws for papers. What the numbers mean:
+docs/RESULTS_PAGE.md.
 """
 
 import argparse
