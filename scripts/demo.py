@@ -1,4 +1,4 @@
-"""The main job on a made-up data set: write it, train VALOR, test the best checkpoint, draw what it says.
+"""The main job on a made-up data set: write it, train VALOR, test the best checkpoint, show what it says.
 
 `bash scripts/demo.sh` calls this. Everything goes under demo_output/, which is made anew.
 """
@@ -25,12 +25,13 @@ import torch
 
 import main as valor
 from nets import MMIL_Net
-from utils import checkpoint, llp
+from utils import checkpoint, llp, make_report
 from utils.eval_metrics import ten_scores, video_scores
 from utils.llp import SPLIT_FILES
 from utils.make_lookalike import COUNTS, write_lookalike
 from utils.plot_timeline import plot_timelines
 from utils.report import score_table
+from utils.run_folder import EPOCH_LOG
 
 NOTICE = "This data is MADE UP: the numbers show that the program works, and say nothing about LLP."
 
@@ -91,7 +92,14 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     print(score_table(rows, "Made-up test"))
 
     figure = draw(data, predicted, out / "timeline.png")
-    print(f"\nTimelines, annotated and predicted: {figure}\n{NOTICE}")
+    step("the test run as a page")
+    page = out / "results.html"
+    make_report.main(make_report.get_args_parser().parse_args([
+        "--pred_dir", str(predicted), "--label_csv", str(data / SPLIT_FILES["test"]), "--gt_dir", str(data),
+        "--log", str(models / "VALOR" / EPOCH_LOG), "--out", str(page),
+    ]))  # fmt: skip
+    print(f"\nTimelines, annotated and predicted: {figure}")
+    print(f"Scores, training curves and all test videos, to open in a browser: {page.resolve().as_uri()}\n{NOTICE}")
 
 
 def score_nothing(data: Path) -> dict[str, float]:

@@ -116,9 +116,9 @@ def test_versions_are_declared_once():
 
 def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
     demo.demo(tmp_path / "out", {"train": 250, "val": 20, "test": 40}, epochs=8)
-    rows = {
-        line.split("|")[1].strip(): line.split("|")[2:] for line in capsys.readouterr().out.splitlines() if "|" in line
-    }
+    out = capsys.readouterr().out
+    assert f"to open in a browser: file://{tmp_path}/out/results.html" in out
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in out.splitlines() if "|" in line}
     nothing, untrained, trained = (
         float(rows[name][3]) for name in ("nothing predicted", "untrained network", "VALOR, 8 epochs")
     )
@@ -126,7 +126,9 @@ def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
     png = (tmp_path / "out/timeline.png").read_bytes()
     assert png.startswith(b"\x89PNG") and len(png) > 20_000
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "data", "models", "predictions", "timeline.png", "trained.json", "untrained.json"]  # fmt: skip
+        "data", "models", "predictions", "results.html", "timeline.png", "trained.json", "untrained.json"]  # fmt: skip
+    page = (tmp_path / "out/results.html").read_text()
+    assert '"split":"AVVP_test_pd.csv"' in page and '"epoch":[1.0,2.0,3.0' in page
 
 
 def test_made_up_data_have_the_published_layout(lookalike):
@@ -160,7 +162,7 @@ def test_timelines_of_chosen_videos(lookalike, tmp_path, command):
 
 
 def test_tools_run_from_any_directory_as_files(lookalike, tmp_path):
-    for tool in ("score_predictions", "plot_timeline", "make_lookalike"):
+    for tool in ("score_predictions", "plot_timeline", "make_lookalike", "make_report"):
         result = python(ROOT / "utils" / f"{tool}.py", "--help", cwd=tmp_path)
         assert result.returncode == 0 and f"usage: {tool}.py" in result.stdout, result.stderr
 
