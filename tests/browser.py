@@ -12,6 +12,15 @@ FLAGS = (
 )  # fmt: skip
 
 
+def emulate(driver, width: int, height: int, dark: bool) -> None:
+    """Give a driver's page this many CSS pixels, and the light or dark colour scheme."""
+    # The window itself cannot be narrower than some 500 pixels.
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
 @pytest.fixture
 def browser(tmp_path_factory):
     """browser(width, height, dark=False) -> a selenium WebDriver with a page area of that many CSS pixels."""
@@ -29,11 +38,7 @@ def browser(tmp_path_factory):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         drivers.append(webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER))))
-        # The window itself cannot be narrower than some 500 pixels.
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        drivers[-1].execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        drivers[-1].execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        emulate(drivers[-1], width, height, dark)
         return drivers[-1]
 
     yield start

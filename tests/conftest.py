@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests import made_up
-from tests.browser import browser as browser
+from tests.browser import browser  # noqa: F401 (a fixture)
 from utils import cli, llp
 from utils.llp import SPLIT_FILES
 from utils.make_lookalike import write_lookalike

@@ -116,8 +116,10 @@ def draw_classes(results: Results) -> Figure:
     for ax, modality, colour in zip(axes, MODALITIES, (figures.BLUE, figures.ORANGE), strict=True):
         for r, run in enumerate(results.runs):
             look = {"facecolor": "white" if r else colour, "hatch": "//////" if r else "", "edgecolor": colour}
-            f = np.nan_to_num(run.by_class[modality]["F"])
-            ax.barh(y + (r + 0.5) * thickness - 0.4, f, 0.9 * thickness, **look, linewidth=0.5, label="AB"[r])
+            f, place = run.by_class[modality]["F"], y + (r + 0.5) * thickness - 0.4
+            ax.barh(place, np.nan_to_num(f), 0.9 * thickness, **look, linewidth=0.5, label="AB"[r])
+            for c in np.flatnonzero(np.isnan(f)):
+                ax.text(1, place[c], "in no video", va="center", fontsize=5, color="grey")
         ax.set_title(modality, fontsize=7)
         ax.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xlabel="segment-level F (%)")
         ax.set_axisbelow(True)

@@ -1,0 +1,309 @@
+"""The page about a test run: its numbers by hand and against slow loops, bad input, figures."""
+
+import base64
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.test_score_predictions import HEADER, VIDEO_A
+from utils import bootstrap, llp, make_report, report_figures, report_page
+from utils.class_colours import class_colours
+from utils.cli import InputError
+from utils.eval_metrics import SCORE_NAMES, ten_scores, video_scores
+from utils.exclusive_scores import NAMES, exclusive_scores
+from utils.training_log import read_curves
+
+EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Videos a and b of the scorer's tests with predictions, and perfect ones in `second`."""
+    (tmp_path / "second").mkdir()
+    (tmp_path / "videos.csv").write_text("filename\tevent_labels\nb_0_10\tCat\na_0_10\tDog\n")
+    (tmp_path / "AVVP_eval_audio.csv").write_text(HEADER + "a_0_10\t0\t4\tDog\n")
+    (tmp_path / "AVVP_eval_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\n")
+    (tmp_path / "pred_audio.csv").write_text(HEADER + "a_0_10\t0\t2\tDog\n")
+    (tmp_path / "pred_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\na_0_10\t0\t3\tCat\n")
+    (tmp_path / "second/pred_audio.csv").write_text(HEADER + "a_0_10\t0\t4\tDog\n")
+    (tmp_path / "second/pred_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\n")
+    epochs = ({**EPOCH, "epoch": e, "lr": e * 1e-4} for e in (1, 2))
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    return tmp_path
+
+
+def flags(folder, *more):
+    out = ("--out", folder / "out/page.html") if "--out" not in more else ()
+    return "--pred_dir", folder, "--label_csv", folder / "videos.csv", "--gt_dir", folder, *out, *more
+
+
+def data_of(page):
+    """What a page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_page_of_two_videos_by_hand(folder, command):
+    result = command(make_report, *flags(folder, "--log", folder / "log.jsonl"))
+    assert result.status == 0, result.err
+    assert f"{folder}/out/page.html: 2 videos" in result.out
+    data = data_of((folder / "out/page.html").read_text())
+    assert data["split"] == "videos.csv" and data["runs"] == [str(folder)] and data["draws"] == 10_000
+
+    for row in data["scores"]:  # b scores 100; the mean of two videos is drawn as a, a and b, or b, with 1/4, 1/2, 1/4
+        if row["name"] in VIDEO_A:
+            a = VIDEO_A[row["name"]]
+            assert row["runs"] == [pytest.approx([(a + 100) / 2, a, 100], abs=1e-4)]
+    types = {"Seg-type": (200 / 3 + 50 + 0) / 3, "Event-type": (100 + 50 + 0) / 3}
+    for name, a in types.items():
+        row = data["scores"][SCORE_NAMES.index(name)]
+        assert row["name"] == name and row["runs"] == [pytest.approx([(a + 100) / 2, a, 100], abs=1e-4)]
+
+    assert [video[0] for video in data["videos"]] == ["a_0_10", "b_0_10"]  # worst first, b is listed first
+    dog, cat = llp.CLASS_NAMES.index("Dog"), llp.CLASS_NAMES.index("Cat")
+    truth, predicted = data["videos"][0][2]
+    assert truth == [[dog, 0, 4], [dog, 2, 4]] and predicted == [[dog, 0, 2], [dog, 2, 4, cat, 0, 3]]
+    assert data["videos"][1][2] == [[[], []], [[], []]]
+    audio, visual = data["byClass"][0]["audio"], data["byClass"][0]["visual"]
+    assert (audio["f"][dog], audio["videos"][dog], audio["f"][cat]) == (66.67, 1, None)
+    assert (visual["f"][dog], visual["f"][cat], visual["videos"][cat]) == (100, 0, 1)
+    assert data["curves"] == {
+        "epoch": [1, 2], "train loss": [2, 2], "val loss": [None, None], "Val F": [12.5, 12.5],
+        "learning rate": [1e-4, 2e-4],
+    }  # fmt: skip
+
+
+def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
+    assert command(make_report, *flags(folder)).status == 0
+    page = (folder / "out/page.html").read_text()
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in page and f"script-src 'sha256-{digest}'" in page
+    assert set(re.findall(r"https?://[^\"' )]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert "innerHTML" not in page and data_of(page)["curves"] is None
+
+
+def test_text_cannot_leave_the_data():
+    hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 @DATA@"
+    text = report_page.embed([hostile])
+    assert not set("<>&\u2028") & set(text) and json.loads(text) == [hostile]
+
+
+# ---------------------------------------------------------------------------------------------- statistics
+
+
+def test_draws_agree_with_a_plain_loop():
+    rng = np.random.default_rng(5)
+    scores = rng.random((37, 3)) ** 2 * 100
+    slow = np.array([scores[rng.integers(37, size=37)].mean(axis=0) for _ in range(10_000)])
+    fast = bootstrap.draw_means(scores)
+    error = slow.std(axis=0)  # of a mean; the spread of 10,000 draws is known to 1 %
+    np.testing.assert_allclose(fast.mean(axis=0), scores.mean(axis=0), atol=4 * error.max() / 100)
+    np.testing.assert_allclose(fast.std(axis=0), error, rtol=0.04)
+    np.testing.assert_allclose(np.corrcoef(fast.T), np.corrcoef(slow.T), atol=0.05)  # columns share their videos
+    estimate = bootstrap.estimate(scores, fast)
+    np.testing.assert_allclose(estimate.low, np.percentile(slow, 2.5, axis=0), atol=0.12 * error.max())
+    np.testing.assert_allclose(estimate.high, np.percentile(slow, 97.5, axis=0), atol=0.12 * error.max())
+
+
+def test_draws_are_the_same_for_any_block_and_seed_by_seed(monkeypatch):
+    scores = np.random.default_rng(1).random((11, 2))
+    whole = bootstrap.draw_means(scores, draws=100)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 40)
+    np.testing.assert_allclose(bootstrap.draw_means(scores, draws=100), whole, rtol=1e-12)
+    assert not np.array_equal(bootstrap.draw_means(scores, draws=100, seed=1), whole)
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    samples = rng.exponential(10, (300, 60))  # 300 experiments with 60 videos, true mean 10
+    means = bootstrap.draw_means(samples.T, draws=2000)
+    estimate = bootstrap.estimate(samples.T, means)
+    covered = ((estimate.low <= 10) & (10 <= estimate.high)).mean()
+    assert 0.89 <= covered <= 0.98  # percentile intervals of 60 skewed values are a little short
+
+
+def test_p_of_three_videos_is_exact_enough():
+    # Differences 1, 1, -1: the mean of three drawn is negative for two or three -1: (3 * 2 + 1) / 27, never 0.
+    first = np.zeros((3, 1))
+    comparison = bootstrap.compare(first, np.array([[1.0], [1.0], [-1.0]]), draws=40_000)
+    assert comparison.p[0] == pytest.approx(2 * 7 / 27, abs=0.015)
+    assert comparison.difference.mean[0] == pytest.approx(1 / 3)
+
+
+def test_p_values_keep_their_bounds():
+    scores = np.random.default_rng(3).random((50, 4)) * 100
+    same = bootstrap.compare(scores, scores, draws=500)
+    assert (same.p == 1).all() and not np.any(same.difference)
+    better = bootstrap.compare(scores, scores + 1, draws=500)
+    assert (better.p == 1 / 500).all()  # no draw reverses it
+    assert (bootstrap.compare(scores + 1, scores, draws=500).p == 1 / 500).all()
+    other = np.random.default_rng(4).random((50, 4)) * 100
+    there, back = (bootstrap.compare(*pair, draws=500) for pair in ((scores, other), (other, scores)))
+    np.testing.assert_array_equal(there.p, back.p)
+    np.testing.assert_allclose(there.difference.low, -back.difference.high)
+    # A rise in one video that another one loses is a tie, although 0.1 + 0.2 is not 0.3.
+    tie = bootstrap.p_values(np.array([[0.1 + 0.2 - 0.3], [0.0]]))
+    assert tie[0] == 1
+
+
+def test_no_difference_is_found_as_rarely_as_p_says():
+    rng = np.random.default_rng(6)
+    noise = rng.standard_normal((80, 400))  # 400 experiments with 80 videos and no difference
+    p = bootstrap.p_values(bootstrap.draw_means(noise, draws=1000))
+    assert 0.02 <= (p < 0.05).mean() <= 0.095
+
+
+# ---------------------------------------------------------------------------------------------- heard or seen alone
+
+
+def one_class(text):
+    """`0110` -> (1, 1, T) bool."""
+    return np.array([[[c == "1" for c in text]]])
+
+
+def test_exclusive_scores_by_hand():
+    ref_audio, ref_visual = one_class("1111111100"), one_class("0000111111")
+    pred_audio, pred_visual = one_class("1111110000"), one_class("0001111110")
+    scores = exclusive_scores(pred_audio, pred_visual, ref_audio, ref_visual)
+    # audible-only: truth 1111000000, prediction 1110000000: tp 3, fn 1: 6/7; IoU 3/4: found
+    # visible-only: truth 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found
+    # both:         truth 0000111100, prediction 0001110000: tp 2, fp 1, fn 2: 4/7; IoU 2/5: not found
+    expected = (600 / 7, 40, 400 / 7, 100, 0, 0)
+    assert tuple(scores) == NAMES == (
+        "Seg audible-only", "Seg visible-only", "Seg audio-visual",
+        "Event audible-only", "Event visible-only", "Event audio-visual",
+    )  # fmt: skip
+    assert [float(x[0]) for x in scores.values()] == pytest.approx(expected)
+
+
+def test_exclusive_scores_average_over_the_classes_that_count():
+    nothing = np.zeros((1, 3, 10), bool)
+    assert all(x == 100 for x in exclusive_scores(nothing, nothing, nothing, nothing).values())
+    # class 0 is heard alone and found; class 1 is heard and seen, and predicted as heard alone; class 2 does not occur
+    ref_audio, ref_visual, pred_audio = nothing.copy(), nothing.copy(), nothing.copy()
+    ref_audio[:, :2] = ref_visual[:, 1] = pred_audio[:, :2] = True
+    scores = exclusive_scores(pred_audio, nothing, ref_audio, ref_visual)
+    assert {name: float(x[0]) for name, x in scores.items() if name.startswith("Seg")} == {
+        "Seg audible-only": 50, "Seg visible-only": 100, "Seg audio-visual": 0}  # fmt: skip
+
+
+def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
+    filenames = llp.read_split(lookalike / "AVVP_val_pd.csv").filenames
+    truth = llp.read_truth(lookalike, filenames)
+    audio, visual = np.random.default_rng(7).random((2, *truth.audio.shape)) < 0.1
+    per_video = video_scores(audio, visual, truth.audio, truth.visual)
+    run = report_page.Run.of("x", audio, visual, truth)
+    assert run.ten_scores() == pytest.approx(ten_scores(per_video), abs=1e-12)
+    both = exclusive_scores(audio, visual, truth.audio, truth.visual)
+    np.testing.assert_array_equal(both["Event audio-visual"], per_video["Event-av"])
+    draws = bootstrap.draw_means(run.scores, draws=50)
+    for level in ("Seg", "Event"):  # type is the mean of its three in every draw
+        three = [draws[:, SCORE_NAMES.index(f"{level}-{kind}")] for kind in ("a", "v", "av")]
+        np.testing.assert_allclose(draws[:, SCORE_NAMES.index(f"{level}-type")], np.mean(three, axis=0))
+
+
+# ---------------------------------------------------------------------------------------------- two runs, figures
+
+
+def test_two_runs_side_by_side(folder, command):
+    result = command(make_report, *flags(folder, "--compare", folder / "second"))
+    assert result.status == 0, result.err
+    data = data_of((folder / "out/page.html").read_text())
+    assert data["runs"] == [f"A: {folder}", f"B: {folder}/second"]
+    rows = {row["name"]: row for row in data["scores"]}
+    # B is perfect, A equals it in b: the difference is 0 where only b is drawn, a quarter of the draws
+    assert rows["Seg-av"]["difference"] == pytest.approx([50, 0, 100])
+    assert rows["Seg-av"]["p"] == pytest.approx(0.5, abs=0.03)
+    assert rows["Event-a"]["difference"] == [0, 0, 0] and rows["Event-a"]["p"] == 1
+    assert [len(events) for events in (video[2] for video in data["videos"])] == [3, 3]
+
+
+def test_figures_are_vector_and_name_their_classes(folder, command):
+    result = command(make_report, *flags(folder, "--figures", folder / "f", "--videos", "a_0_10"))
+    assert result.status == 0, result.err
+    assert sorted(p.name for p in (folder / "f").iterdir()) == [
+        "classes.pdf", "classes.png", "timelines.pdf", "timelines.png"]  # fmt: skip
+    for name in ("classes", "timelines"):
+        pdf = (folder / f"f/{name}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf and b"/Type3" not in pdf
+        assert (folder / f"f/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_worst_median_and_best_are_drawn(folder):
+    args = make_report.get_args_parser().parse_args([str(x) for x in flags(folder, "--compare", folder / "second")])
+    results = make_report.read_results(args)
+    assert report_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
+    figure = report_figures.draw_timelines(results, {1: "worst"})
+    audio, visual = figure.axes
+    assert [tick.get_text() for tick in audio.get_yticklabels()] == ["truth", "A", "B"]
+    assert visual.get_title(loc="left") == "a_0_10, visual (worst, Type@AV 38.9)"
+    spans = [path.get_extents() for x in audio.collections for path in x.get_paths()]
+    assert [(box.x0, box.x1, int(box.y0)) for box in spans] == [(0, 4, 0), (0, 2, 1), (0, 4, 2)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Dog", "Cat"]
+
+
+def test_colours_repeat_but_never_with_the_same_hatch():
+    colours = class_colours(25)
+    assert len(colours) == 25 and len(set(colours)) == 7 and "#000000" not in colours and colours[7] == colours[0]
+    fills = {tuple(report_figures._fill(colours, c).items()) for c in range(25)}
+    assert len(fills) == 25
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--pred_dir": "nowhere"}, "nowhere/pred_audio.csv: no such file"),
+        ({"--compare": "nowhere"}, "nowhere/pred_audio.csv: no such file"),
+        ({"--pred_dir": "bad"}, "bad/pred_audio.csv, line 2: onset is '1.5', expected a whole second from 0 to 10"),
+        ({"--label_csv": "others.csv"}, "none of its 3 rows names a video of"),
+        ({"--label_csv": "twice.csv"}, "lists a video twice"),
+        ({"--log": "nolog.jsonl"}, "nolog.jsonl: no such file"),
+        ({"--log": "videos.csv"}, "videos.csv, line 1: not an epoch of a run's log.jsonl; expected JSON with epoch"),
+        ({"--log": "iterations.jsonl"}, "iterations.jsonl, line 1: not an epoch of a run's log.jsonl"),
+        ({"--out": "videos.csv/page.html"}, "videos.csv is a file, expected a folder"),
+        ({"--out": "second"}, "second: is a folder, expected a file"),
+        ({"--out": "/proc/valor/page.html"}, "/proc/valor: "),
+        ({"--figures": "videos.csv"}, "videos.csv: is a file, expected a folder"),
+        ({"--figures": "/proc/valor"}, "/proc/valor: "),
+        ({"--videos": "a_0_10"}, "--videos has no meaning without --figures"),
+        ({"--videos": "c_0_10", "--figures": "f"}, "--videos c_0_10: not in"),
+        ({"--gt_dir": "nowhere"}, "nowhere/AVVP_eval_audio.csv: no such file"),
+        ({"--classes": "videos.csv"}, "videos.csv"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(folder, command, monkeypatch, change, message):
+    monkeypatch.chdir(folder)
+    (folder / "bad").mkdir()
+    for modality in ("audio", "visual"):
+        (folder / f"bad/pred_{modality}.csv").write_text(HEADER + "a_0_10\t1.5\t4\tDog\n")
+    (folder / "others.csv").write_text("filename\tevent_labels\nc_0_10\tDog\n")
+    (folder / "twice.csv").write_text("filename\tevent_labels\na_0_10\tDog\na_0_10\tDog\n")
+    (folder / "iterations.jsonl").write_text('{"epoch": 1, "iter": 0, "loss_all": 2.0}\n')
+    before = sorted(folder.rglob("*"))
+    given = {"--pred_dir": ".", "--label_csv": "videos.csv", "--gt_dir": ".", "--out": "page.html", **change}
+    result = command(make_report, *(x for pair in given.items() for x in pair))
+    assert result.status == 2 and message in result.error and "Traceback" not in result.err
+    assert sorted(folder.rglob("*")) == before
+
+
+NO_LOGS = ("", "[]\n", "7\n", '{"epoch": NaN}\n', json.dumps({**EPOCH, "epoch": None}), "[" * 10**5)
+
+
+@pytest.mark.parametrize("text", NO_LOGS)
+def test_a_log_that_is_none(tmp_path, text):
+    (tmp_path / "log.jsonl").write_text(text)
+    with pytest.raises(InputError, match="expected"):
+        read_curves(tmp_path / "log.jsonl")
+
+
+def test_a_folder_without_permission(folder, command, monkeypatch):
+    monkeypatch.setattr(make_report.os, "access", lambda path, mode: False)  # for root, everything can be written
+    result = command(make_report, *flags(folder))
+    assert result.status == 2 and "nothing can be written to this folder" in result.error
+    assert not list(folder.rglob("*.html*"))

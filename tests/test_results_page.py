@@ -1,0 +1,216 @@
+"""The page about a test run, in a real browser."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.browser import emulate
+from utils import llp, make_report
+from utils.make_lookalike import made_up_events, made_up_names
+
+HOSTILE_NAME = "<img src=x onerror=window.hacked=1>_0_10"
+HOSTILE_CLASS = "</script><script>window.hacked=2</script>"
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """run_folder(count, names=(), class_names=LLP's) -> folder of a made-up split, its truth, and two runs on it."""
+
+    def make(count: int, names=(), class_names=llp.CLASS_NAMES):
+        folder = tmp_path_factory.mktemp("run")
+        rng = np.random.default_rng(8)
+        names = [*names, *made_up_names(rng, count - len(names))]
+        truth = np.stack([made_up_events(rng)[0] for _ in names], axis=1)  # (2, N, C, T)
+        (folder / "videos.csv").write_text("filename\n" + "".join(f"{name}\n" for name in names))
+        for modality, segments in zip(llp.TRUTH_FILES, truth, strict=True):
+            events = llp.segments_to_events(segments, names, class_names)
+            events.to_csv(folder / llp.TRUTH_FILES[modality], sep="\t", index=False)
+        for run, noise in (("<b>first", 0.02), ("second", 0.01)):
+            wrong = np.repeat(rng.random((*truth.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
+            llp.write_predictions(folder / run, names, *(truth ^ wrong), class_names)
+        epochs = [
+            {
+                "epoch": e,
+                "lr": 1e-4,
+                "train_loss_all": 2 / e,
+                "val_loss_all": None if e == 2 else 1 / e,
+                "Seg-type": 10 * e,
+            }
+            for e in (1, 2, 3)
+        ]
+        (folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in epochs))
+        rows = [{**llp.CLASSES[0]._asdict(), "name": name} for name in class_names]
+        (folder / "classes.yaml").write_text(yaml.safe_dump(rows))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def page(command):
+    """page(folder, *flags) -> address of the page about the first run in a folder of `run_folder`."""
+
+    def write(folder, *flags):
+        result = command(make_report, "--pred_dir", folder / "<b>first", "--label_csv", folder / "videos.csv",
+                         "--gt_dir", folder, "--log", folder / "log.jsonl", "--classes", folder / "classes.yaml",
+                         "--out", folder / "page.html", *flags)  # fmt: skip
+        assert result.status == 0, result.err
+        return (folder / "page.html").as_uri()
+
+    return write
+
+
+def shown(driver) -> list[str]:
+    """File names in the list, in its order."""
+    return driver.execute_script("return [...document.querySelectorAll('#list strong')].map(x => x.textContent)")
+
+
+def choose(driver, control: str, value: str) -> list[str]:
+    """Set a control of the list as a user does, and return what is then shown."""
+    node = driver.find_element("id", control)
+    if node.tag_name == "select":
+        node.find_element("css selector", f"option[value='{value}']").click()
+    else:
+        node.clear()
+        node.send_keys(value)
+    return shown(driver)
+
+
+def test_sorting_and_filtering(run_folder, page, browser):
+    folder = run_folder(40)
+    driver = browser(1600, 1000)
+    driver.get(page(folder))
+    names = llp.read_split(folder / "videos.csv", weak_labels=False).filenames
+    truth = llp.read_truth(folder, names)
+    predictions, _ = llp.read_predictions(folder / "<b>first", names, folder / "videos.csv")
+    run = make_report.Run.of("", predictions["audio"], predictions["visual"], truth)
+    seg_type, event_a = run.scores[:, 3], run.scores[:, 5]
+
+    order = shown(driver)
+    assert sorted(order) == sorted(names)
+    assert np.all(np.diff([seg_type[names.index(name)] for name in order]) > -1e-9)  # worst first
+    assert choose(driver, "sort", "score,0,5") != order
+    assert np.all(np.diff([event_a[names.index(name)] for name in shown(driver)]) > -1e-9)
+    assert "Event-a" in driver.find_element("css selector", "#list .head").text
+    driver.find_element("id", "direction").click()
+    assert np.all(np.diff([event_a[names.index(name)] for name in shown(driver)]) < 1e-9)
+    assert choose(driver, "sort", "name") == sorted(names, reverse=True)
+
+    assert choose(driver, "text", names[3][:6].upper()) == [names[3]]
+    assert "1 of 40 videos" in driver.find_element("id", "count").text
+    choose(driver, "text", "")
+    speech = llp.CLASS_NAMES.index("Speech")
+    refs, preds = (np.stack(x)[:, :, speech] for x in ((truth.audio, truth.visual), tuple(predictions.values())))
+    wanted = {
+        "any": (refs | preds), "true": refs, "missed": refs & ~preds, "false": preds & ~refs,
+    }  # fmt: skip
+    choose(driver, "class", str(speech))
+    for what, segments in wanted.items():
+        expected = {name for name, found in zip(names, segments.any(axis=(0, 2)), strict=True) if found}
+        assert set(choose(driver, "what", what)) == expected and 0 < len(expected) < 40
+    right = (refs | preds).any(axis=(0, 2)) & (refs == preds).all(axis=(0, 2))
+    assert set(choose(driver, "what", "right")) == {name for name, found in zip(names, right, strict=True) if found}
+    assert driver.get_log("browser") == []
+
+
+def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, page, browser):
+    folder = run_folder(60)
+    driver = browser(1600, 900)
+    driver.get(page(folder, "--compare", folder / "second"))
+    drawn = "return document.querySelectorAll('#list .modality').length"
+    assert 0 <= driver.execute_script(drawn) < 60
+    driver.execute_script("document.querySelector('#list > li:last-child').scrollIntoView()")
+    name = shown(driver)[-1]
+    read = """
+        const item = document.querySelector('#list > li:last-child');
+        return [...item.querySelectorAll('.modality svg rect title')].map(x => x.textContent)"""
+    said = driver.execute_async_script(
+        f"const done = arguments[0]; const go = () => {{ const x = (() => {{{read}}})();"
+        " x.length ? done(x) : setTimeout(go, 20) }; go()"
+    )
+    names = [name]
+    truth = llp.read_truth(folder, names)
+    runs = [llp.read_predictions(folder / run, names, "")[0] for run in ("<b>first", "second")]
+    expected = []
+    for label, audio, visual in (
+        ("truth", truth.audio, truth.visual), *((x, r["audio"], r["visual"]) for x, r in zip("AB", runs, strict=True))
+    ):  # fmt: skip
+        for segments in (audio, visual):
+            for row in llp.segments_to_events(segments, names).itertuples():
+                expected.append(f"{label}: {row.event_labels} {row.onset} to {row.offset} s")
+    assert sorted(said) == sorted(expected) and len(expected) > 2
+    header = [cell.text for cell in driver.find_elements("css selector", "#scores thead th")]
+    assert header == ["Score", "A", "B", "B − A", "p", "0 to 100"]
+    assert driver.get_log("browser") == []
+
+
+def test_hostile_names_are_text(run_folder, page, browser):
+    classes = (HOSTILE_CLASS, *llp.CLASS_NAMES[1:])
+    folder = run_folder(5, names=[HOSTILE_NAME], class_names=classes)
+    driver = browser(1600, 1000)
+    driver.get(page(folder))
+    assert HOSTILE_NAME in shown(driver)
+    assert HOSTILE_CLASS in driver.find_element("id", "classes").text.replace("\n", "")
+    assert "<b>first" in driver.find_element("id", "runs").text
+    assert driver.execute_script("return window.hacked") is None
+    assert driver.execute_script("return document.querySelectorAll('img, b b, script').length") == 2  # its own two
+    assert driver.get_log("browser") == []  # where it says what its policy stopped, too
+
+
+def test_everything_works_with_the_keyboard(run_folder, page, browser):
+    driver = browser(1000, 800)
+    driver.get(page(run_folder(12)))
+    before = shown(driver)
+    body, reached = driver.find_element("css selector", "body"), []
+    body.send_keys("\ue004")  # Tab
+    for _ in range(20):
+        node = driver.switch_to.active_element
+        reached.append(node.get_attribute("id"))
+        if reached[-1] == "direction":
+            node.send_keys("\ue007")  # Enter
+            assert shown(driver) != before
+        outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", node)
+        assert outline != "none", reached  # one sees where one is
+        if reached[-1] == "what":
+            break
+        node.send_keys("\ue004")
+    assert [x for x in reached if x][-6:] == ["class-order", "sort", "direction", "text", "class", "what"]
+
+
+def test_fits_narrow_and_wide_windows_in_both_colour_schemes(run_folder, page, browser):
+    folder = run_folder(12)
+    driver = browser(360, 800)
+    address = page(folder, "--compare", folder / "second")
+    for width, dark in itertools.product((360, 1600), (False, True)):
+        emulate(driver, width, 800, dark)
+        driver.get(address)
+        assert driver.execute_script("return innerWidth") == width
+        assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        colours = driver.execute_script(
+            "const x = getComputedStyle(document.body); return [x.color, x.backgroundColor]"
+        )
+        text, ground = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
+        assert (text > 600 and ground < 150) if dark else (text < 150 and ground > 600)
+        assert len(driver.find_elements("css selector", "#curves figure")) == 3
+    assert driver.get_log("browser") == []
+
+
+def test_1200_videos_open_in_two_seconds(run_folder, page, browser, capsys):
+    driver = browser(1600, 1000)
+    address = page(run_folder(1200))
+    driver.get("about:blank")
+    driver.get(address + "#videos-part")  # where timelines are in view, which are drawn only there
+    milliseconds = driver.execute_async_script("""
+        const done = arguments[0], go = () => {
+          const drawn = performance.getEntriesByName('list-drawn')[0];
+          drawn ?
+            done([performance.getEntriesByType('navigation')[0].loadEventEnd, drawn.startTime]) : setTimeout(go, 20);
+        }; go();""")
+    with capsys.disabled():
+        print("\n1,200 videos: load event after {:.0f} ms, first timelines after {:.0f} ms".format(*milliseconds))
+    assert max(milliseconds) < 2000
+    assert driver.find_element("id", "count").text == "1,200 of 1,200 videos"
+    assert driver.get_log("browser") == []
