@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
         make_folder("--figures", args.figures)
     print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
     write_text(args.out, page)
-    print(f"{args.out}: {len(filenames)} videos; open it in a browser")
+    print(f"{args.out}: {len(filenames)} {'videos' if len(filenames) > 1 else 'video'}; open it in a browser")
     if args.figures:
         from utils.report_figures import write_figures  # matplotlib, which the page does without
 
