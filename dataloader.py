@@ -132,9 +132,11 @@ class SplitData(Dataset):
         """One batch after another; order: the videos of each."""
         if self.columns:
             yield from stream(self.columns, order, {k: v for k, v in self.memory.items() if k not in self.columns})
-        else:
-            for indices in order:
-                yield self.__getitems__(indices)
+            return
+        device = next(iter(self.memory.values())).device if self.memory else "cpu"
+        indices = torch.cat(list(order)).to(device)  # all at once: a copy for each batch would hold a GPU up
+        for part in indices.split([len(part) for part in order]):
+            yield self.__getitems__(part)
 
     def _keep(self, columns: Mapping[str, Column], limit: int, threads: int) -> None:
         """Read whole arrays into memory, or leave them in their file where they have more than `limit` bytes."""
