@@ -1,14 +1,18 @@
-"""A real browser for the tests of pages: Debian's Chromium without a window, driven by selenium."""
+"""A real headless Chromium for tests of pages, driven by selenium."""
 
+import base64
+import contextlib
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars",
 )  # fmt: skip
 
 
@@ -21,28 +25,49 @@ def emulate(driver, width: int, height: int, dark: bool) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
-@pytest.fixture
-def browser(tmp_path_factory):
-    """browser(width, height, dark=False) -> a selenium WebDriver with a page area of that many CSS pixels."""
-    missing = [str(path) for path in (CHROMIUM, DRIVER) if not path.exists()]
-    if missing:
-        pytest.skip(f"needs {' and '.join(missing)}: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    drivers, profiles = [], []
+@contextlib.contextmanager
+def open_browser(width: int = 1200, height: int = 900, dark: bool = False) -> Iterator:
+    """A selenium WebDriver on a fresh profile; skips the test where Chromium or chromedriver is not installed.
 
-    def start(width: int, height: int, dark: bool = False):
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(CHROMIUM)
-        profiles.append(tmp_path_factory.mktemp("chromium"))
-        for flag in (*FLAGS, f"--user-data-dir={profiles[-1]}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        drivers.append(webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER))))
-        emulate(drivers[-1], width, height, dark)
-        return drivers[-1]
-
-    yield start
-    for driver in drivers:
+    Args:
+        width, height: of the page in pixels. dark: what the page is told that the user prefers.
+    """
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(programs):
+        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
+    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium (requirements-dev.txt)")
+    profile = tempfile.mkdtemp(prefix="valor-chromium-")
+    options = selenium.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options=options, service=selenium.ChromeService(programs[1]))
+    try:
+        emulate(driver, width, height, dark)
+        yield driver
+    finally:
         driver.quit()
-    for profile in profiles:
         shutil.rmtree(profile, ignore_errors=True)
+
+
+@pytest.fixture
+def browser():
+    """browser(width, height, dark=False) -> a driver, as `open_browser` gives, until the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *size, **more: stack.enter_context(open_browser(*size, **more))
+
+
+def console_errors(driver) -> list[str]:
+    """What the page wrote to the console since the last call, other than information."""
+    return [line["message"] for line in driver.get_log("browser") if line["level"] in ("WARNING", "SEVERE")]
+
+
+def screenshot(driver, path: Path) -> Path:
+    """A picture of the whole page, as high as it is."""
+    size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(base64.b64decode(shot["data"]))
+    return path

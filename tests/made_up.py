@@ -63,12 +63,64 @@ def base_module(kind: str) -> torch.nn.Module:
     return module
 
 
-def write_small_clip(folder: Path, seed: int = 0) -> str:
+class SmallBase(torch.nn.Module):
+    """A stand-in for one of the networks of the base features: means over cells of its input, and one layer."""
+
+    CELLS = {"vggish": (4, 4), "res152": (4, 4), "r2plus1d_18": (2, 4, 4)}
+    SIZES = {"vggish": (16, 128), "res152": (48, 2048), "r2plus1d_18": (96, 512)}
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+        self.layer = torch.nn.Linear(*self.SIZES[kind])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 96, 64) | (N, 3, S, S) | (N, 3, 8, S, S) -> (N, D)."""
+        x = x[:, None] if self.kind == "vggish" else x
+        pool = torch.nn.functional.adaptive_avg_pool3d if x.dim() == 5 else torch.nn.functional.adaptive_avg_pool2d
+        return self.layer(pool(x, self.CELLS[self.kind]).flatten(1))
+
+
+def small_kinds() -> dict:
+    """`base_features.KINDS` with SmallBase networks."""
+    from utils.base_features import KINDS
+
+    return {kind: value._replace(build=lambda kind=kind: SmallBase(kind)) for kind, value in KINDS.items()}
+
+
+def write_small_networks(folder: Path, clap: Path | None = None) -> dict[str, object]:
+    """Weights of all networks that utils/parse_video.py may need, small; returns its flags for them."""
+    flags = {}
+    for seed, kind in enumerate(SmallBase.SIZES):
+        torch.manual_seed(seed)
+        flag = f"--{kind.removesuffix('_18')}_checkpoint"
+        flags[flag] = folder / f"{kind}.pt"
+        torch.save(SmallBase(kind).state_dict(), flags[flag])
+    flags["--clip_model"] = write_small_clip(folder / "clip", embed_dim=768)
+    return flags | ({"--clap_checkpoint": clap} if clap else {})
+
+
+def write_small_parser(path: Path, audio: int = 128, visual: int = 2048, classes: int = 25, seed: int = 0) -> Path:
+    """A checkpoint of a small parser, whose probabilities are spread over 0 to 1."""
+    from nets import MMIL_Net
+
+    torch.manual_seed(seed)
+    net = MMIL_Net(audio, visual, hidden_dim=16, nhead=2, ff_dim=32, num_classes=classes)
+    with torch.no_grad():
+        for layer, scale in ((net.fc_prob, 3), (net.fc_a, 4), (net.fc_v, 4), (net.fc_st, 4)):
+            layer.weight.mul_(scale)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), path)
+    (path.parent / "arguments.txt").write_text("nhead: 2\nnorm_where: post_norm\n")
+    return path
+
+
+def write_small_clip(folder: Path, seed: int = 0, embed_dim: int = 32) -> str:
     """A CLIP of the published architecture, 2 layers of 64, with random weights; returns its open_clip name."""
     import open_clip
 
     folder.mkdir(parents=True)
-    config = {"model_cfg": SMALL_CLIP, "preprocess_cfg": OPENAI_PREPROCESS}
+    config = {"model_cfg": SMALL_CLIP | {"embed_dim": embed_dim}, "preprocess_cfg": OPENAI_PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     torch.manual_seed(seed)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)

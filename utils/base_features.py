@@ -187,14 +187,18 @@ class BaseNetwork:
         checkpoint: Path | None = None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        flag: str = "--checkpoint",
     ) -> Self:
         """The network with its weights: a local `checkpoint`, a state dict, or those published.
+
+        Args:
+            flag: that gives the checkpoint, for messages.
 
         Raises InputError where they cannot be had, or do not fit.
         """
         url = KINDS[kind].url
         if checkpoint is None:
-            state, path = _fetch(url), url
+            state, path = _fetch(url, flag), url
         else:
             path = Path(checkpoint)
             require_weights(path, f"weights of {kind}, such as {url}")
@@ -215,10 +219,10 @@ class BaseNetwork:
         return features.unflatten(0, (len(contents), -1)).numpy()
 
 
-def _fetch(url: str) -> dict[str, torch.Tensor]:
+def _fetch(url: str, flag: str) -> dict[str, torch.Tensor]:
     """Published weights, from torch's cache or the network; InputError where they cannot be had."""
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{url}: cannot be fetched ({reason}); give a local copy with --checkpoint FILE") from error
+        raise InputError(f"{url}: cannot be fetched ({reason}); give a local copy with {flag} FILE") from error

@@ -74,18 +74,20 @@ class ClapTeacher:
         device: torch.device | str = "cpu",
         precision: str = "fp32",
         any_vocabulary: bool = False,
+        flag: str = "--checkpoint",
     ) -> Self:
         """The published model: HTSAT-tiny and RoBERTa, with fusion.
 
         Args:
             checkpoint: a local copy of WEIGHTS; None: from the hub.
+            flag: that gives the checkpoint, for messages.
             any_vocabulary: also take another tokenizer than RoBERTa's, for tests with a made-up one.
 
         Raises:
             InputError: the weights or the tokenizers cannot be had, or do not fit.
         """
         if checkpoint is None:
-            checkpoint = hub.fetch(REPO, WEIGHTS, "give a local copy with --checkpoint FILE")
+            checkpoint = hub.fetch(REPO, WEIGHTS, f"give a local copy with {flag} FILE")
         else:
             require_weights(Path(checkpoint), f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
         state = load_state_dict(Path(checkpoint))
@@ -106,6 +108,10 @@ class ClapTeacher:
         # For sounds of up to ten seconds the four windows are one and the same, and the network looks at the first.
         windows = 4 if longer.any() else 1
         return Heard(torch.stack([f["mel_fusion"][:windows] for f in features]), longer)
+
+    def hear_whole(self, samples: np.ndarray) -> torch.Tensor:
+        """What the network needs for a sound's token map alone: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands)."""
+        return self._features(fit_to_clip(samples))["mel_fusion"][:1]
 
     def _features(self, samples: np.ndarray) -> dict[str, torch.Tensor]:
         """CLAP's own log-mels of a sound, quantised to 16 bits and repeated to ten seconds."""
@@ -138,13 +144,24 @@ class ClapTeacher:
             (B, 64, 768) float32, row = frequency * 32 + time.
         """
         windows = max(h.mel.shape[1] for h in heard)
-        # CLAP's fusion of windows does not run under autocast
-        low = self.autocast is not None and not any(h.longer.any() for h in heard)
         items = [
             {"mel_fusion": mel.expand(windows, -1, -1), "longer": longer}
             for h in heard
             for mel, longer in zip(h.mel, h.longer, strict=True)
         ]
+        # CLAP's fusion of windows does not run under autocast
+        embeddings, maps = self._forward(items, autocast=not any(h.longer.any() for h in heard))
+        embeddings = embeddings.unflatten(0, (len(heard), T + 1))
+        token_maps = maps.unflatten(0, (len(heard), T + 1))[:, T]
+        return torch.nn.functional.normalize(embeddings[:, :T], dim=-1), token_maps
+
+    @torch.no_grad()
+    def token_maps(self, mels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The second output of `embed` alone, an eleventh of the work: B times `hear_whole`'s -> (B, 64, 768)."""
+        return self._forward([{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in mels], autocast=True)[1]
+
+    def _forward(self, items: list[dict[str, torch.Tensor]], autocast: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """N sounds -> embeddings (N, D) and token maps (N, 64, 768), float32."""
         maps = []
 
         def keep_first(module, inputs):  # it pools the token map first, (B, 768, 64), and class scores after it
@@ -154,13 +171,12 @@ class ClapTeacher:
         model = self.module.model
         handle = model.audio_branch.avgpool.register_forward_pre_hook(keep_first)
         try:
+            low = autocast and self.autocast is not None
             with torch.autocast(self.device.type, self.autocast, enabled=low):
                 embeddings = model.get_audio_embedding(items)
         finally:
             handle.remove()
-        embeddings = embeddings.float().unflatten(0, (len(heard), T + 1))
-        token_maps = maps[0].float().unflatten(0, (len(heard), T + 1))[:, T]
-        return torch.nn.functional.normalize(embeddings[:, :T], dim=-1), token_maps.transpose(1, 2)
+        return embeddings.float(), maps[0].float().transpose(1, 2)
 
     @torch.no_grad()
     def embed_captions(self, captions: Sequence[str]) -> torch.Tensor:

@@ -57,6 +57,7 @@ class ClipTeacher:
         checkpoint: Path | None = None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        flag: str = "--checkpoint",
     ) -> Self:
         """A model of open_clip with its weights.
 
@@ -66,6 +67,7 @@ class ClipTeacher:
                 activation the network has; with a `checkpoint`, give the tag whose weights it holds.
             checkpoint: a local file: a state dict of open_clip or transformers (.pt, .bin, .safetensors), or OpenAI's
                 own archive.
+            flag: that gives the checkpoint, for messages.
 
         Raises:
             InputError: there is no such model, or its weights cannot be had or do not fit.
@@ -77,7 +79,7 @@ class ClipTeacher:
         own_weights = ":" in name and checkpoint is None
         if ":" not in name and checkpoint is None:
             pretrained = pretrained or CLIP_PRETRAINED
-            checkpoint = hub_weights(name, pretrained)
+            checkpoint = hub_weights(name, pretrained, flag)
         config = _tag(name, pretrained) if pretrained and ":" not in name else {}
         preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
         try:
@@ -127,7 +129,7 @@ def _tag(name: str, pretrained: str) -> dict:
     return open_clip.get_pretrained_cfg(name, pretrained)
 
 
-def hub_weights(name: str, pretrained: str) -> str:
+def hub_weights(name: str, pretrained: str, flag: str = "--checkpoint") -> str:
     """Path of a model's weights from the hub; InputError where there are none, or no network."""
     import open_clip
 
@@ -137,7 +139,7 @@ def hub_weights(name: str, pretrained: str) -> str:
         with hub.quiet_logs():
             return open_clip.download_pretrained(config)
     except (OSError, RuntimeError, ValueError) as error:
-        instead = "give a local copy with --checkpoint FILE"
+        instead = f"give a local copy with {flag} FILE"
         raise hub.unavailable("open_clip_model.safetensors", repo, instead) from error
 
 

@@ -85,11 +85,50 @@ def is_whole_jpeg(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" in data[-4096:]
 
 
-def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]:
-    """Which frame of a video `ffmpeg -r 8` writes at each eighth of a second: its constant-rate output.
+class FrameClock:
+    """Which frames of a video `ffmpeg -r 8` writes at each eighth of a second: its constant-rate output.
 
     A frame that would come more than 1.1 output frames early is dropped; a gap of more than 1.1 is filled with the
-    frames at its ends.
+    frames at its ends. Frames are placed one after another, so that a video of any length can be gone through.
+
+    Args:
+        rate: the frame rate that the container states, None where it states none.
+    """
+
+    def __init__(self, rate: Fraction | None):
+        duration = FPS / float(rate) if rate else 0.0  # of a frame, in output frames, as ffmpeg estimates it
+        self.duration = round(duration) or min(duration, 1.0)
+        self.written = 0  # output frames so far
+        self.filled = [0, 0, 0]  # by how many copies the last three frames were preceded
+
+    def place(self, time: Fraction) -> tuple[int, int]:
+        """How often the frame before, then this one is written now.
+
+        Args:
+            time: of this frame, not before that of the last one, in seconds from the start of the file.
+        """
+        position = round(time * FPS * 2**16) / 2**16  # in output frames, in ffmpeg's resolution
+        position += math.copysign(2.0**-17, position) if position else 0.0  # and off exact midpoints
+        early = position - self.written
+        gap = early + self.duration
+        if gap < -1.1:
+            copies, before = 0, 0
+        elif gap > 1.1:
+            copies = round(gap)
+            before = min(round(early - 0.6), copies) if early > 1.1 else 0
+        else:
+            copies, before = 1, 0
+        self.written += copies
+        self.filled = [before, *self.filled[:2]]
+        return before, copies - before
+
+    def rest(self) -> int:
+        """How often the last frame is written once more at the end."""
+        return sorted(self.filled)[1]
+
+
+def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]:
+    """The frames that `FrameClock` chooses from a whole video.
 
     Args:
         times: (n,) of the frames, ascending, in seconds from the start of the file.
@@ -98,25 +137,11 @@ def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]
     Returns:
         For each output frame, the index of its frame. Empty where `times` is.
     """
-    duration = FPS / float(rate) if rate else 0.0  # of a frame, in output frames, as ffmpeg estimates it
-    duration = round(duration) or min(duration, 1.0)
-    chosen = []
-    filled = [0, 0, 0]  # by how many copies the last three frames were preceded
+    clock, chosen = FrameClock(rate), []
     for index, time in enumerate(times):
-        position = round(time * FPS * 2**16) / 2**16  # in output frames, in ffmpeg's resolution
-        position += math.copysign(2.0**-17, position) if position else 0.0  # and off exact midpoints
-        early = position - len(chosen)
-        gap = early + duration
-        if gap < -1.1:
-            copies, before = 0, 0
-        elif gap > 1.1:
-            copies = round(gap)
-            before = min(round(early - 0.6), copies) if early > 1.1 else 0
-        else:
-            copies, before = 1, 0
-        chosen += [max(index - 1, 0)] * before + [index] * (copies - before)
-        filled = [before, *filled[:2]]
-    return chosen + [len(times) - 1] * sorted(filled)[1]
+        before, copies = clock.place(time)
+        chosen += [max(index - 1, 0)] * before + [index] * copies
+    return chosen + [len(times) - 1] * clock.rest()
 
 
 def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
@@ -129,7 +154,7 @@ def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
     if stream is None:
         raise InputError(f"{_name(container)}: has no picture")
     shown = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-    times = [None if packet.pts is None else _time(container, packet) for packet in shown]
+    times = [None if packet.pts is None else time_of(container, packet) for packet in shown]
     if not times:
         raise InputError(f"{_name(container)}: holds no frames")
     known = sorted(time for time in times if time is not None)
@@ -169,13 +194,13 @@ def _images_at(path: Path, wanted: set[Fraction]) -> dict[Fraction, np.ndarray]:
         stream.thread_type = "AUTO"
 
         def skip_others(packet):  # frames that nobody wants, and from which no other frame is predicted
-            asked_for = packet.pts is None or _time(container, packet) in wanted
+            asked_for = packet.pts is None or time_of(container, packet) in wanted
             stream.codec_context.skip_frame = "DEFAULT" if asked_for else "NONREF"
 
-        for frame in _decode(container, stream, skip_others):
-            time = None if frame.pts is None else _time(container, frame)
+        for frame in decode(container, stream, skip_others):
+            time = None if frame.pts is None else time_of(container, frame)
             if time in wanted:
-                images[time] = _to_rgb(frame)
+                images[time] = to_rgb(frame)
             if len(images) == len(wanted) or (time is not None and time > last):
                 break
     if len(images) < len(wanted):
@@ -183,7 +208,7 @@ def _images_at(path: Path, wanted: set[Fraction]) -> dict[Fraction, np.ndarray]:
     return images
 
 
-def _decode(container, stream, before: Callable[[av.Packet], None] | None = None) -> Iterator[av.frame.Frame]:
+def decode(container, stream, before: Callable[[av.Packet], None] | None = None) -> Iterator[av.frame.Frame]:
     """The frames of a stream; packets that cannot be decoded are passed over, as ffmpeg does.
 
     Args:
@@ -205,12 +230,12 @@ def _decode(container, stream, before: Callable[[av.Packet], None] | None = None
         raise problem
 
 
-def _time(container, moment: "av.Packet | av.VideoFrame") -> Fraction:
+def time_of(container, moment: "av.Packet | av.VideoFrame") -> Fraction:
     """When a packet or frame is shown, in seconds from the start of the file."""
     return moment.pts * moment.time_base - Fraction(container.start_time or 0, av.time_base)
 
 
-def _to_rgb(frame: "av.VideoFrame") -> np.ndarray:
+def to_rgb(frame: "av.VideoFrame") -> np.ndarray:
     """(H, W, 3) uint8 RGB of a decoded frame, turned upright."""
     # BT.601 whatever the file says, since JPEG files carry no other. ffmpeg's faster default rounds all colours down.
     rgb = frame.reformat(format="rgb24", interpolation=SWS_ACCURATE, src_colorspace="itu601").to_ndarray()
@@ -236,8 +261,16 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
         if stream is None:
             raise InputError(f"{path}: has no audio track")
         blocks, rate = _decode_16_bit(path, container, stream)
-    samples = np.concatenate(blocks, axis=1)  # (channels, n)
-    mono = (samples / np.float32(32768)).mean(axis=0, dtype=np.float32)
+    return resample(to_mono(np.concatenate(blocks, axis=1)), rate, sample_rate)
+
+
+def to_mono(samples: np.ndarray) -> np.ndarray:
+    """Mean of the channels, of 1.0 = full scale: (channels, n) int16 -> (n,) float32."""
+    return (samples / np.float32(32768)).mean(axis=0, dtype=np.float32)
+
+
+def resample(mono: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    """soxr HQ, from `rate` to `sample_rate` in Hz: (n,) float32 -> (ceil(n * sample_rate / rate),)."""
     length = math.ceil(mono.size * sample_rate / rate)
     resampled = soxr.resample(mono, rate, sample_rate, quality="HQ")[:length]
     return np.pad(resampled, (0, length - resampled.size))
@@ -248,7 +281,7 @@ def _decode_16_bit(path: Path, container, stream) -> tuple[list[np.ndarray], int
     resampler = av.AudioResampler(format="s16p")
     blocks, frame = [], None
     try:
-        for frame in _decode(container, stream):
+        for frame in decode(container, stream):
             blocks += resampler.resample(frame)
         blocks += resampler.resample(None)
     except ValueError as error:  # the stream changes its rate or its channels on the way
