@@ -63,22 +63,25 @@ def base_module(kind: str) -> torch.nn.Module:
     return module
 
 
+# of SmallBase: cells of its input, sizes of its layer
+SMALL_BASES = {
+    "vggish": ((4, 4), (16, 128)), "res152": ((4, 4), (48, 2048)), "r2plus1d_18": ((2, 4, 4), (96, 512))
+}  # fmt: skip
+
+
 class SmallBase(torch.nn.Module):
     """A stand-in for one of the networks of the base features: means over cells of its input, and one layer."""
 
-    CELLS = {"vggish": (4, 4), "res152": (4, 4), "r2plus1d_18": (2, 4, 4)}
-    SIZES = {"vggish": (16, 128), "res152": (48, 2048), "r2plus1d_18": (96, 512)}
-
     def __init__(self, kind: str):
         super().__init__()
-        self.kind = kind
-        self.layer = torch.nn.Linear(*self.SIZES[kind])
+        self.cells, sizes = SMALL_BASES[kind]
+        self.layer = torch.nn.Linear(*sizes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 96, 64) | (N, 3, S, S) | (N, 3, 8, S, S) -> (N, D)."""
-        x = x[:, None] if self.kind == "vggish" else x
+        x = x[:, None] if x.dim() == 3 else x
         pool = torch.nn.functional.adaptive_avg_pool3d if x.dim() == 5 else torch.nn.functional.adaptive_avg_pool2d
-        return self.layer(pool(x, self.CELLS[self.kind]).flatten(1))
+        return self.layer(pool(x, self.cells).flatten(1))
 
 
 def small_kinds() -> dict:
@@ -91,7 +94,7 @@ def small_kinds() -> dict:
 def write_small_networks(folder: Path, clap: Path | None = None) -> dict[str, object]:
     """Weights of all networks that utils/parse_video.py may need, small; returns its flags for them."""
     flags = {}
-    for seed, kind in enumerate(SmallBase.SIZES):
+    for seed, kind in enumerate(SMALL_BASES):
         torch.manual_seed(seed)
         flag = f"--{kind.removesuffix('_18')}_checkpoint"
         flags[flag] = folder / f"{kind}.pt"

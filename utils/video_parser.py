@@ -10,9 +10,10 @@ The parser and the networks of the features that it needs are loaded once. Axes:
 video, M = 2 modalities (audio, visual), C classes.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -86,16 +87,30 @@ class Seeing(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------- networks
 
 
+@contextlib.contextmanager
+def naming_flag(flag: str, file: Path | None) -> Iterator[None]:
+    """Let an error of a weights file begin with the flag that gave it."""
+    try:
+        yield
+    except InputError as error:
+        if file is not None and str(error).startswith(str(file)):
+            raise InputError(f"{flag} {error}") from error
+        raise
+
+
 def load_hearing(name: str, weights: Weights, device: torch.device, precision: str) -> Hearing:
     """VGGish or CLAP; InputError where its weights cannot be had."""
     if name == "vggish":
-        network = BaseNetwork.load("vggish", weights.vggish, device, precision, flag="--vggish_checkpoint")
+        flag = "--vggish_checkpoint"
+        with naming_flag(flag, weights.vggish):
+            network = BaseNetwork.load("vggish", weights.vggish, device, precision, flag)
         return Hearing(name, base_features.SAMPLE_RATE, vggish_input, lambda mel: network.embed([mel])[0])
     from utils.clap_teacher import SAMPLE_RATE, ClapTeacher
 
     hub.offline_without_network()
-    # nobody asks about captions, so that any tokenizer will do
-    teacher = ClapTeacher.load(weights.clap, device, precision, any_vocabulary=True, flag="--clap_checkpoint")
+    flag = "--clap_checkpoint"
+    with naming_flag(flag, weights.clap):  # nobody asks about captions, so that any tokenizer will do
+        teacher = ClapTeacher.load(weights.clap, device, precision, any_vocabulary=True, flag=flag)
     return Hearing(
         name, SAMPLE_RATE, lambda samples, seconds: teacher.hear_whole(samples),
         lambda mel: teacher.token_maps([mel])[0].cpu().numpy(),
@@ -117,16 +132,17 @@ def load_seeing(name: str, weights: Weights, device: torch.device, precision: st
     """ResNet-152, R(2+1)D-18 or CLIP; InputError where its weights cannot be had."""
     if name != "CLIP":
         short = name.removesuffix("_18")
-        file = getattr(weights, short)
-        network = BaseNetwork.load(name, file, device, precision, flag=f"--{short}_checkpoint")
+        file, flag = getattr(weights, short), f"--{short}_checkpoint"
+        with naming_flag(flag, file):
+            network = BaseNetwork.load(name, file, device, precision, flag)
         look = Look(base_features.FRAMES, network.kind.prepare)
         return Seeing(name, look, lambda images: network.embed([np.stack(images)])[0])
     from utils.clip_teacher import ClipTeacher
 
     hub.offline_without_network()
-    teacher = ClipTeacher.load(
-        weights.clip_model, weights.clip_pretrained, weights.clip, device, precision, flag="--clip_checkpoint"
-    )
+    flag = "--clip_checkpoint"
+    with naming_flag(flag, weights.clip):
+        teacher = ClipTeacher.load(weights.clip_model, weights.clip_pretrained, weights.clip, device, precision, flag)
     return Seeing(
         name, Look(llp.T, teacher.preprocess), lambda images: teacher.embed_images(torch.stack(images)).cpu().numpy()
     )

@@ -75,18 +75,22 @@ def survey(path: Path) -> Survey:
     with media.open_media(path) as container:
         streams = {kind: stream for kind, stream in best_streams(container).items() if stream is not None}
         if not streams or container.format.name in NO_MEDIA:
-            raise InputError(f"{path}: has neither picture nor sound")
+            raise InputError(f"{path}: has neither a picture nor sound that can be decoded")
         ends, times, damage = _packet_times(container, streams)
         notes = [damage] if damage else []
         for kind, stream in streams.items():
             what = "picture" if kind == "video" else "sound"
-            stated = _stated_end(container, stream, len(streams))
+            stated = None if stream.duration is None else float(stream.duration * stream.time_base)
             if ends[kind] is None:
                 notes.append(f"its {what} track is empty")
             elif stated is not None and ends[kind] < stated - TRUNCATED:
                 notes.append(f"truncated: its {what} ends at {ends[kind]:.1f} s of {stated:.1f} s")
-        if all(end is None for end in ends.values()):
+        last = max((end for end in ends.values() if end is not None), default=None)
+        if last is None:
             raise InputError(f"{path}: truncated or damaged, nothing of it can be decoded")
+        stated = None if container.duration is None else container.duration / av.time_base
+        if not notes and stated is not None and last < stated - TRUNCATED:
+            notes.append(f"truncated: it ends at {last:.1f} s of {stated:.1f} s")
         rate = streams["video"].guessed_rate if "video" in streams else None
     found = Survey(ends.get("video"), ends.get("audio"), None, notes)
     if found.is_single and found.picture_end is not None:
@@ -123,15 +127,6 @@ def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fra
     if container.format.name == "avi" and "video" in streams and streams["video"].codec_context.has_b_frames:
         times = None
     return ends, sorted(times or []), problem
-
-
-def _stated_end(container, stream, tracks: int) -> float | None:
-    """When the header says that a track ends, in seconds; None where it says nothing of this one."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None and tracks == 1:
-        return container.duration / av.time_base
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

@@ -1,0 +1,111 @@
+"""Time of parsing a video against the sum of the feature networks' own forward passes.
+
+    python benchmarks/bench_parse.py --weights DIR --video VIDEO.mp4 [--features CLAP CLIP --gpu 0]
+
+DIR is what benchmarks/made_up_weights.py writes. Parsing is everything from the file to the six outputs, without
+loading networks; the forward passes are of the same windows, already decoded and prepared, one network after another.
+The two are timed in turn; figures are medians, the ratio is the median of the ratios of the turns.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+if __name__ == "__main__":  # imports start at the repository
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+
+from utils import cli, network_flags
+from utils.parse_outputs import write_outputs
+from utils.video_parser import AUDIO_FEATURES, VISUAL_FEATURES, VideoParser, Weights
+
+WANTED = 1.10  # parsing / forward passes
+
+
+def make_parser(args: argparse.Namespace, work: Path) -> VideoParser:
+    """A parser with random weights, of VALOR++'s size, and the networks of its features."""
+    from nets import MMIL_Net
+
+    sizes = {name: size for kind in (AUDIO_FEATURES, VISUAL_FEATURES) for size, name in kind.items()}
+    torch.manual_seed(0)
+    net = MMIL_Net(sizes[args.features[0]], sizes[args.features[1]], hidden_dim=256, num_layers=4)
+    torch.save(net.state_dict(), work / "parser.pt")
+    files = {name: args.weights / f"{name}.pt" for name in ("vggish", "res152", "clip", "clap")}
+    weights = Weights(**files, r2plus1d=args.weights / "r2plus1d_18.pt")
+    device = network_flags.select_device(args)
+    return VideoParser.load(work / "parser.pt", weights=weights, device=device, precision=args.precision)
+
+
+def parse(parser: VideoParser, video: Path, out: Path) -> float:
+    """Seconds from the file to its outputs."""
+    start = time.perf_counter()
+    write_outputs(out, parser.parse(video), 0.5, parser.model, embed=False)
+    return time.perf_counter() - start
+
+
+def forward(parser: VideoParser, windows: list[dict]) -> dict[str, float]:
+    """Seconds of each network's forward passes, by its name."""
+    seconds = {}
+    for network in (parser.hearing, *parser.seeing.values()):
+        start = time.perf_counter()
+        for window in windows:
+            if network.name in window:
+                network.embed(window[network.name])
+        seconds[network.name] = time.perf_counter() - start
+    return seconds
+
+
+def collect(parser: VideoParser, video: Path) -> tuple[list[dict], int]:
+    """What the networks are given of each window, and the number of segments; a first run to warm up."""
+    windows, embed = [], parser.embed
+    parser.embed = lambda window: windows.append(window) or embed(window)
+    segments = len(parser.parse(video).frame_prob)
+    parser.embed = embed
+    return windows, segments
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    """Flags of the benchmark."""
+    parser = cli.ArgumentParser(
+        prog="bench_parse.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--video", type=Path, required=True, help="a media file with picture and sound")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of made-up weights")
+    parser.add_argument("--features", nargs=2, default=["CLAP", "CLIP"], metavar=("AUDIO", "VISUAL"),
+                        help="CLAP or vggish, CLIP or res152 (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument("--gpu", default="-1", help="CUDA device, -1: CPU (default: %(default)s)")
+    parser.add_argument("--precision", choices=network_flags.PRECISIONS, default="fp32")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    if not args.video.is_file():
+        raise cli.InputError(f"{args.video}: no such file")
+    if args.features[0] not in AUDIO_FEATURES.values() or args.features[1] not in VISUAL_FEATURES.values():
+        raise cli.InputError(f"--features {' '.join(args.features)}: expected vggish or CLAP, then res152 or CLIP")
+    work = Path(tempfile.mkdtemp(prefix="valor-bench-"))
+    try:
+        parser = make_parser(args, work)
+        windows, segments = collect(parser, args.video)
+        print(f"{os.cpu_count()} CPU cores, {parser.device}, {args.precision}, torch {torch.__version__}: "
+              f"{segments} s of video in {len(windows)} windows", flush=True)  # fmt: skip
+        turns = [(parse(parser, args.video, work / "out"), forward(parser, windows)) for _ in range(args.repeats)]
+    finally:
+        shutil.rmtree(work)
+    parts = {name: float(np.median([own[name] for _, own in turns])) for name in turns[0][1]}
+    whole, alone = (np.array(x) for x in zip(*((seconds, sum(own.values())) for seconds, own in turns), strict=True))
+    print("forward passes: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
+    print(f"parsing {np.median(whole):.2f} s, forward passes {np.median(alone):.2f} s, "
+          f"ratio {np.median(whole / alone):.3f} (wanted {WANTED:.2f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.run(main, get_args_parser())
