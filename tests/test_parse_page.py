@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.browser import browser, console_errors, screenshot
+from tests.browser import console_errors, open_browser, screenshot
 from tests.media_files import ffmpeg
 from utils.parse_outputs import write_outputs
 from utils.video_events import ParsedVideo, find_events
@@ -49,7 +49,7 @@ def test_page(page, video, tmp_path):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
-    with browser(1000, 800) as driver:
+    with open_browser(1000, 800) as driver:
         driver.get(page)
         wait(driver, "document.getElementById('media').readyState >= 2")
         assert driver.find_element(By.TAG_NAME, "h1").text == video.path.name
@@ -125,7 +125,7 @@ def click(driver, x: float, y: float) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_page_fits_its_window(page, dark, tmp_path):
     """No sideways scrolling at 360 and 1600 pixels, text that stands out from its background."""
-    with browser(360, 740, dark) as driver:
+    with open_browser(360, 740, dark) as driver:
         for width in (360, 1600):
             driver.execute_cdp_cmd(
                 "Emulation.setDeviceMetricsOverride",
