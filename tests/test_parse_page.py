@@ -123,8 +123,10 @@ def click(driver, x: float, y: float) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_page_fits_its_window(page, dark, tmp_path):
+def test_page_fits_its_window(video, dark, tmp_path):
     """No sideways scrolling at 360 and 1600 pixels, text that stands out from its background."""
+    write_outputs(tmp_path / "out", video, 0.5, {}, embed=False)
+    page = (tmp_path / "out/report.html").as_uri()
     with open_browser(360, 740, dark) as driver:
         for width in (360, 1600):
             driver.execute_cdp_cmd(

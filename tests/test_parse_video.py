@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -474,6 +475,20 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path
         assert result.status == 2 and text in result.error, result.err
         print("\n" + result.error)
     assert not Path("out").exists()
+
+
+def test_names_that_are_no_text_and_videos_too_large_to_embed(parse, monkeypatch):
+    make_video(Path("good.mp4"), seconds=1)
+    name = os.fsdecode(b"caf\xe9.mp4")
+    Path("good.mp4").rename(name)
+    result = parse(name)
+    assert result.status == 0 and "caf\ufffd.mp4: " in result.out, result.err
+    assert json.loads(Path("out", Path(name).stem, "events.json").read_text())["filename"] == "caf\ufffd.mp4"
+    assert "./caf" not in Path("out", Path(name).stem, "report.html").read_text()
+    assert "../../caf%E9.mp4" in Path("out", Path(name).stem, "report.html").read_text()
+    monkeypatch.setattr(parse_page, "EMBED_LIMIT", 2**10)
+    result = parse(name, "--embed")
+    assert result.status == 2 and "leave --embed out to link it" in result.error
 
 
 def test_what_a_writer_cannot_finish_is_not_there(parse, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,9 +141,8 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
         "events.txt": audacity_text(events),
         "report.html": page(video, threshold, model, folder, embed),
     }
-    work = folder.with_name(folder.name + TMP_SUFFIX)
-    shutil.rmtree(work, ignore_errors=True)  # what a killed run left
-    work.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(TMP_SUFFIX, ".parse_video-", folder.parent))  # beside it: on the same disk
     try:
         for name, text in texts.items():
             (work / name).write_text(text, encoding="utf-8")

@@ -109,9 +109,11 @@ def print_events(path: Path, folder: Path, events, notes) -> None:
     """A short table of a video's events."""
     from prettytable import PrettyTable
 
+    from utils.video_events import as_text
+
     for note in notes:
         print(f"note: {path}: {note}", file=sys.stderr)
-    print(f"{path}: {len(events)} events, in {folder}")
+    print(f"{as_text(path)}: {len(events)} events, in {as_text(folder)}")
     if len(events):
         table = PrettyTable(["onset", "offset", "modality", "event", "confidence"], align="l")
         for row in events.head(SHOWN).itertuples():

@@ -3,6 +3,7 @@
 Axes: n segments of a video of any length, T = 10 of a window, M = 2 modalities (audio, visual), C classes.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,11 @@ from utils.llp import T, segments_to_events
 
 MODALITIES = ("audio", "visual", "audio_visual")
 COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidence")
+
+
+def as_text(path: Path | str) -> str:
+    """A path to print or write; bytes of it that are no text are replaced."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 class ParsedVideo(NamedTuple):
@@ -44,8 +50,8 @@ class ParsedVideo(NamedTuple):
 
     @property
     def filename(self) -> str:
-        """Name of the file; bytes of it that are no text are replaced."""
-        return self.path.name.encode(errors="surrogateescape").decode(errors="replace")
+        """Name of the file."""
+        return as_text(self.path.name)
 
 
 class WindowAverage:

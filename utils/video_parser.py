@@ -12,7 +12,6 @@ video, M = 2 modalities (audio, visual), C classes.
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -32,7 +31,7 @@ from utils.extraction import read_ahead
 from utils.pooling import pool_clap_map, pool_frames
 from utils.run_folder import class_file, read_arguments
 from utils.teachers import CLIP_MODEL
-from utils.video_events import ParsedVideo, WindowAverage, find_events, join_events
+from utils.video_events import ParsedVideo, WindowAverage, as_text, find_events, join_events
 from utils.video_windows import (
     Look,
     PictureReader,
@@ -232,7 +231,7 @@ class VideoParser:
         weights, device = weights or Weights(), torch.device(device)
         audio, visual = AUDIO_FEATURES[settings["input_a_dim"]], VISUAL_FEATURES[settings["input_v_dim"]]
         model = {
-            "checkpoint": os.fspath(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(), **settings,
+            "checkpoint": as_text(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(), **settings,
             "features": [audio, visual, SPATIO_TEMPORAL], "precision": precision,
         }  # fmt: skip
         return cls(
