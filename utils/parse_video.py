@@ -112,7 +112,7 @@ def print_events(path: Path, folder: Path, events, notes) -> None:
     from utils.video_events import as_text
 
     for note in notes:
-        print(f"note: {path}: {note}", file=sys.stderr)
+        print(f"note: {as_text(path)}: {note}", file=sys.stderr)
     print(f"{as_text(path)}: {len(events)} events, in {as_text(folder)}")
     if len(events):
         table = PrettyTable(["onset", "offset", "modality", "event", "confidence"], align="l")

@@ -265,7 +265,7 @@ class VideoParser:
         starts = window_starts(found.seconds, hop)
         average = WindowAverage(segment_count(found.seconds), len(self.class_names))
         read = self._reader(path, found, starts)
-        bar = tqdm(starts, path.name, unit="window", disable=not progress, leave=False)
+        bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
         for start, result in zip(bar, read_ahead(read, starts, workers=1, ahead=1), strict=True):
             if result.error:
                 raise (
