@@ -486,7 +486,8 @@ def test_names_that_are_no_text_and_videos_too_large_to_embed(parse, monkeypatch
     assert json.loads(Path("out", Path(name).stem, "events.json").read_text())["filename"] == "caf\ufffd.mp4"
     assert "../../caf%E9.mp4" in Path("out", Path(name).stem, "report.html").read_text()
     monkeypatch.setattr(parse_page, "EMBED_LIMIT", 2**10)
-    result = parse(name, "--embed")
+    Path(name).rename("good.mp4")
+    result = parse("good.mp4", "--embed")
     assert result.status == 2 and "leave --embed out to link it" in result.error
 
 
