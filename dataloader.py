@@ -18,13 +18,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from utils import pseudo_labels
+from utils.archives import size_text
 from utils.arrays import Layout
 from utils.batches import BatchLoader, InterruptibleLoader, stream
 from utils.cli import InputError
 from utils.feature_cache import FeatureCache, plan, read_plan, stored_dtype
 from utils.feature_folder import FeatureFolder, require_files
 from utils.llp import Split, T
-from utils.packed import Column, Packed, read_strings
+from utils.packed import Column, Damaged, Packed, read_strings
 from utils.pooling import pool_clap_map, pool_frames
 from utils.processes import SINGLE, Processes
 
@@ -139,8 +140,13 @@ class SplitData(Dataset):
             yield self.__getitems__(part)
 
     def _keep(self, columns: Mapping[str, Column], limit: int, threads: int) -> None:
-        """Read whole arrays into memory, or leave them in their file where they have more than `limit` bytes."""
+        """Read whole arrays into memory, or leave them in their file where they have more than `limit` bytes.
+
+        Either way all of them is read once, so that training never stops at a damaged file.
+        """
         if sum(column.size for column in columns.values()) > limit:
+            for column in columns.values():
+                column.check(threads)
             self.columns = dict(columns)
         else:
             self.memory |= {kind: torch.from_numpy(c.read_all(threads)) for kind, c in columns.items()}
@@ -210,35 +216,36 @@ class LLPDataset(SplitData):
             if column:
                 columns[kind] = column
             else:
-                self._require_room(kind)
+                self._require_room()
                 array = plan(folder, reduce, stored_dtype(folder, self.cache.feature_dtype), T)
                 kept = read_plan(array, folder, self.num_workers, f"{self.split.path.name}: {kind}")
                 self.memory[kind] = torch.from_numpy(kept)
         try:
             self._keep(columns, self.limit, max(1, self.num_workers))
-        except InputError as error:  # damaged since it was written
+        except Damaged as error:
             return self._load_anew(error)
         return self
 
-    def _load_anew(self, error: InputError) -> Self:
-        """Load again without the cached arrays that cannot be read."""
+    def _load_anew(self, error: Damaged) -> Self:
+        """Load again without the cached array that cannot be read; raises `error` where it has just been written."""
+        damaged = [kind for kind, column in self.cached.items() if column and column.path == error.path]
+        if not damaged:
+            raise error
         print(f"note: {error}; made anew", file=sys.stderr)
-        for kind, column in self.cached.items():
-            if column:
-                column.path.unlink(missing_ok=True)
-                self.cached[kind] = None
+        for kind in damaged:
+            self.cached[kind] = None
         self.memory, self.columns = {}, {}
-        require_files(list(self.folders.values()), self.num_workers)
+        require_files([self.folders[kind] for kind in damaged], self.num_workers)
         return self.load()
 
-    def _require_room(self, kind: str) -> None:
+    def _require_room(self) -> None:
         """InputError where pooled features that no cache holds are larger than the limit."""
         size = sum(T * self.shapes[k][1] * stored_dtype(f, self.cache.feature_dtype).itemsize
                    for k, f in self.folders.items()) * len(self)  # fmt: skip
         if size > self.limit:
             raise InputError(
-                f"{self.name}: {kind} and the other features take {size / 1e9:.1f} GB, more than --memory_limit; "
-                "leave out --no_cache, or use --packed"
+                f"{self.name}: its features take {size_text(size)}, more than --memory_limit, and there is no cache to "
+                "read them from; leave out --no_cache, or use --packed"
             )
 
     def where(self, kind: str) -> Path:
@@ -297,7 +304,7 @@ class PackedDataset(SplitData):
         missing = [kind for kind in (*FEATURES, *kinds, "filename") if kind not in columns]
         if missing:
             raise InputError(f"{path}: its {name} split has no {', '.join(missing)}; pack it again with those")
-        self.names = columns["filename"]
+        self.names, self.plan = columns["filename"], str(packed.attributes.get("plan"))
         self.wanted = {kind: columns[kind] for kind in (*FEATURES, *kinds)}
         self.sources = {kind: str(columns[kind].attributes.get("source", "?")) for kind in FEATURES}
         self.shapes = {

@@ -178,6 +178,9 @@ def check_args(args: argparse.Namespace) -> None:
         refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
         if cli.torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
+        refuse(args, ("memory_limit",), "--exact, which keeps features in their files")
+    if args.packed and args.feature_dtype != "float32":
+        raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
     cli.require_writable("--json", args.json)
@@ -341,6 +344,8 @@ def start_session(
 ) -> tuple[Session, dict]:  # fmt: skip
     """Network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
     extra = {"device": device.type, "processes": processes.count}
+    if args.packed:
+        extra["packed_plan"] = data.train.plan
     if state:  # now with the sizes that were read off the files
         require_same_arguments(state, vars(args) | extra, folder.path)
     seed_everything(args.seed)
@@ -556,14 +561,22 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
 
 def train_seeds(args: argparse.Namespace, device: torch.device, processes: Processes) -> None:
     """Train, validate and test a run with each of the seeds, on data that is read once; then mean and deviation."""
+
+    def run_of(seed: int) -> argparse.Namespace:
+        one = argparse.Namespace(**vars(args) | {"seed": seed, "model_name": f"{args.model_name}_seed{seed}"})
+        one.resume = args.resume and run_path(one).is_dir()
+        return one
+
+    if processes.is_first and not args.resume:
+        for seed in args.seeds:  # now, and not when the others have been trained
+            RunFolder(run_path(run_of(seed))).require_new()
     data = functools.cache(lambda: load_data(args, device))
     class_names = read_class_names(args)
     dataset = open_split(args, "test", (), class_names)
     truth = read_truth(args.gt_dir, dataset.filenames, class_names)
     scores = {}
     for seed in args.seeds:
-        one = argparse.Namespace(**vars(args) | {"seed": seed, "model_name": f"{args.model_name}_seed{seed}"})
-        one.resume = args.resume and run_path(one).is_dir()
+        one = run_of(seed)
         if processes.is_first:
             print(f"== seed {seed}", flush=True)
         best = train(one, device, processes, data)

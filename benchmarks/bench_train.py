@@ -325,6 +325,8 @@ def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # as the published code does
     device = valor.select_device(args.gpu, deterministic=True)
+    if args.gpu != "-1" and device.type != "cuda":
+        raise cli.InputError(f"--gpu {args.gpu}: there is no CUDA device")
     args.precisions = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "tf32", "bf16"]
     args.warm_up, args.steps_a, args.steps_b, args.evaluated = (1, 2, 2, 8) if args.quick else (4, 8, 20, 100)
     args.rounds = 1 if args.quick else args.rounds

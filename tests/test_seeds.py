@@ -50,6 +50,9 @@ def test_stopped_and_resumed(workspace, command, monkeypatch):
     expected = (workspace / "models/seeds.json").read_text()
     again = command(main, *flags)
     assert again.status == 2 and "models/run_seed3: exists" in again.error
+    late = command(main, *TRAIN, "--seeds", "9", "5", "--model_name", "run")  # known before seed 9 is trained
+    assert late.status == 2 and "models/run_seed5: exists" in late.error
+    assert not (workspace / "models/run_seed9").exists()
     for path in (workspace / "models/run_seed5").iterdir():
         path.unlink()
     (workspace / "models/run_seed5").rmdir()
@@ -58,9 +61,18 @@ def test_stopped_and_resumed(workspace, command, monkeypatch):
     assert (workspace / "models/seeds.json").read_text() == expected
 
 
+def test_another_models_summary_is_kept(workspace, command):
+    for name in ("a", "b"):
+        result = command(main, *TRAIN, "--epochs", "1", "--seeds", "3", "--model_name", name)
+        assert result.status == 0, result.err
+    names = [json.loads((workspace / "models" / f).read_text())["model_name"] for f in ("seeds.json", "a_seeds.json")]
+    assert names == ["b", "a"] and "models/seeds.json was that of a, which is now models/a_seeds.json" in result.err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--memory_limit", "1", "--exact"), "--memory_limit has no meaning with --exact"),
         (("--seeds", "1", "1"), "--seeds 1 1: lists one twice"),
         (("--seeds", "1", "--json", "s.json"), "--json has no meaning with --seeds, which writes seeds.json"),
         (("--seeds", "1", "--mode", "test"), "--seeds has no meaning with --mode test"),

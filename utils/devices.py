@@ -26,9 +26,11 @@ def select_device(gpu: str, deterministic: bool = False) -> torch.device:
         return torch.device("cpu")
     if number >= torch.cuda.device_count():
         raise InputError(f"--gpu {number}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
+    torch.cuda.set_device(number)  # graphs are recorded on the current device
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
     return torch.device("cuda", number)
 
 

@@ -116,5 +116,6 @@ class FeatureCache:
             if error.filename and not str(error.filename).startswith(str(self.folder)):
                 raise  # a feature file cannot be read
             print(f"note: {path} cannot be written ({error.strerror}); --no_cache does without", file=sys.stderr)
+            self.folder = None  # said once
             return None
         return Packed.open(path).columns["cache"][name]

@@ -124,7 +124,10 @@ def is_current(path: Path, groups: dict[str, Group], attributes: dict[str, str])
     if not path.exists():
         return False
     try:
-        found = Packed.open(path).attributes.get("plan")
+        there = Packed.open(path)
+        found = there.attributes.get("plan")
+        for column in (c for columns in there.columns.values() for c in columns.values()):
+            column.check()
     except InputError as error:
         print(f"note: {error}; made anew", file=sys.stderr)
         return False

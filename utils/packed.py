@@ -29,6 +29,14 @@ FORMAT = "valor-packed-1"
 JOURNAL_SUFFIX = ".blocks"
 
 
+class Damaged(InputError):
+    """A packed file at `path` does not hold what was written to it."""
+
+    def __init__(self, path: Path, what: str):
+        super().__init__(f"{path}: {what}; make it again")
+        self.path = Path(path)
+
+
 class ColumnPlan(NamedTuple):
     """An array that is to be written.
 
@@ -226,19 +234,25 @@ class Column:
         return values
 
     def read_all(self, threads: int = 1) -> np.ndarray:
-        """The whole array; InputError for a damaged file."""
+        """The whole array; Damaged where a sum is another."""
         values = np.empty(self.shape, self.dtype)
-        starts = range(0, len(self), BLOCK)
+        self._read_blocks(lambda start: values[start : start + BLOCK], threads)
+        return values
 
+    def check(self, threads: int = 1) -> None:
+        """Read everything and keep nothing; Damaged where a sum is another."""
+        rows = np.diff([*range(0, len(self), BLOCK), len(self)])
+        self._read_blocks(lambda start: np.empty((rows[start // BLOCK], *self._row_shape), self.dtype), threads)
+
+    def _read_blocks(self, block_from: Callable[[int], np.ndarray], threads: int) -> None:
         def load(start):
-            block = values[start : start + BLOCK]
+            block = block_from(start)
             read(start, block)
             if self._sums is not None and zlib.crc32(block) != self._sums[start // BLOCK]:
-                raise InputError(f"{self.path}: damaged, the sum of {self.name} from row {start} on is another")
+                raise Damaged(self.path, f"damaged, the sum of {self.name} from row {start} on is another")
 
         with self._reader() as read, ThreadPoolExecutor(max(1, threads) if self._place is not None else 1) as pool:
-            list(pool.map(load, starts))
-        return values
+            list(pool.map(load, range(0, len(self), BLOCK)))
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Callable[[int, np.ndarray], None]]:
@@ -256,7 +270,7 @@ class Column:
                 while view:
                     count = os.preadv(descriptor, [view], place)
                     if count == 0:
-                        raise InputError(f"{self.path}: truncated, {self.name} ends before row {start + len(out)}")
+                        raise Damaged(self.path, f"truncated, {self.name} ends before row {start + len(out)}")
                     view, place = view[count:], place + count
 
             yield read
@@ -275,7 +289,8 @@ class Packed(NamedTuple):
     def open(cls, path: Path) -> Self:
         """Describe a file; InputError for one that is missing, damaged or no packed file."""
         if not Path(path).is_file():
-            raise InputError(f"{path}: no such file; utils/pack_features.py makes it")
+            what = "is a folder, expected a file" if Path(path).is_dir() else "no such file"
+            raise InputError(f"{path}: {what}; utils/pack_features.py makes it")
         try:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format") != FORMAT:

@@ -5,6 +5,8 @@
 Each process has its part of every batch, and all hold the same weights: gradients are added up between them.
 """
 
+import signal
+from datetime import timedelta
 from typing import NamedTuple, Self
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from utils.cli import torchrun_rank
 
 SEED_STRIDE = 2**32  # apart are the seeds of the processes' dropout
+PATIENCE = timedelta(days=1)  # with a process that reads a data set for the first time
 
 
 class Processes(NamedTuple):
@@ -28,9 +31,9 @@ class Processes(NamedTuple):
         if processes.count > 1:
             import torch.distributed as dist
 
-            if device.type == "cuda":
-                torch.cuda.set_device(device)
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            if processes.rank:  # it may be waiting for the first one, deaf to Python's handler, when that has failed
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         return processes
 
     def stop(self) -> None:
@@ -84,7 +87,7 @@ class Processes(NamedTuple):
 def _cpu_group():
     """A group over gloo, in which objects travel, made once."""
     if not hasattr(_cpu_group, "group"):
-        _cpu_group.group = torch.distributed.new_group(backend="gloo")
+        _cpu_group.group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
     return _cpu_group.group
 
 

@@ -29,7 +29,12 @@ FREE_TO_CHANGE = {
     "seeds", "no_cache", "cache_dir", "memory_limit",
 }  # fmt: skip
 
-NOT_FLAGS = {"device": "the device", "processes": "the number of processes"}  # in words
+# in words
+NOT_FLAGS = {
+    "device": "the device",
+    "processes": "the number of processes",
+    "packed_plan": "the contents of --packed, by its plan,",
+}
 
 
 class RunFolder:

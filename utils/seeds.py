@@ -1,5 +1,6 @@
 """What several runs with different seeds have in common: mean and standard deviation of their scores."""
 
+import json
 import math
 import statistics
 import sys
@@ -36,13 +37,29 @@ def report(run: Path, seeds: Sequence[int], scores: Mapping[int, Mapping[str, Ma
         print(f"note: no epoch scored above 0 with seeds {', '.join(map(str, missing))}", file=sys.stderr)
     if not scores:
         return "no run scored above 0: there is nothing to average"
+    path = run.parent / FILE
+    _keep_other(path, run.name)
     splits = {split: summarise([run[split] for run in scores.values()]) for split in next(iter(scores.values()))}
     result = {"model_name": run.name, "seeds": list(scores), **{split.lower(): s for split, s in splits.items()}}
-    write_json(run.parent / FILE, result)
+    write_json(path, result)
     rows = {}
     for split, summary in splits.items():
         for seed, values in scores.items():
             rows[f"{split}, seed {seed}"] = values[split]
         rows[f"{split}, mean"] = {name: s["mean"] for name, s in summary.items()}
         rows[f"{split}, standard deviation"] = {name: s["std"] for name, s in summary.items()}
-    return f"{score_table(rows)}\n{run.parent / FILE}"
+    return f"{score_table(rows)}\n{path}"
+
+
+def _keep_other(path: Path, name: str) -> None:
+    """Where another model's seeds.json is in the way, give it that model's name."""
+    if not path.is_file():
+        return
+    try:
+        other = str(json.loads(path.read_text())["model_name"])
+    except (ValueError, KeyError, TypeError):
+        other = "other"
+    if other != name:
+        kept = path.with_name(f"{Path(other).name}_{FILE}")
+        path.replace(kept)
+        print(f"note: {path} was that of {other}, which is now {kept}", file=sys.stderr)

@@ -110,7 +110,8 @@ Replay = Callable[[], None]
 def record_cuda_graph(function: Replay) -> Replay:
     """Record what `function` launches, without running it, and return what launches all of it again."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # "thread_local", since nccl's own thread may ask the device something meanwhile
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
         function()
     return graph.replay
 
