@@ -177,13 +177,10 @@ def test_two_processes_are_stopped_and_resumed(workspace, torchrun):
 
 
 def test_an_error_of_the_first_process_ends_all_at_once(workspace, torchrun):
-    import time
-
     (workspace / "models/there").mkdir(parents=True)
-    start = time.monotonic()
     result = torchrun(2, 0.1, "--model_name", "there")
     assert result.returncode != 0 and "models/there: exists" in result.stderr
-    assert time.monotonic() - start < 25  # torchrun would kill the others after 30 s
+    assert "forcefully exiting" not in result.stderr  # what torchrun does 30 s later to those that do not end
 
 
 def test_the_published_order_is_for_one_process(torchrun):
