@@ -111,7 +111,7 @@ class SplitData(Dataset):
     def to(self, device: torch.device) -> Self:
         """Move what is in memory to a GPU, if half of its free memory holds it, and return the data set."""
         size = sum(value.nbytes for value in self.memory.values())
-        if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2:
+        if device.type == "cuda" and not self.columns and size <= torch.cuda.mem_get_info(device)[0] / 2:
             self.memory = {kind: value.to(device) for kind, value in self.memory.items()}
         return self
 
@@ -231,7 +231,7 @@ class LLPDataset(SplitData):
         damaged = [kind for kind, column in self.cached.items() if column and column.path == error.path]
         if not damaged:
             raise error
-        print(f"note: {error}; made anew", file=sys.stderr)
+        print(f"note: {error.text}; made anew", file=sys.stderr)
         for kind in damaged:
             self.cached[kind] = None
         self.memory, self.columns = {}, {}

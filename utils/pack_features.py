@@ -129,7 +129,7 @@ def is_current(path: Path, groups: dict[str, Group], attributes: dict[str, str])
         for column in (c for columns in there.columns.values() for c in columns.values()):
             column.check()
     except InputError as error:
-        print(f"note: {error}; made anew", file=sys.stderr)
+        print(f"note: {getattr(error, 'text', error)}; made anew", file=sys.stderr)
         return False
     if found == packed.plan_text(groups, attributes):
         return True

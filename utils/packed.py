@@ -34,7 +34,7 @@ class Damaged(InputError):
 
     def __init__(self, path: Path, what: str):
         super().__init__(f"{path}: {what}; make it again")
-        self.path = Path(path)
+        self.path, self.text = Path(path), f"{path}: {what}"
 
 
 class ColumnPlan(NamedTuple):
