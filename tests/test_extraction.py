@@ -197,6 +197,27 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(number, status, last):
     assert results() == expected(40) and not list(Path("out").rglob("*.tmp"))
 
 
+def test_an_interrupt_that_was_dropped_is_noticed_at_the_next_video(command, monkeypatch):
+    """Python drops what is raised inside a destructor."""
+
+    class Dropping:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    write_list(40)
+    done = extraction.Run.done
+
+    def drop(self, *args):
+        done(self, *args)
+        if self.counts["done"] == 3:
+            Dropping()
+
+    monkeypatch.setattr(extraction.Run, "done", drop)
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: None)
+    result = command(slow_teacher)
+    assert result.status == 130 and len(results()) < 40
+
+
 def test_two_processes_never_do_the_same_part(command):
     write_list(40)
     process = start("--seconds", "0.1")

@@ -26,13 +26,28 @@ class InputError(ValueError):
 
 def quiet_interrupts() -> None:
     """Make Ctrl-C during the imports of a command one line instead of a traceback. `run` ends this."""
-    signal.signal(signal.SIGINT, _leave)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job in the background
+        signal.signal(signal.SIGINT, _leave)
 
 
 def _leave(number, frame):
     # No exception: code that is being imported might swallow it, and the command would go on.
     print("interrupted", file=sys.stderr, flush=True)
     os._exit(EXIT_INTERRUPTED)
+
+
+_pressed = threading.Event()  # Ctrl-C, since `run` began
+
+
+def _interrupt(number, frame):
+    _pressed.set()
+    raise KeyboardInterrupt
+
+
+def check_interrupt() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed: raised inside a destructor, say, Python would have dropped it."""
+    if _pressed.is_set():
+        raise KeyboardInterrupt
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -129,10 +144,12 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
     refused a read or write; 130 Ctrl-C; 143 SIGTERM.
     """
     status, message = 0, ""
+    before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread():
         _raise_terminated()
-        if signal.getsignal(signal.SIGINT) is _leave:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _pressed.clear()
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _interrupt)
     try:
         status = main(parser.parse_args()) or 0
         sys.stdout.flush()
@@ -148,6 +165,9 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
         status, message = EXIT_TERMINATED, "terminated"
     except KeyboardInterrupt as stop:
         status, message = EXIT_INTERRUPTED, f"interrupted{f': {stop}' if str(stop) else ''}"
+    finally:
+        if threading.current_thread() is threading.main_thread() and before not in (None, _leave):
+            signal.signal(signal.SIGINT, before)
     if message:
         print(f"{parser.prog}: {message}", file=sys.stderr)
     if status:

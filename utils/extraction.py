@@ -200,6 +200,7 @@ class Run:
         self._count("failed", video, reason)
 
     def _count(self, result: str, video, text: str) -> None:
+        cli.check_interrupt()
         self.counts[result] += 1
         self.bar.update()
         if self.print_progress:
