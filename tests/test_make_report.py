@@ -257,6 +257,10 @@ def test_colours_repeat_but_never_with_the_same_hatch():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"--out": "./pred_audio.csv"}, "--out pred_audio.csv: is pred_audio.csv, which is read"),
+        ({"--out": "videos.csv"}, "--out videos.csv: is videos.csv, which is read"),
+        ({"--out": "new", "--figures": "new/figures"}, "--out new: is in the way of --figures new/figures"),
+        ({"--out": "new", "--figures": "new"}, "--out new: is in the way of --figures new"),
         ({"--pred_dir": "nowhere"}, "nowhere/pred_audio.csv: no such file"),
         ({"--compare": "nowhere"}, "nowhere/pred_audio.csv: no such file"),
         ({"--pred_dir": "bad"}, "bad/pred_audio.csv, line 2: onset is '1.5', expected a whole second from 0 to 10"),

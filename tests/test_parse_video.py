@@ -253,6 +253,8 @@ def test_text_formats():
 def test_equal_stems_get_a_number():
     paths = [Path(p) for p in ("a/clip.mp4", "b/clip.mov", "clip_2.mp4", "c/Clip.mp4", "-x.mp4")]
     assert parse_outputs.output_names(paths) == ["clip", "clip_2", "clip_2_2", "Clip_3", "-x"]
+    dots = [Path("...mp4"), Path("a/..mp4"), Path(".mp4"), Path("x...mp4")]  # never the folder above
+    assert parse_outputs.output_names(dots) == ["video", "video_2", ".mp4", "x.."]
 
 
 def test_page_cannot_be_broken_out_of(tmp_path):
@@ -467,6 +469,8 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path
         (("--vggish_checkpoint", "v.pt"), "--vggish_checkpoint v.pt: no such file, expected weights of vggish, such"),
         (("--res152_checkpoint", small / "vggish.pt"), "vggish.pt: does not fit res152's network"),
         (("--hop", "2.5"), "2.5 is not a whole number of seconds from 1 to 10"),
+        (("--hop", "abc"), "abc is not a whole number of seconds from 1 to 10"),
+        (("--out", "/proc/none"), "--out /proc/none: nothing can be written in /proc"),
         (("--threshold", "1.5"), "1.5 is not between 0 and 1"),
         (("--out", "good.mp4"), "--out good.mp4: is a file, expected a folder"),
     ):  # fmt: skip

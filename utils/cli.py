@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,18 @@ def require_writable(flag: str, path: Path | None, folder: bool = False) -> None
     if path and path.exists() and path.is_dir() != folder:
         kinds = ("a folder", "a file") if folder else ("a file", "a folder")
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
+
+
+def require_room_for_files(flag: str, folder: Path | None) -> None:
+    """InputError where nothing can be written in `folder`, or in what is there of its path: before hours of work."""
+    if not folder:
+        return
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{flag} {folder}: nothing can be written in {there} ({error.strerror})") from error
 
 
 class Terminated(BaseException):

@@ -67,8 +67,21 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     return [str(folders[0])] if len(folders) == 1 else [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)]
 
 
+def require_own_place(args: argparse.Namespace) -> None:
+    """InputError where the page would replace a file that is read, or be where the figures go."""
+    folders = [folder for folder in (args.pred_dir, args.compare) if folder]
+    read = [folder / name for folder in folders for name in llp.PREDICTION_FILES.values()]
+    read += [args.gt_dir / name for name in llp.TRUTH_FILES.values()]
+    read += [path for path in (args.label_csv, args.log, args.classes) if path]
+    for path in map(Path, read):
+        if args.out.exists() and path.exists() and args.out.samefile(path):
+            raise cli.InputError(f"--out {args.out}: is {path}, which is read; choose another name")
+    if args.figures and args.out.absolute() in (args.figures.absolute(), *args.figures.absolute().parents):
+        raise cli.InputError(f"--out {args.out}: is in the way of --figures {args.figures}; choose another name")
+
+
 def make_folder(flag: str, folder: Path) -> None:
-    """Make a folder; InputError where it cannot be written to, so that of page and figures all are written or none."""
+    """Make a folder; InputError where it cannot be written to, before anything is written."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise cli.InputError(f"{flag}: {folder}: nothing can be written to this folder")
@@ -78,6 +91,7 @@ def main(args: argparse.Namespace) -> None:
     """Read, score, write. Raises InputError for bad input, before anything is written."""
     cli.require_writable("--out", args.out)
     cli.require_writable("--figures", args.figures, folder=True)
+    require_own_place(args)
     if args.videos and not args.figures:
         raise cli.InputError("--videos has no meaning without --figures; the page shows all videos")
     results = read_results(args)
@@ -93,13 +107,13 @@ def main(args: argparse.Namespace) -> None:
     if args.figures:
         make_folder("--figures", args.figures)
     print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
-    write_text(args.out, page)
-    print(f"{args.out}: {len(filenames)} {'videos' if len(filenames) > 1 else 'video'}; open it in a browser")
     if args.figures:
         from utils.report_figures import write_figures  # matplotlib, which the page does without
 
         for path in write_figures(args.figures, results, args.videos):
             print(path)
+    write_text(args.out, page)  # last: where it is, all is there
+    print(f"{args.out}: {len(filenames)} {'videos' if len(filenames) > 1 else 'video'}; open it in a browser")
 
 
 if __name__ == "__main__":

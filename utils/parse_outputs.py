@@ -19,13 +19,17 @@ SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio and visual
 
 
 def output_names(videos: Sequence[Path]) -> list[str]:
-    """A folder name for each video: its stem, with a number where another one before it has the same."""
+    """A folder name for each video: its stem, with a number where another one before it has the same.
+
+    A stem of dots alone, of `...mp4`, would be another folder than one's own: then it is `video`.
+    """
     taken, names = set(), []
     for path in videos:
-        name, number = path.stem, 1
+        stem = path.stem if path.stem.strip(".") else "video"
+        name, number = stem, 1
         while name.casefold() in taken:  # some file systems do not tell a from A
             number += 1
-            name = f"{path.stem}_{number}"
+            name = f"{stem}_{number}"
         taken.add(name.casefold())
         names.append(name)
     return names
@@ -125,7 +129,7 @@ def opacity(confidence: float) -> float:
 
 
 def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dict, embed: bool) -> pd.DataFrame:
-    """Write the six files of a video to `folder`, all or nothing, and return its events.
+    """Write the six files of a video to `folder`, each whole or not at all, and return its events.
 
     Args:
         threshold: of the decisions.

@@ -27,16 +27,15 @@ SHOWN = 20  # events of a video that are printed
 
 def whole_hop(text: str) -> int:
     """argparse type: 1 to 10 whole seconds."""
-    value = float(text)
-    if value not in range(1, 11):
+    if text.removesuffix(".0") not in map(str, range(1, 11)):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of seconds from 1 to 10")
-    return int(value)
+    return int(float(text))
 
 
 def probability(text: str) -> float:
     """argparse type: a number between 0 and 1."""
-    value = float(text)
-    if not 0 < value < 1:
+    value = cli.positive_float(text)
+    if value >= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
@@ -133,6 +132,7 @@ def main(args: argparse.Namespace) -> int:
 
     for flag, folder in (("--out", args.out), ("--keep_features", args.keep_features)):
         cli.require_writable(flag, folder, folder=True)
+        cli.require_room_for_files(flag, folder)
     if len(args.videos) == 1:  # a bad file is known before the networks are loaded
         survey(args.videos[0])
     parser = load_parser(args)
