@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from utils.arrays import MAX_HEADER, Layout, read_npy_header
-from utils.cli import InputError
+from utils.cli import InputError, existing_part
 from utils.files import TMP_SUFFIX, atomic_path, naming
 
 WEB_PAGE = (
@@ -145,14 +145,9 @@ def is_sound(path: Path, layout: Layout) -> bool:
         return False
 
 
-def disk_of(folder: Path) -> Path:
-    """What is there of the path of `folder`, which may not exist yet."""
-    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-
-
 def require_space(folder: Path, needed: int, what: str) -> None:
     """InputError where the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
-    free = shutil.disk_usage(disk_of(folder)).free
+    free = shutil.disk_usage(existing_part(folder)).free
     if needed > free:
         raise InputError(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")
 

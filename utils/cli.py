@@ -122,11 +122,16 @@ def require_writable(flag: str, path: Path | None, folder: bool = False) -> None
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
 
 
+def existing_part(path: Path) -> Path:
+    """What is there of a path, which may not exist yet: itself, or the nearest folder above it."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
 def require_room_for_files(flag: str, folder: Path | None) -> None:
     """InputError where nothing can be written in `folder`, or in what is there of its path: before hours of work."""
     if not folder:
         return
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    there = existing_part(folder)
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

@@ -178,7 +178,7 @@ class Download:
                 size = videos * sum(lay.file_size for n, lay in layouts if n.split("/")[0] == archive.top)
                 fetched.append(max(0, size - transfer.bytes_there(self._archive(archive))))
         archived = sum(fetched) if self.args.keep_archives else max(fetched)
-        disks = [archives.disk_of(folder).stat().st_dev for folder in (self.data_dir, self.archive_dir)]
+        disks = [cli.existing_part(folder).stat().st_dev for folder in (self.data_dir, self.archive_dir)]
         if disks[0] == disks[1]:
             archives.require_space(self.data_dir, unpacked + archived, "for the archives and what is in them")
         else:
