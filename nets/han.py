@@ -10,7 +10,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from nets.fast_han import LayerSettings, LayerWeights, draw_at_once, draw_published, update_streams
+from nets.dropout_masks import draw_cheaply, draw_published
+from nets.fast_han import LayerSettings, LayerWeights, update_streams
 
 NORM_PLACES = ("post_norm", "pre_norm")
 DROPOUT = 0.1
@@ -92,5 +93,5 @@ class HANEncoder(nn.Module):
 
     def _settings(self, layer: HANLayer) -> LayerSettings:
         dropout = layer.dropout.p if self.training else 0.0
-        draw = draw_published if self.published_masks else draw_at_once
+        draw = draw_published if self.published_masks else draw_cheaply
         return LayerSettings(layer.self_attn.num_heads, self.pre_norm, dropout, draw, self.fast)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets.han import NORM_PLACES, HANEncoder
+from nets.linear import linear
 
 SEGMENTS = 10
 FRAMES_PER_SEGMENT = 8  # ResNet-152 features: 8 frames a second
@@ -105,12 +106,14 @@ class MMIL_Net(nn.Module):
         self.hat_encoder = HANEncoder(hidden_dim, nhead, ff_dim, num_layers, norm_where)
 
     def use_fast_layers(self, dtype: torch.dtype = torch.float32, published_masks: bool = True) -> Self:
-        """Compute with the layers of nets/fast_han.py from now on, which give the same numbers, and return the network.
+        """Compute with the layers of nets/fast_han.py from now on, and return the network.
+
+        They give the same numbers to rounding.
 
         Args:
-            dtype: of matrix products and attention; weights, norms and probabilities stay float32.
-            published_masks: draw the dropout masks that the published layers would draw from the same seed, instead of
-                cheaper ones.
+            dtype: of matrix products and attention; weights, norms and probabilities keep theirs.
+            published_masks: draw the dropout masks that the published layers would draw from the same seed, on a CPU,
+                instead of cheaper ones.
         """
         self.hat_encoder.fast, self.hat_encoder.published_masks = dtype, published_masks
         return self
@@ -134,6 +137,7 @@ class MMIL_Net(nn.Module):
         audio, visual = (x.transpose(0, 1) for x in self.hat_encoder(audio, visual))  # (B, T, D)
         x = torch.stack([audio, visual], dim=2)  # (B, T, M, D)
 
+        # Three products, not one: a layer whose output no loss uses must get no gradient, or it would decay.
         frame_logits = self._linear(self.fc_prob, x)  # (B, T, M, C)
         frame_prob = torch.sigmoid(frame_logits)
         frame_att = torch.softmax(self._linear(self.fc_frame_att, x), dim=1)  # over segments
@@ -142,8 +146,8 @@ class MMIL_Net(nn.Module):
 
     def _linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
         """A linear layer, whose product is computed in the fast layers' dtype."""
-        dtype = self.hat_encoder.fast or x.dtype
-        return F.linear(x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype)).to(layer.weight.dtype)
+        dtype = self.hat_encoder.fast
+        return linear(x, layer.weight, layer.bias, dtype) if dtype else layer(x)
 
     def _embed_audio(self, audio: Tensor) -> Tensor:
         """(B, 10 | 64, Da) -> (B, T, D), in the published order of arithmetic."""
