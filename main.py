@@ -28,7 +28,7 @@ from nets import MMIL_Net
 from nets.han import NORM_PLACES
 from utils import checkpoint, engine, llp, seeds
 from utils.cli import InputError
-from utils.devices import available_memory, select_device
+from utils.devices import available_memory, keep_large_blocks, select_device
 from utils.eval_metrics import decide, ten_scores, video_scores
 from utils.feature_cache import FEATURE_DTYPES
 from utils.files import atomic_path, write_json
@@ -245,7 +245,7 @@ def build_net(args: argparse.Namespace, num_classes: int, device: torch.device) 
 
 
 def has_published_masks(args: argparse.Namespace, device: torch.device) -> bool:
-    """Whether dropout takes the numbers that the published code takes: bfloat16 and CUDA have cheaper ones."""
+    """Whether dropout must take the numbers that the published code takes; bfloat16 and CUDA take the cheapest."""
     return device.type == "cpu" and args.precision == "fp32"
 
 
@@ -587,13 +587,21 @@ def train_seeds(args: argparse.Namespace, device: torch.device, processes: Proce
         print(seeds.report(run_path(args), args.seeds, scores))
 
 
-def main(args: argparse.Namespace) -> None:
-    """Run one mode. Raises InputError for bad input."""
-    check_args(args)
+def set_up_device(args: argparse.Namespace) -> torch.device:
+    """The device of this process, ready for the chosen precision."""
     device = select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else "-1", deterministic=True)
     if args.precision == "tf32" and device.type != "cuda":
         raise InputError("--precision tf32: only CUDA devices have it; choose fp32 or bf16")
     torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    if not args.exact:
+        keep_large_blocks()
+    return device
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run one mode. Raises InputError for bad input."""
+    check_args(args)
+    device = set_up_device(args)
     if args.mode != "train":
         if cli.torchrun_rank()[0] == 0:
             test(args, device)
