@@ -30,9 +30,9 @@ def stored_dtype(folder: FeatureFolder, feature_dtype: str) -> np.dtype:
 def fingerprint(folder: FeatureFolder) -> str:
     """What identifies a folder's files of a split: their names, sizes and times. OSError where one is missing."""
     digest = hashlib.sha256()
-    for path in map(str, folder.paths):
-        status = os.stat(path)
-        digest.update(f"{os.path.basename(path)}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    for name in folder.names:
+        status = os.stat(os.path.join(folder.folder, name))
+        digest.update(f"{os.path.basename(name)}/{status.st_size}/{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
