@@ -6,12 +6,13 @@
 
 (a) the published way: raw features of 64 videos a step through a DataLoader with 4 workers, `--exact`; evaluation one
 video at a time, with metrics in loops over videos, classes and segments (tests/reference_metrics.py). (b) this
-project's way: features pooled in memory. Both take turns; each number is the median of the rounds. An epoch is 10,000
-videos, from at least 20 steps. Data and weights are made up: times do not depend on them.
+project's way: features pooled in memory. Each has a process of its own, and they take turns; each number is the median
+of the rounds. An epoch is 10,000 videos, from 20 steps. Data and weights are made up: times do not depend on them.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -19,7 +20,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +44,8 @@ from utils.eval_metrics import decide, ten_scores, video_scores
 from utils.files import write_json
 
 EPOCH, TEST = 10000, 1200  # videos
+WARM_UP = 10  # steps of (a), whose DataLoader has read some batches before the first of them
+READ_AHEAD = 8  # batches that a DataLoader with 4 workers holds ready
 TARGETS = {  # of the ratio (a)/(b), or of the fraction
     "epoch, fp32": (2.5, 2.3, 8), "epoch, bf16": (4.5, 3.5, 13), "evaluation": (14, 12, 22), "metrics": (30, 30, 30),
     "epoch on the GPU": (30, 30, 50), "fraction of the product rate, fp32": (0.8, 0.6, 0.6),
@@ -62,7 +66,9 @@ def parse(*flags: str) -> argparse.Namespace:
 
 def published_loader(dataset, batch_size: int, shuffle: bool) -> DataLoader:
     """With four workers, however many cores there are."""
-    return DataLoader(dataset, batch_size, shuffle, num_workers=4, collate_fn=lambda batch: batch)
+    as_on_linux = "fork"  # which a spawned process does not do by itself
+    return DataLoader(dataset, batch_size, shuffle, num_workers=4, collate_fn=lambda batch: batch,
+                      multiprocessing_context=as_on_linux)  # fmt: skip
 
 
 def network_and_step(args: argparse.Namespace, device: torch.device) -> tuple[torch.nn.Module, valor.TrainStep]:
@@ -77,13 +83,11 @@ def network_and_step(args: argparse.Namespace, device: torch.device) -> tuple[to
 class Trainer:
     """A run of main.py taken apart: its network, step and batches. `more`: its flags beside the published settings."""
 
-    def __init__(self, model: str, data: Path, device: torch.device, *more: str):
-        gpu = device.index if device.type == "cuda" else -1
+    def __init__(self, model: str, data: Path, gpu: str, *more: str):
         self.args = parse(
             *training_data.network_flags(model), *training_data.file_flags(model, data), "--gpu", gpu, *more
         )
-        self.device = device
-        torch.backends.cuda.matmul.allow_tf32 = self.args.precision == "tf32"
+        self.device = device = valor.set_up_device(self.args)
         self.train, self.test = (
             valor.open_split(self.args, name, terms, llp.CLASS_NAMES).load().to(device)
             for name, terms in (("train", ("video", "audio", "visual")), ("test", ()))
@@ -112,54 +116,64 @@ class Trainer:
                     wait_for(self.device)
                     return (time.perf_counter() - start) / steps / 64
 
+    def evaluate(self, truth: llp.Truth, videos: int) -> tuple[float, float]:
+        """Seconds a video, of all and of the metrics alone."""
+        self.net.eval()
+        return self._evaluate_published(truth, videos) if self.args.exact else self._evaluate_here(truth)
 
-def evaluate_published(trainer: Trainer, truth: llp.Truth, videos: int) -> tuple[float, float]:
-    """Seconds a video, of all and of the metrics alone: one at a time, from raw files through a DataLoader."""
-    subset = torch.utils.data.Subset(trainer.test, range(videos))
-    loader = published_loader(subset, 1, shuffle=False)
-    trainer.net.eval()
-    start, metrics = time.perf_counter(), 0.0
-    with torch.no_grad():
-        for i, batch in enumerate(loader):
-            output = engine.forward(trainer.net, {k: v.to(trainer.device) for k, v in batch.items()})
+    @torch.no_grad()
+    def _evaluate_published(self, truth: llp.Truth, videos: int) -> tuple[float, float]:
+        """One video at a time, from raw files through a DataLoader; the first ones, read in advance, do not count."""
+        end = READ_AHEAD + videos
+        subset = torch.utils.data.Subset(self.test, range(end + READ_AHEAD))  # so that it still reads at the end
+        start = metrics = 0.0
+        for i, batch in enumerate(published_loader(subset, 1, shuffle=False)):
+            if i == end:
+                break
+            if i == READ_AHEAD:
+                start, metrics = time.perf_counter(), 0.0
+            output = engine.forward(self.net, {k: v.to(self.device) for k, v in batch.items()})
             decisions = decide(output.global_prob.cpu().numpy(), output.frame_prob.cpu().numpy())
             begin = time.perf_counter()
             pred_audio, pred_visual = (x[0] for x in decisions)
             reference_metrics.video_scores(pred_audio, pred_visual, truth.audio[i], truth.visual[i])
-            metrics += time.perf_counter() - begin
-    return (time.perf_counter() - start) / videos, metrics / videos
+            stop = time.perf_counter()
+            metrics += stop - begin
+        return (stop - start) / videos, metrics / videos
 
-
-def evaluate_here(trainer: Trainer, truth: llp.Truth) -> tuple[float, float]:
-    """The same of this project's way, for all videos."""
-    start = time.perf_counter()
-    evaluation = engine.evaluate(
-        trainer.net, make_loader(trainer.test, valor.EVALUATION_BATCH, shuffle=False), device=trainer.device
-    )
-    begin = time.perf_counter()
-    ten_scores(video_scores(*decide(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
-    end = time.perf_counter()
-    return (end - start) / len(trainer.test), (end - begin) / len(trainer.test)
+    def _evaluate_here(self, truth: llp.Truth) -> tuple[float, float]:
+        """All videos of the split."""
+        start = time.perf_counter()
+        loader = make_loader(self.test, valor.EVALUATION_BATCH, shuffle=False)
+        evaluation = engine.evaluate(self.net, loader, device=self.device)
+        begin = time.perf_counter()
+        ten_scores(video_scores(*decide(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
+        end = time.perf_counter()
+        return (end - start) / len(self.test), (end - begin) / len(self.test)
 
 
 class Products(TorchDispatchMode):
     """Writes down the matrix products of a step."""
 
-    KINDS = ("mm", "addmm", "addmm_", "bmm", "baddbmm")
+    KINDS = ("mm", "addmm", "addmm_", "bmm", "baddbmm_")
+    BY_ONEDNN = "_linear_pointwise"  # x, [what is added,] W, b: x W^T
 
     def __init__(self):
         super().__init__()
         self.found = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.overloadpacket.__name__ in self.KINDS:
+        kind = function.overloadpacket.__name__
+        if kind in self.KINDS or kind == self.BY_ONEDNN:
             a, b = args[-2:]
+            if kind == self.BY_ONEDNN:
+                a, b = args[0], args[2 if function._overloadname == "binary" else 1].t()
             self.found.append((a.shape, a.stride(), b.shape, b.stride(), a.dtype))
         return function(*args, **(kwargs or {}))
 
 
 def products_alone(trainer: Trainer) -> tuple[float, Callable[[], float]]:
-    """GFLOP of a training step's matrix products, and a function that times them without anything else."""
+    """GFLOP of a training step's matrix products, and a function that times them alone, by torch.mm."""
     batch = next(iter(make_loader(trainer.train, 64, shuffle=False)))
     with Products() as products:
         trainer.step(batch)
@@ -174,9 +188,10 @@ def products_alone(trainer: Trainer) -> tuple[float, Callable[[], float]]:
     flop = sum(2 * a.numel() * b.shape[-1] for a, b in pairs)
 
     def run() -> float:
-        start = time.perf_counter()
-        for a, b in pairs:
-            torch.bmm(a, b) if a.dim() == 3 else torch.mm(a, b)
+        for _ in range(2):  # the first to warm up
+            start = time.perf_counter()
+            for a, b in pairs:
+                torch.bmm(a, b) if a.dim() == 3 else torch.mm(a, b)
         return time.perf_counter() - start
 
     return flop / 1e9, run
@@ -217,32 +232,77 @@ def peak_memory(pid: int | str = "self") -> float:
     return sum(peaks) / 1e9
 
 
+# -------------------------------------------------------------------------------------------------------- two sides
+
+
+class Side:
+    """A process for one way, so that memory, threads and settings of the other do not touch it.
+
+    Args:
+        ways: name -> flags of main.py, of the trainers in it.
+    """
+
+    def __init__(self, model: str, data: Path, gpu: str, ways: dict[str, Sequence[str]]):
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, initializer=Side._start, initargs=(model, data, gpu, ways))
+
+    @staticmethod
+    def _start(model: str, data: Path, gpu: str, ways: dict[str, Sequence[str]]) -> None:
+        warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # as the published code does
+        Side.trainers = {name: Trainer(model, data, gpu, *flags) for name, flags in ways.items()}
+        names = next(iter(Side.trainers.values())).test.filenames
+        Side.truth = llp.read_truth(data, names)
+
+    def ask(self, function: Callable, *args):
+        """What a static method says in that process."""
+        return self.pool.submit(function, *args).result()
+
+    @staticmethod
+    def train(name: str, warm_up: int, steps: int) -> float:
+        trainer = Side.trainers[name]
+        torch.backends.cuda.matmul.allow_tf32 = trainer.args.precision == "tf32"
+        return EPOCH * trainer.seconds_a_video(warm_up, steps)
+
+    @staticmethod
+    def evaluate(name: str, videos: int) -> tuple[float, float]:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        return tuple(TEST * seconds for seconds in Side.trainers[name].evaluate(Side.truth, videos))
+
+    @staticmethod
+    def gflop(name: str) -> float:
+        found, Side.products = products_alone(Side.trainers[name])
+        return found
+
+    @staticmethod
+    def time_products() -> float:
+        return Side.products()
+
+
 # ------------------------------------------------------------------------------------------------------------- tables
 
 
-def measure(model: str, data: Path, device: torch.device, args: argparse.Namespace) -> dict[str, float]:
+def measure(model: str, data: Path, args: argparse.Namespace) -> dict[str, float]:
     """All medians of one model."""
-    exact = Trainer(model, data, device, "--exact", "--num_workers", "4")
-    fast = {p: Trainer(model, data, device, "--precision", p) for p in args.precisions}
-    truth = llp.read_truth(data, fast["fp32"].test.filenames)
-    on_cpu = device.type == "cpu"
-    gflop, products = products_alone(fast["fp32"]) if on_cpu else (float("nan"), None)
+    published = Side(model, data, args.gpu, {"exact": ("--exact", "--num_workers", "4")})
+    here = Side(model, data, args.gpu, {p: ("--precision", p, "--no_cache") for p in args.precisions})
+    gflop = here.ask(Side.gflop, "fp32") if args.gpu == "-1" else float("nan")
     rounds = {}
 
     def note(name: str, value: float) -> None:
         rounds.setdefault(name, []).append(value)
 
     for _ in range(args.rounds):
-        note("a epoch", EPOCH * exact.seconds_a_video(args.warm_up, args.steps_a))
-        for precision, trainer in fast.items():
-            note(f"b epoch {precision}", EPOCH * trainer.seconds_a_video(args.warm_up, args.steps_b))
-        if products:
-            note("products", products())
-        whole, metrics = evaluate_published(exact, truth, args.evaluated)
-        note("a evaluation", TEST * whole), note("a metrics", TEST * metrics)
-        whole, metrics = evaluate_here(fast["fp32"], truth)
-        note("b evaluation", TEST * whole), note("b metrics", TEST * metrics)
-        print(f"{model}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in rounds.items()), flush=True)
+        note("a epoch", published.ask(Side.train, "exact", args.warm_up_a, args.steps))
+        for precision in args.precisions:
+            note(f"b epoch {precision}", here.ask(Side.train, precision, args.warm_up_b, args.steps))
+        if args.gpu == "-1":
+            note("products", here.ask(Side.time_products))
+        for side, name, way in ((published, "a", "exact"), (here, "b", "fp32")):
+            whole, metrics = side.ask(Side.evaluate, way, args.evaluated)
+            note(f"{name} evaluation", whole), note(f"{name} metrics", metrics)
+        print(f"{model}: " + ", ".join(f"{name} {values[-1]:.3g}" for name, values in rounds.items()), flush=True)
+    for side in (published, here):
+        side.pool.shutdown()
     return {name: median(values) for name, values in rounds.items()} | {"gflop": gflop}
 
 
@@ -323,12 +383,11 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Measure and print."""
-    warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # as the published code does
     device = valor.select_device(args.gpu, deterministic=True)
     if args.gpu != "-1" and device.type != "cuda":
         raise cli.InputError(f"--gpu {args.gpu}: there is no CUDA device")
     args.precisions = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "tf32", "bf16"]
-    args.warm_up, args.steps_a, args.steps_b, args.evaluated = (1, 2, 2, 8) if args.quick else (4, 8, 20, 100)
+    args.warm_up_a, args.warm_up_b, args.steps, args.evaluated = (1, 1, 2, 8) if args.quick else (WARM_UP, 4, 20, 100)
     args.rounds = 1 if args.quick else args.rounds
     cores = f"{len(os.sched_getaffinity(0))} CPU cores ({platform.machine()})"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else cores
@@ -336,9 +395,10 @@ def main(args: argparse.Namespace) -> None:
     results, starts, whole = {}, {}, {}
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary, "data")
-        training_data.write_files(data, {"train": 64 * 14, "val": 8, "test": 160 if args.quick else TEST})
+        batches = 4 if args.quick else WARM_UP + 20 + READ_AHEAD  # so that (a) still reads at its last step
+        training_data.write_files(data, {"train": 64 * batches, "val": 8, "test": 160 if args.quick else TEST})
         for model in MODELS:
-            results[model] = measure(model, data, device, args)
+            results[model] = measure(model, data, args)
     if not args.no_start_up and not args.quick:
         starts = measure_start_up(args)
     if device.type == "cuda" or args.whole_runs:
@@ -364,9 +424,10 @@ def measure_start_up(args: argparse.Namespace) -> dict[str, dict[str, float]]:
                 ("(a) start-up, s", ("--exact", "--num_workers", "4")), ("(b) start-up without a cache, s", ()),
                 ("(b) start-up from the cache, s", ()),
             ):  # fmt: skip
-                seconds, memory = start_up(model, data, args.gpu, *more)
-                found.setdefault(name, {})[model] = seconds
-                found.setdefault(f"{name[:3]} peak memory, GB", {})[model] = memory
+                times = args.rounds if "from the cache" in name else 1  # the others take half a minute, and fill it
+                pairs = [start_up(model, data, args.gpu, *more) for _ in range(times)]
+                found.setdefault(name, {})[model] = median(seconds for seconds, _ in pairs)
+                found.setdefault(f"{name[:3]} peak memory, GB", {})[model] = pairs[-1][1]
     return found
 
 
