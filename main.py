@@ -8,7 +8,6 @@ Flags, their defaults and what a run prints are those of the published release (
 
 import argparse
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +27,7 @@ from nets import MMIL_Net
 from nets.han import NORM_PLACES
 from utils import checkpoint, engine, llp, seeds
 from utils.cli import InputError
-from utils.devices import available_memory, keep_large_blocks, select_device
+from utils.devices import available_memory, gpu_of_this_process, keep_large_blocks, select_device
 from utils.eval_metrics import decide, ten_scores, video_scores
 from utils.feature_cache import FEATURE_DTYPES
 from utils.files import atomic_path, write_json
@@ -589,7 +588,7 @@ def train_seeds(args: argparse.Namespace, device: torch.device, processes: Proce
 
 def set_up_device(args: argparse.Namespace) -> torch.device:
     """The device of this process, ready for the chosen precision."""
-    device = select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else "-1", deterministic=True)
+    device = select_device(gpu_of_this_process(args.gpu), deterministic=True)
     if args.precision == "tf32" and device.type != "cuda":
         raise InputError("--precision tf32: only CUDA devices have it; choose fp32 or bf16")
     torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"

@@ -9,6 +9,11 @@ import torch
 from utils.cli import InputError
 
 
+def gpu_of_this_process(gpu: str) -> str:
+    """`--gpu` as given, or, under torchrun, the number of this process; -1, the CPU, stays."""
+    return gpu if gpu == "-1" else os.environ.get("LOCAL_RANK", gpu)
+
+
 def select_device(gpu: str, deterministic: bool = False) -> torch.device:
     """`--gpu N` -> CUDA device N, or the CPU for -1 and where there is no CUDA.
 

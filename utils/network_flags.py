@@ -1,7 +1,6 @@
 """The flags of every tool that runs a network over videos: where, with which weights, how precisely."""
 
 import argparse
-import os
 from pathlib import Path
 
 from utils import cli
@@ -25,9 +24,9 @@ def select_device(args: argparse.Namespace):
     """The torch device of this process: `--gpu`, or the process's own under torchrun."""
     import torch
 
-    from utils.devices import keep_large_blocks, select_device
+    from utils.devices import gpu_of_this_process, keep_large_blocks, select_device
 
     keep_large_blocks()
     if args.precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # convolutions, too
-    return select_device(os.environ.get("LOCAL_RANK", args.gpu) if args.gpu != "-1" else args.gpu)
+    return select_device(gpu_of_this_process(args.gpu))
