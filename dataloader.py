@@ -17,57 +17,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from utils import pseudo_labels
-from utils.archives import size_text
-from utils.arrays import Layout
-from utils.batches import BatchLoader, InterruptibleLoader, stream
-from utils.cli import InputError
-from utils.feature_cache import FeatureCache, plan, read_plan, stored_dtype
-from utils.feature_folder import FeatureFolder, require_files
-from utils.llp import Split, T
-from utils.packed import Column, Damaged, Packed, read_strings
-from utils.pooling import pool_clap_map, pool_frames
-from utils.processes import SINGLE, Processes
+from utils.base.distributed import SINGLE, ProcessGroup
+from utils.base.errors import InputError
+from utils.base.files import size_text
+from utils.features.batches import BatchLoader, InterruptibleLoader, stream
+from utils.features.cache import FeatureCache, plan, read_plan, stored_dtype
+from utils.features.folder import find_folders, require_files
+from utils.features.kinds import STREAMS, pool
+from utils.features.packed import Column, Damaged, Packed, read_strings
+from utils.llp.classes import T
+from utils.llp.videos import Split
 
-AUDIO = Layout((T, 64), None, np.float32, "audio features")  # VGGish | CLAP's token map
-VISUAL = Layout((T, 80), None, np.float32, "visual features")  # CLIP | ResNet-152, 8 frames a second
-VISUAL_ST = Layout((T,), 512, np.float32, "spatio-temporal features")  # R(2+1)D-18
-REDUCTIONS = {64: pool_clap_map, 80: pool_frames}  # rows of a file -> how it becomes (T, D)
-FEATURES = ("audio", "visual", "visual_st")
 LABELS = ("pseudo_a", "pseudo_v")
-
-
-def find_folders(
-    split: Split,
-    *,
-    audio_dir: Path,
-    video_dir: Path,
-    st_dir: Path,
-    a_pseudo_dir: Path | None,
-    v_pseudo_dir: Path | None,
-    num_classes: int,
-) -> dict[str, FeatureFolder]:
-    """The folders of a split's files, by what they hold; InputError where two videos would read the same files."""
-    kinds = {
-        "audio": (audio_dir, AUDIO),
-        "visual": (video_dir, VISUAL),
-        "visual_st": (st_dir, VISUAL_ST),
-        "pseudo_a": (a_pseudo_dir, pseudo_labels.layout(num_classes)),
-        "pseudo_v": (v_pseudo_dir, pseudo_labels.layout(num_classes)),
-    }
-    _require_own_files(split)
-    return {name: FeatureFolder(folder, split.ids, layout) for name, (folder, layout) in kinds.items() if folder}
-
-
-def _require_own_files(split: Split) -> None:
-    """InputError where two videos of different names would read the same files."""
-    owner = {}
-    for name, video in zip(split.filenames, split.ids, strict=True):
-        if owner.setdefault(video, name) != name:
-            raise InputError(
-                f"{split.path}: {owner[video]} and {name} would both read {video}.npy; files are named by the first "
-                f"{len(video)} characters, which must differ"
-            )
 
 
 class SplitData(Dataset):
@@ -189,9 +150,14 @@ class LLPDataset(SplitData):
         self.split, self.exact, self.num_workers, self.limit = split, exact, num_workers, memory_limit
         self.name = str(split.path)
         self.folders = find_folders(
-            split, audio_dir=audio_dir, video_dir=video_dir, st_dir=st_dir, a_pseudo_dir=a_pseudo_dir,
-            v_pseudo_dir=v_pseudo_dir, num_classes=num_classes,
-        )  # fmt: skip
+            split,
+            audio_dir=audio_dir,
+            video_dir=video_dir,
+            st_dir=st_dir,
+            a_pseudo_dir=a_pseudo_dir,
+            v_pseudo_dir=v_pseudo_dir,
+            num_classes=num_classes,
+        )
         self.cache = FeatureCache(None if exact else cache_dir, split.path, feature_dtype, max(1, num_workers))
         self.cached = {kind: self.cache.find(kind, folder) for kind, folder in self.folders.items()}
         require_files([folder for kind, folder in self.folders.items() if not self.cached[kind]], num_workers)
@@ -206,18 +172,17 @@ class LLPDataset(SplitData):
             self.memory["weak"] = torch.from_numpy(self.split.weak)
         columns = {}
         for kind, folder in self.folders.items():
-            reduce = REDUCTIONS.get(self.shapes[kind][0], np.asarray)
             if self.exact:
                 folder.read_all(self.num_workers, f"{self.split.path.name}: {kind}")
                 continue
             column = self.cached[kind]
             if not column and self.cache.folder:
-                column = self.cache.write(kind, folder, reduce, T)
+                column = self.cache.write(kind, folder, pool, T)
             if column:
                 columns[kind] = column
             else:
                 self._require_room()
-                array = plan(folder, reduce, stored_dtype(folder, self.cache.feature_dtype), T)
+                array = plan(folder, pool, stored_dtype(folder, self.cache.feature_dtype), T)
                 kept = read_plan(array, folder, self.num_workers, f"{self.split.path.name}: {kind}")
                 self.memory[kind] = torch.from_numpy(kept)
         try:
@@ -240,8 +205,9 @@ class LLPDataset(SplitData):
 
     def _require_room(self) -> None:
         """InputError where pooled features that no cache holds are larger than the limit."""
-        size = sum(T * self.shapes[k][1] * stored_dtype(f, self.cache.feature_dtype).itemsize
-                   for k, f in self.folders.items()) * len(self)  # fmt: skip
+        size = sum(
+            T * self.shapes[k][1] * stored_dtype(f, self.cache.feature_dtype).itemsize for k, f in self.folders.items()
+        ) * len(self)
         if size > self.limit:
             raise InputError(
                 f"{self.name}: its features take {size_text(size)}, more than --memory_limit, and there is no cache to "
@@ -301,12 +267,12 @@ class PackedDataset(SplitData):
         if packed.attributes["classes"].split("\n") != list(class_names):
             raise InputError(f"{path}: was packed with other classes than this run's {len(class_names)}")
         columns = packed.columns[name]
-        missing = [kind for kind in (*FEATURES, *kinds, "filename") if kind not in columns]
+        missing = [kind for kind in (*STREAMS, *kinds, "filename") if kind not in columns]
         if missing:
             raise InputError(f"{path}: its {name} split has no {', '.join(missing)}; pack it again with those")
         self.names, self.plan = columns["filename"], str(packed.attributes.get("plan"))
-        self.wanted = {kind: columns[kind] for kind in (*FEATURES, *kinds)}
-        self.sources = {kind: str(columns[kind].attributes.get("source", "?")) for kind in FEATURES}
+        self.wanted = {kind: columns[kind] for kind in (*STREAMS, *kinds)}
+        self.sources = {kind: str(columns[kind].attributes.get("source", "?")) for kind in STREAMS}
         self.shapes = {
             kind: (int(c.attributes["source_rows"]), c.shape[-1]) for kind, c in self.wanted.items() if kind != "weak"
         }
@@ -329,7 +295,7 @@ class PackedDataset(SplitData):
 
 
 def make_loader(
-    dataset: SplitData, batch_size: int, shuffle: bool, processes: Processes = SINGLE
+    dataset: SplitData, batch_size: int, shuffle: bool, processes: ProcessGroup = SINGLE
 ) -> BatchLoader | InterruptibleLoader:
     """Batches of a data set: with `exact` from worker processes that read its files, else from memory."""
     if not getattr(dataset, "exact", False):

@@ -14,29 +14,39 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
 import numpy as np
 import torch
 
 from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
 from nets import MMIL_Net
 from nets.han import NORM_PLACES
-from utils import checkpoint, engine, llp, seeds
-from utils.cli import InputError
-from utils.devices import available_memory, gpu_of_this_process, keep_large_blocks, select_device
-from utils.eval_metrics import decide, ten_scores, video_scores
-from utils.feature_cache import FEATURE_DTYPES
-from utils.files import atomic_path, write_json
-from utils.processes import SEED_STRIDE, Processes
-from utils.randomness import random_state, seed_everything, set_random_state
-from utils.report import class_report, score_table
-from utils.run_folder import RunFolder, class_file, plain, read_arguments, require_same_arguments
-from utils.train_step import GraphedStep, TrainStep, set_learning_rate
-from utils.wandb_log import WandbLog
+from utils.base import command, flags
+from utils.base.devices import (
+    available_memory,
+    gpu_of_this_process,
+    keep_large_blocks,
+    random_state,
+    seed_everything,
+    select_device,
+    set_random_state,
+)
+from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
+from utils.base.errors import InputError
+from utils.base.files import atomic_path, require_writable, write_json
+from utils.features.cache import FEATURE_DTYPES
+from utils.llp.annotations import Reference, read_reference, write_predictions
+from utils.llp.classes import read_class_names
+from utils.llp.videos import read_split
+from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.metrics.tables import class_report, score_table
+from utils.train import checkpoint, seeds
+from utils.train.cuda_graphs import GraphedStep
+from utils.train.engine import Evaluation, evaluate, train_one_epoch
+from utils.train.losses import LOSS_TERMS, TOTAL
+from utils.train.run_folder import RunFolder, class_file, plain, read_arguments, require_same_arguments
+from utils.train.schedule import learning_rate, make_optimizer, place_learning_rate, set_learning_rate
+from utils.train.step import TrainStep
+from utils.train.wandb_log import WandbLog
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memory_limit says more
@@ -50,64 +60,75 @@ class ReadOffFiles(int):
 def loss_terms(text: str) -> str:
     """argparse type: `video,audio,visual` or a part of it, in that order."""
     terms = [term.strip() for term in text.split(",")]
-    unknown = [term for term in terms if term not in engine.LOSS_TERMS]
+    unknown = [term for term in terms if term not in LOSS_TERMS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"unknown term {unknown[0]!r}, choose from {','.join(engine.LOSS_TERMS)}")
-    return ",".join(term for term in engine.LOSS_TERMS if term in terms)
+        raise argparse.ArgumentTypeError(f"unknown term {unknown[0]!r}, choose from {','.join(LOSS_TERMS)}")
+    return ",".join(term for term in LOSS_TERMS if term in terms)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
-    parser = cli.ArgumentParser(
-        prog="main.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )  # fmt: skip
+    parser = flags.ArgumentParser(prog="main.py", description=__doc__.splitlines()[0], allow_abbrev=False)
 
     data = parser.add_argument_group("data")
-    data.add_argument("--audio_dir", default="./data/feats/vggish", help="audio features")
-    data.add_argument("--video_dir", default="./data/feats/res152", help="visual features")
-    data.add_argument("--st_dir", default="./data/feats/r2plus1d_18", help="spatio-temporal features")
-    data.add_argument("--v_pseudo_data_dir", default="./data/CLIP/segment_pseudo_labels",
-                      help="visual segment-level pseudo labels")  # fmt: skip
-    data.add_argument("--a_pseudo_data_dir", default="./data/CLAP/segment_pseudo_labels",
-                      help="audio segment-level pseudo labels")  # fmt: skip
-    data.add_argument("--label_train", default="./data/AVVP_train.csv", help="videos and their event names")
-    data.add_argument("--label_val", default="./data/AVVP_val_pd.csv", help="videos to validate on")
-    data.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
+    flags.add_data_flags(data)
     data.add_argument("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
-    cli.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
-    data.add_argument("--packed", type=Path, metavar="FILE",
-                      help="features and labels from this file of utils/pack_features.py, instead of the folders and "
-                      "lists above")  # fmt: skip
+    flags.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
+    data.add_argument(
+        "--packed",
+        type=Path,
+        metavar="FILE",
+        help="features and labels from this file of utils/pack_features.py, instead of the folders and lists above",
+    )
     data.add_argument("--exact", action="store_true", help="published order of arithmetic, on raw features (slower)")
     data.add_argument("--cache_dir", type=Path, default="./data/cache", help="where pooled features are kept")
     data.add_argument("--no_cache", action="store_true", help="read all feature files each time, and keep nothing")
-    data.add_argument("--feature_dtype", choices=FEATURE_DTYPES, default="float32",
-                      help="of pooled features in the cache and in memory; a packed file has its own")  # fmt: skip
-    data.add_argument("--memory_limit", type=cli.positive_float, metavar="GB",
-                      help="a split that is larger is read ahead from the cache or the packed file; if not given, 70 "
-                      "percent of the memory that is available")  # fmt: skip
     data.add_argument(
-        "--num_workers", type=cli.non_negative_int, default=4, help="threads or processes that read files"
+        "--feature_dtype",
+        choices=FEATURE_DTYPES,
+        default="float32",
+        help="of pooled features in the cache and in memory; a packed file has its own",
+    )
+    data.add_argument(
+        "--memory_limit",
+        type=flags.positive_float,
+        metavar="GB",
+        help="a split that is larger is read ahead from the cache or the packed file; if not given, 70 "
+        "percent of the memory that is available",
+    )
+    data.add_argument(
+        "--num_workers", type=flags.non_negative_int, default=4, help="threads or processes that read files"
     )
 
     run = parser.add_argument_group("run")
     run.add_argument("--mode", choices=("train", "val", "test"), default="train", help="what to do")
-    run.add_argument("--seed", type=cli.seed, default=1, help="seed of all random numbers")
-    run.add_argument("--seeds", type=cli.seed, nargs="+", metavar="S",
-                     help="train a run MODEL_NAME_seedS with each of these seeds, test each, and write seeds.json with "
-                     "mean and standard deviation of the scores")  # fmt: skip
-    run.add_argument("--gpu", default="0", help="number of the CUDA device, -1: CPU; without CUDA always the CPU; "
-                     "under torchrun each process has its own")  # fmt: skip
-    run.add_argument("--precision", choices=PRECISIONS, default="fp32",
-                     help="of matrix products: float32, on GPUs with 10 bits (tf32), or bfloat16")  # fmt: skip
+    run.add_argument("--seed", type=flags.seed, default=1, help="seed of all random numbers")
+    run.add_argument(
+        "--seeds",
+        type=flags.seed,
+        nargs="+",
+        metavar="S",
+        help="train a run MODEL_NAME_seedS with each of these seeds, test each, and write seeds.json with "
+        "mean and standard deviation of the scores",
+    )
+    run.add_argument(
+        "--gpu",
+        default="0",
+        help="number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each process has its own",
+    )
+    run.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="of matrix products: float32, on GPUs with 10 bits (tf32), or bfloat16",
+    )
     run.add_argument("--model_name", default="MMIL_Net", help="folder of the run in model_save_dir")
     run.add_argument("--model_save_dir", default="models/", help="folder of all runs")
     run.add_argument("--resume", action="store_true", help="continue the run --model_name where it stopped")
     run.add_argument("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
     run.add_argument(
         "--log_every",
-        type=cli.positive_int,
+        type=flags.positive_int,
         default=10,
         help="iterations between lines of iterations.jsonl, and of wandb",
     )
@@ -117,51 +138,72 @@ def get_args_parser() -> argparse.ArgumentParser:
 
     result = parser.add_argument_group("results")
     result.add_argument("--json", type=Path, help="write the ten scores to this file")
-    result.add_argument("--save_predictions", type=Path, metavar="DIR",
-                        help="val, test: write pred_audio.csv, pred_visual.csv and probabilities.npz")  # fmt: skip
+    result.add_argument(
+        "--save_predictions",
+        type=Path,
+        metavar="DIR",
+        help="val, test: write pred_audio.csv, pred_visual.csv and probabilities.npz",
+    )
     result.add_argument("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
     optimisation = parser.add_argument_group("optimisation")
-    optimisation.add_argument("--losses", type=loss_terms, default="video,audio,visual",
-                              help="terms of the loss; video alone is the HAN baseline")  # fmt: skip
-    optimisation.add_argument("--batch_size", type=cli.positive_int, default=64, help="videos in a batch")
-    optimisation.add_argument("--epochs", type=cli.positive_int, default=60, help="passes over the training videos")
+    optimisation.add_argument(
+        "--losses",
+        type=loss_terms,
+        default="video,audio,visual",
+        help="terms of the loss; video alone is the HAN baseline",
+    )
+    optimisation.add_argument("--batch_size", type=flags.positive_int, default=64, help="videos in a batch")
+    optimisation.add_argument("--epochs", type=flags.positive_int, default=60, help="passes over the training videos")
     optimisation.add_argument(
         "--optimizer", type=str.lower, choices=("adamw", "adam"), default="adamw", help="update rule"
     )
-    optimisation.add_argument("--lr", type=cli.positive_float, default=1e-4, help="learning rate")
-    optimisation.add_argument("--grad_norm", type=cli.non_negative_float, default=1.0,
-                              help="clip gradients to this L2 norm, 0: do not")  # fmt: skip
-    optimisation.add_argument("--weight_decay", type=cli.non_negative_float, default=1e-3, help="weight decay")
-    optimisation.add_argument("--beta1", type=cli.unit_float, default=0.5, help="Adam's first beta")
-    optimisation.add_argument("--beta2", type=cli.unit_float, default=0.999, help="Adam's second beta")
-    optimisation.add_argument("--eps", type=cli.positive_float, default=1e-8, help="Adam's epsilon")
-    optimisation.add_argument("--scheduler", choices=("steplr", "warm_up_cos_anneal"), default="steplr",
-                              help="learning rate over epochs")  # fmt: skip
-    optimisation.add_argument("--stepsize", type=cli.positive_int, default=10, help="steplr: epochs between steps")
-    optimisation.add_argument("--gamma", type=cli.positive_float, default=0.1, help="steplr: factor of a step")
-    optimisation.add_argument("--warm_up_epoch", type=cli.non_negative_int, default=5,
-                              help="warm_up_cos_anneal: epochs of linear warm-up")  # fmt: skip
-    optimisation.add_argument("--lr_min", type=cli.non_negative_float, default=1e-6,
-                              help="warm_up_cos_anneal: learning rate of the last epoch")  # fmt: skip
+    optimisation.add_argument("--lr", type=flags.positive_float, default=1e-4, help="learning rate")
+    optimisation.add_argument(
+        "--grad_norm", type=flags.non_negative_float, default=1.0, help="clip gradients to this L2 norm, 0: do not"
+    )
+    optimisation.add_argument("--weight_decay", type=flags.non_negative_float, default=1e-3, help="weight decay")
+    optimisation.add_argument("--beta1", type=flags.unit_float, default=0.5, help="Adam's first beta")
+    optimisation.add_argument("--beta2", type=flags.unit_float, default=0.999, help="Adam's second beta")
+    optimisation.add_argument("--eps", type=flags.positive_float, default=1e-8, help="Adam's epsilon")
+    optimisation.add_argument(
+        "--scheduler", choices=("steplr", "warm_up_cos_anneal"), default="steplr", help="learning rate over epochs"
+    )
+    optimisation.add_argument("--stepsize", type=flags.positive_int, default=10, help="steplr: epochs between steps")
+    optimisation.add_argument("--gamma", type=flags.positive_float, default=0.1, help="steplr: factor of a step")
+    optimisation.add_argument(
+        "--warm_up_epoch", type=flags.non_negative_int, default=5, help="warm_up_cos_anneal: epochs of linear warm-up"
+    )
+    optimisation.add_argument(
+        "--lr_min",
+        type=flags.non_negative_float,
+        default=1e-6,
+        help="warm_up_cos_anneal: learning rate of the last epoch",
+    )
 
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=("MMIL_Net",), default="MMIL_Net", help="network")
-    model.add_argument("--input_v_dim", type=cli.positive_int, default=ReadOffFiles(2048),
-                       help="size of a visual feature; if not given, read off the files")  # fmt: skip
-    model.add_argument("--input_a_dim", type=cli.positive_int, default=ReadOffFiles(128),
-                       help="size of an audio feature; if not given, read off the files")  # fmt: skip
-    model.add_argument("--hidden_dim", type=cli.positive_int, default=512, help="width of the network")
-    model.add_argument("--nhead", type=cli.positive_int, default=8, help="attention heads, a divisor of hidden_dim")
-    model.add_argument("--ff_dim", type=cli.positive_int, default=1024, help="width of the feed-forward blocks")
-    model.add_argument("--num_layers", type=cli.positive_int, default=1, help="HAN layers")
+    model.add_argument(
+        "--input_v_dim",
+        type=flags.positive_int,
+        default=ReadOffFiles(2048),
+        help="size of a visual feature; if not given, read off the files",
+    )
+    model.add_argument(
+        "--input_a_dim",
+        type=flags.positive_int,
+        default=ReadOffFiles(128),
+        help="size of an audio feature; if not given, read off the files",
+    )
+    model.add_argument("--hidden_dim", type=flags.positive_int, default=512, help="width of the network")
+    model.add_argument("--nhead", type=flags.positive_int, default=8, help="attention heads, a divisor of hidden_dim")
+    model.add_argument("--ff_dim", type=flags.positive_int, default=1024, help="width of the feed-forward blocks")
+    model.add_argument("--num_layers", type=flags.positive_int, default=1, help="HAN layers")
     model.add_argument("--norm_where", choices=NORM_PLACES, default="post_norm", help="place of the layer norms")
     return parser
 
 
 # ------------------------------------------------------------------------------------------------- shared by all modes
-
-
 def check_args(args: argparse.Namespace) -> None:
     """What argparse cannot check by itself, before anything is read."""
     if args.hidden_dim % args.nhead:
@@ -175,15 +217,15 @@ def check_args(args: argparse.Namespace) -> None:
     if args.exact:
         fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32"}
         refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
-        if cli.torchrun_rank()[1] > 1:
+        if torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
         refuse(args, ("memory_limit",), "--exact, which keeps features in their files")
     if args.packed and args.feature_dtype != "float32":
         raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
-    cli.require_writable("--json", args.json)
-    cli.require_writable("--save_predictions", args.save_predictions, folder=True)
+    require_writable("--json", args.json)
+    require_writable("--save_predictions", args.save_predictions, folder=True)
 
 
 def refuse(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
@@ -198,9 +240,9 @@ def run_path(args: argparse.Namespace) -> Path:
     return Path(args.model_save_dir, args.model_name)
 
 
-def read_class_names(args: argparse.Namespace) -> tuple[str, ...]:
+def run_class_names(args: argparse.Namespace) -> tuple[str, ...]:
     """Names of the classes that the run tells apart."""
-    return llp.class_names(llp.read_classes(class_file(run_path(args), args.classes)))
+    return read_class_names(class_file(run_path(args), args.classes))
 
 
 def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_names: Sequence[str]) -> SplitData:
@@ -212,7 +254,7 @@ def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_
         dataset = PackedDataset(args.packed, name, kinds, class_names, num_workers=args.num_workers, memory_limit=limit)
     else:
         dataset = LLPDataset(
-            llp.read_split(getattr(args, f"label_{name}"), class_names),
+            read_split(getattr(args, f"label_{name}"), class_names),
             audio_dir=args.audio_dir,
             video_dir=args.video_dir,
             st_dir=args.st_dir,
@@ -254,37 +296,35 @@ def net_sizes(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in names}
 
 
-def read_truth(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> llp.Truth:
+def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
     """Dense annotations of videos; says once what is odd about the files."""
-    truth = llp.read_truth(gt_dir, filenames, class_names)
+    truth = read_reference(gt_dir, filenames, class_names)
     for line in truth.quirks:
         print(f"note: {line}", file=sys.stderr)
     return truth
 
 
-def score(evaluation: engine.Evaluation, truth: llp.Truth) -> dict[str, float]:
+def score(evaluation: Evaluation, truth: Reference) -> dict[str, float]:
     """The ten scores of an evaluation."""
     decisions = decide(evaluation.global_prob, evaluation.frame_prob)
     return ten_scores(video_scores(*decisions, truth.audio, truth.visual))
 
 
 # ------------------------------------------------------------------------------------------------- training
-
-
 class Data(NamedTuple):
     """What a run reads: loaded once, also for several runs."""
 
     class_names: tuple[str, ...]
     train: SplitData
     val: SplitData
-    truth: llp.Truth  # of the validation videos
+    truth: Reference  # of the validation videos
 
 
 def load_data(args: argparse.Namespace, device: torch.device) -> Data:
     """The training and validation videos."""
-    class_names = read_class_names(args)
+    class_names = run_class_names(args)
     train, val = (open_split(args, name, args.losses.split(","), class_names) for name in ("train", "val"))
-    truth = read_truth(args.gt_dir, val.filenames, class_names)
+    truth = read_split_reference(args.gt_dir, val.filenames, class_names)
     train.require_same_layout(val)
     return Data(class_names, train.load().to(device), val.load().to(device), truth)
 
@@ -294,18 +334,18 @@ class Session(NamedTuple):
 
     folder: RunFolder
     device: torch.device
-    processes: Processes
+    processes: ProcessGroup
     net: MMIL_Net
     step: TrainStep
     train_loader: Iterable
     val_loader: Iterable
-    truth: llp.Truth
+    truth: Reference
     wandb: WandbLog
     arguments: dict  # plain values, as written to arguments.txt and to checkpoint_last.pt
 
 
 def train(
-    args: argparse.Namespace, device: torch.device, processes: Processes, data: Callable[[], Data]
+    args: argparse.Namespace, device: torch.device, processes: ProcessGroup, data: Callable[[], Data]
 ) -> dict[str, float]:
     """Train, validate after each epoch, keep the best weights and everything to resume; returns the best scores.
 
@@ -338,9 +378,13 @@ def train(
 
 
 def start_session(
-    args: argparse.Namespace, device: torch.device, processes: Processes, folder: RunFolder, state: dict | None,
+    args: argparse.Namespace,
+    device: torch.device,
+    processes: ProcessGroup,
+    folder: RunFolder,
+    state: dict | None,
     data: Data,
-) -> tuple[Session, dict]:  # fmt: skip
+) -> tuple[Session, dict]:
     """Network and optimizer at the point of `state` (None: the start), and the folder made ready to write to."""
     extra = {"device": device.type, "processes": processes.count}
     if args.packed:
@@ -381,7 +425,7 @@ def start_session(
 
 
 def print_start(
-    args: argparse.Namespace, folder: RunFolder, data: Data, device: torch.device, processes: Processes
+    args: argparse.Namespace, folder: RunFolder, data: Data, device: torch.device, processes: ProcessGroup
 ) -> None:
     """Say what is trained, on what."""
     where = f"{device}" if processes.count == 1 else f"{processes.count} processes, {device.type}"
@@ -397,10 +441,16 @@ def run_epochs(args: argparse.Namespace, session: Session, state: dict) -> dict:
     """Train to the last epoch and return the state then."""
     for epoch in range(state["epoch"] + 1, args.epochs + 1):
         start = time.perf_counter()
-        lr = engine.learning_rate(
-            epoch, scheduler=args.scheduler, lr=args.lr, epochs=args.epochs, stepsize=args.stepsize, gamma=args.gamma,
-            warm_up_epoch=args.warm_up_epoch, lr_min=args.lr_min,
-        )  # fmt: skip
+        lr = learning_rate(
+            epoch,
+            scheduler=args.scheduler,
+            lr=args.lr,
+            epochs=args.epochs,
+            stepsize=args.stepsize,
+            gamma=args.gamma,
+            warm_up_epoch=args.warm_up_epoch,
+            lr_min=args.lr_min,
+        )
         try:
             losses, evaluation = run_epoch(args, session, epoch, lr, state["iteration"])
         except (InputError, RuntimeError) as error:  # a loss that is not finite; no memory left on the GPU
@@ -422,22 +472,26 @@ def report_epoch(args, session: Session, epoch: int, lr: float, seconds: float, 
     """Print the published line, and log everything."""
     print(
         f"Epoch[{epoch}/{args.epochs}](Time:{seconds:.2f} sec)(lr:{lr:.6f}) "
-        f"Train Loss: {losses[engine.TOTAL]:.3f} Val Loss: {val_losses[engine.TOTAL]:.3f}  "
+        f"Train Loss: {losses[TOTAL]:.3f} Val Loss: {val_losses[TOTAL]:.3f}  "
         f"Val F: {scores['Seg-type']:.3f}",
         flush=True,
     )
-    session.folder.log_epoch({
-        "epoch": epoch, "lr": lr, "seconds": seconds,
-        **{f"train_{name}": value for name, value in losses.items()},
-        **{f"val_{name}": value for name, value in val_losses.items()},
-        **scores,
-    })  # fmt: skip
+    session.folder.log_epoch(
+        {
+            "epoch": epoch,
+            "lr": lr,
+            "seconds": seconds,
+            **{f"train_{name}": value for name, value in losses.items()},
+            **{f"val_{name}": value for name, value in val_losses.items()},
+            **scores,
+        }
+    )
     session.wandb.log_epoch(epoch, lr, val_losses, scores)
 
 
 def run_epoch(
     args: argparse.Namespace, session: Session, epoch: int, lr: float, first_iteration: int
-) -> tuple[dict[str, float | None], engine.Evaluation | None]:
+) -> tuple[dict[str, float | None], Evaluation | None]:
     """Train one epoch with learning rate `lr`; then the first process evaluates on the validation videos."""
     first = session.processes.is_first
 
@@ -448,13 +502,18 @@ def run_epoch(
 
     set_learning_rate(session.step.optimizer, lr)
     terms = args.losses.split(",")
-    losses = engine.train_one_epoch(
-        session.step, session.train_loader, terms=terms, log_iteration=log_iteration, first_iteration=first_iteration,
-        log_every=args.log_every, progress=f"Epoch {epoch}/{args.epochs}" if first else None,
-    )  # fmt: skip
+    losses = train_one_epoch(
+        session.step,
+        session.train_loader,
+        terms=terms,
+        log_iteration=log_iteration,
+        first_iteration=first_iteration,
+        log_every=args.log_every,
+        progress=f"Epoch {epoch}/{args.epochs}" if first else None,
+    )
     if not first:
         return losses, None
-    return losses, engine.evaluate(session.net, session.val_loader, device=session.device, terms=terms)
+    return losses, evaluate(session.net, session.val_loader, device=session.device, terms=terms)
 
 
 def save_epoch(session: Session, state: dict, epoch: int, scores: dict[str, float], keep: bool) -> dict:
@@ -483,24 +542,6 @@ def save_epoch(session: Session, state: dict, epoch: int, scores: dict[str, floa
     return state
 
 
-def make_optimizer(args: argparse.Namespace, net: MMIL_Net, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW, or Adam with weight decay in the gradient; in one kernel, but for --exact."""
-    kind = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(
-        net.parameters(), lr=args.lr, betas=(args.beta1, args.beta2), eps=args.eps, weight_decay=args.weight_decay,
-        fused=not args.exact, capturable=device.type == "cuda" and not args.exact,
-    )  # fmt: skip
-    place_learning_rate(optimizer, device)
-    return optimizer
-
-
-def place_learning_rate(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Put the learning rate on the device, where recorded graphs read it."""
-    for group in optimizer.param_groups:
-        if group["capturable"]:
-            group["lr"] = torch.tensor(float(group["lr"]), device=device)
-
-
 def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> None:
     """Print, and with --json write, the validation scores of the best epoch."""
     if not state["best_epoch"]:
@@ -515,32 +556,31 @@ def report_best(args: argparse.Namespace, folder: RunFolder, state: dict) -> Non
 
 
 # ------------------------------------------------------------------------------------------------- evaluation
-
-
 def evaluate_best(
     args: argparse.Namespace, device: torch.device, class_names: Sequence[str], dataset: SplitData
-) -> engine.Evaluation:
+) -> Evaluation:
     """What checkpoint_best.pt of a run says of a split, which is not loaded yet, or is."""
     path = run_path(args) / checkpoint.BEST
     net = build_net(args, len(class_names), device)
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
     settings = net_sizes(args) | {"nhead": args.nhead, "norm_where": args.norm_where}
-    sources = {flag: f"that of {dataset.where(kind)}" for flag, kind in
-               (("input_a_dim", "audio"), ("input_v_dim", "visual"))}  # fmt: skip
+    sources = {
+        flag: f"that of {dataset.where(kind)}" for flag, kind in (("input_a_dim", "audio"), ("input_v_dim", "visual"))
+    }
     checkpoint.load_weights(path, net, settings, sources, recorded=read_arguments(path.parent))
     if not dataset.memory and not dataset.columns:
         dataset.load().to(device)
     loader = make_loader(dataset, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False)
-    return engine.evaluate(net.to(device), loader, device=device)
+    return evaluate(net.to(device), loader, device=device)
 
 
 def test(args: argparse.Namespace, device: torch.device) -> None:
     """Evaluate checkpoint_best.pt of a run on the val or test split."""
     checkpoint.require(run_path(args) / checkpoint.BEST)
-    class_names = read_class_names(args)
+    class_names = run_class_names(args)
     dataset = open_split(args, args.mode, (), class_names)
     filenames = dataset.filenames
-    truth = read_truth(args.gt_dir, filenames, class_names)
+    truth = read_split_reference(args.gt_dir, filenames, class_names)
     evaluation = evaluate_best(args, device, class_names, dataset)
     scores = score(evaluation, truth)
     print(f"Annotations: {truth.version}")
@@ -552,13 +592,14 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     if args.json:
         write_json(args.json, scores)
     if args.save_predictions:
-        llp.write_predictions(args.save_predictions, filenames, audio, visual, class_names)
+        write_predictions(args.save_predictions, filenames, audio, visual, class_names)
         with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
-            np.savez(file, filename=np.array(filenames), global_prob=evaluation.global_prob,
-                     frame_prob=evaluation.frame_prob)  # fmt: skip
+            np.savez(
+                file, filename=np.array(filenames), global_prob=evaluation.global_prob, frame_prob=evaluation.frame_prob
+            )
 
 
-def train_seeds(args: argparse.Namespace, device: torch.device, processes: Processes) -> None:
+def train_seeds(args: argparse.Namespace, device: torch.device, processes: ProcessGroup) -> None:
     """Train, validate and test a run with each of the seeds, on data that is read once; then mean and deviation."""
 
     def run_of(seed: int) -> argparse.Namespace:
@@ -570,9 +611,9 @@ def train_seeds(args: argparse.Namespace, device: torch.device, processes: Proce
         for seed in args.seeds:  # now, and not when the others have been trained
             RunFolder(run_path(run_of(seed))).require_new()
     data = functools.cache(lambda: load_data(args, device))
-    class_names = read_class_names(args)
+    class_names = run_class_names(args)
     dataset = open_split(args, "test", (), class_names)
-    truth = read_truth(args.gt_dir, dataset.filenames, class_names)
+    truth = read_split_reference(args.gt_dir, dataset.filenames, class_names)
     scores = {}
     for seed in args.seeds:
         one = run_of(seed)
@@ -602,10 +643,10 @@ def main(args: argparse.Namespace) -> None:
     check_args(args)
     device = set_up_device(args)
     if args.mode != "train":
-        if cli.torchrun_rank()[0] == 0:
+        if torchrun_rank()[0] == 0:
             test(args, device)
         return
-    processes = Processes.start(device)
+    processes = ProcessGroup.start(device)
     if args.seeds:
         train_seeds(args, device, processes)
     else:
@@ -614,4 +655,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -19,7 +19,11 @@ if __name__ == "__main__":  # imports start at the repository
 import numpy as np
 import pandas as pd
 
-from utils import cli, llp, published
+from utils.base import command, flags
+from utils.features.kinds import folder_layouts
+from utils.llp.annotations import REFERENCE_FILES
+from utils.llp.events import EVENT_COLUMNS
+from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES, video_id
 from utils.make_lookalike import made_up_names
 
 COUNTS = {"train": 10000, "val": 649, "test": 1200}
@@ -29,26 +33,26 @@ ROOT = Path(__file__).resolve().parents[1]
 def write_folder(folder: Path) -> int:
     """Write CSVs and sparse feature files; returns how many of the latter."""
     names = made_up_names(np.random.default_rng(0), sum(COUNTS.values()))
-    table = pd.DataFrame(dict(zip(llp.SPLIT_COLUMNS, (names, ["Speech"] * len(names)), strict=True)))
+    table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, ["Speech"] * len(names)), strict=True)))
     folder.mkdir(parents=True)
     for split, last in zip(COUNTS, np.cumsum(list(COUNTS.values())), strict=True):
-        table[last - COUNTS[split] : last].to_csv(folder / llp.SPLIT_FILES[split], sep="\t", index=False)
-    table.to_csv(folder / llp.ALL_VIDEOS_FILE, sep="\t", index=False)
-    for name in llp.TRUTH_FILES.values():
-        pd.DataFrame(columns=llp.EVENT_COLUMNS).to_csv(folder / name, sep="\t", index=False)
-    for name, layout in published.folders().items():
+        table[last - COUNTS[split] : last].to_csv(folder / SPLIT_FILES[split], sep="\t", index=False)
+    table.to_csv(folder / ALL_VIDEOS_FILE, sep="\t", index=False)
+    for name in REFERENCE_FILES.values():
+        pd.DataFrame(columns=EVENT_COLUMNS).to_csv(folder / name, sep="\t", index=False)
+    for name, layout in folder_layouts().items():
         (folder / name).mkdir(parents=True)
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(layout.dtype)), "fortran_order": False}
         for video in names:
-            with open(folder / name / f"{llp.video_id(video)}.npy", "wb") as file:
+            with open(folder / name / f"{video_id(video)}.npy", "wb") as file:
                 np.lib.format.write_array_header_1_0(file, header | {"shape": (*layout.rows, layout.columns)})
                 file.truncate(layout.file_size)
-    return len(names) * len(published.folders())
+    return len(names) * len(folder_layouts())
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(prog="bench_check.py", description=__doc__.splitlines()[0])
+    parser = flags.ArgumentParser(prog="bench_check.py", description=__doc__.splitlines()[0])
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write the folder here, and leave it")
     parser.add_argument("--deep", action="store_true", help="time --check --deep, too")
     return parser
@@ -71,4 +75,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

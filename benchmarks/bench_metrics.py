@@ -17,9 +17,9 @@ if __name__ == "__main__":  # imports start at the repository
 import numpy as np
 
 from tests import reference_metrics
-from utils import cli
-from utils.eval_metrics import decide, ten_scores, video_scores
+from utils.base import command, flags
 from utils.make_lookalike import made_up_events
+from utils.metrics.eval_metrics import decide, ten_scores, video_scores
 
 
 def made_up_evaluation(videos: int) -> tuple[np.ndarray, ...]:
@@ -43,9 +43,9 @@ def seconds(function, repeats: int) -> list[float]:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(prog="bench_metrics.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=cli.positive_int, default=1849)
-    parser.add_argument("--repeats", type=cli.positive_int, default=5)
+    parser = flags.ArgumentParser(prog="bench_metrics.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=flags.positive_int, default=1849)
+    parser.add_argument("--repeats", type=flags.positive_int, default=5)
     return parser
 
 
@@ -74,4 +74,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -21,9 +21,12 @@ if __name__ == "__main__":  # imports start at the repository
 import numpy as np
 import torch
 
-from utils import cli, network_flags
-from utils.parse_outputs import write_outputs
-from utils.video_parser import AUDIO_FEATURES, VISUAL_FEATURES, VideoParser, Weights
+from utils.base import command, flags
+from utils.base.devices import network_device
+from utils.base.errors import InputError
+from utils.parse.networks import AUDIO_FEATURES, VISUAL_FEATURES, Weights
+from utils.parse.outputs import write_outputs
+from utils.parse.parser import VideoParser
 
 WANTED = 1.10  # parsing / forward passes
 
@@ -38,7 +41,7 @@ def make_parser(args: argparse.Namespace, work: Path) -> VideoParser:
     torch.save(net.state_dict(), work / "parser.pt")
     files = {name: args.weights / f"{name}.pt" for name in ("vggish", "res152", "clip", "clap")}
     weights = Weights(**files, r2plus1d=args.weights / "r2plus1d_18.pt")
-    device = network_flags.select_device(args)
+    device = network_device(args)
     return VideoParser.load(work / "parser.pt", weights=weights, device=device, precision=args.precision)
 
 
@@ -72,40 +75,48 @@ def collect(parser: VideoParser, video: Path) -> tuple[list[dict], int]:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(
-        prog="bench_parse.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="bench_parse.py", description=__doc__)
     parser.add_argument("--video", type=Path, required=True, help="a media file with picture and sound")
     parser.add_argument("--weights", type=Path, required=True, help="folder of made-up weights")
-    parser.add_argument("--features", nargs=2, default=["CLAP", "CLIP"], metavar=("AUDIO", "VISUAL"),
-                        help="CLAP or vggish, CLIP or res152 (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of each (default: %(default)s)")
-    parser.add_argument("--gpu", default="-1", help="CUDA device, -1: CPU (default: %(default)s)")
-    parser.add_argument("--precision", choices=network_flags.PRECISIONS, default="fp32")
+    parser.add_argument(
+        "--features",
+        nargs=2,
+        default=["CLAP", "CLIP"],
+        metavar=("AUDIO", "VISUAL"),
+        help="CLAP or vggish, CLIP or res152",
+    )
+    parser.add_argument("--repeats", type=flags.positive_int, default=3, help="of each")
+    parser.add_argument("--gpu", default="-1", help="CUDA device, -1: CPU")
+    parser.add_argument("--precision", choices=flags.PRECISIONS, default="fp32")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     if not args.video.is_file():
-        raise cli.InputError(f"{args.video}: no such file")
+        raise InputError(f"{args.video}: no such file")
     if args.features[0] not in AUDIO_FEATURES.values() or args.features[1] not in VISUAL_FEATURES.values():
-        raise cli.InputError(f"--features {' '.join(args.features)}: expected vggish or CLAP, then res152 or CLIP")
+        raise InputError(f"--features {' '.join(args.features)}: expected vggish or CLAP, then res152 or CLIP")
     work = Path(tempfile.mkdtemp(prefix="valor-bench-"))
     try:
         parser = make_parser(args, work)
         windows, segments = collect(parser, args.video)
-        print(f"{os.cpu_count()} CPU cores, {parser.device}, {args.precision}, torch {torch.__version__}: "
-              f"{segments} s of video in {len(windows)} windows", flush=True)  # fmt: skip
+        print(
+            f"{os.cpu_count()} CPU cores, {parser.device}, {args.precision}, torch {torch.__version__}: "
+            f"{segments} s of video in {len(windows)} windows",
+            flush=True,
+        )
         turns = [(parse(parser, args.video, work / "out"), forward(parser, windows)) for _ in range(args.repeats)]
     finally:
         shutil.rmtree(work)
     parts = {name: float(np.median([own[name] for _, own in turns])) for name in turns[0][1]}
     whole, alone = (np.array(x) for x in zip(*((seconds, sum(own.values())) for seconds, own in turns), strict=True))
     print("forward passes: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
-    print(f"parsing {np.median(whole):.2f} s, forward passes {np.median(alone):.2f} s, "
-          f"ratio {np.median(whole / alone):.3f} (wanted {WANTED:.2f})")  # fmt: skip
+    print(
+        f"parsing {np.median(whole):.2f} s, forward passes {np.median(alone):.2f} s, "
+        f"ratio {np.median(whole / alone):.3f} (wanted {WANTED:.2f})"
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -22,23 +22,22 @@ from prettytable import PrettyTable
 from benchmarks import training_data
 from benchmarks.bench_train import network_and_step, parse, peak_memory
 from dataloader import PackedDataset, make_loader
-from utils import cli, llp
+from utils.base import command, flags
+from utils.llp.classes import CLASS_NAMES
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(prog="bench_stream.py", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--videos", type=cli.positive_int, default=10000, help="in the real file (default: %(default)s)"
-    )
-    parser.add_argument("--batches", type=cli.positive_int, default=60, help="that are timed (default: %(default)s)")
+    parser = flags.ArgumentParser(prog="bench_stream.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=flags.positive_int, default=10000, help="in the real file")
+    parser.add_argument("--batches", type=flags.positive_int, default=60, help="that are timed")
     parser.add_argument("--one", nargs=2, metavar=("FILE", "memory|ahead"), help=argparse.SUPPRESS)
     return parser
 
 
 def measure(path: Path, memory_limit: float, batches: int) -> tuple[float, float, float]:
     """ms a video of reading, and of training, and peak memory in GB of this process."""
-    data = PackedDataset(path, "train", ("weak", "pseudo_a", "pseudo_v"), llp.CLASS_NAMES, memory_limit=memory_limit)
+    data = PackedDataset(path, "train", ("weak", "pseudo_a", "pseudo_v"), CLASS_NAMES, memory_limit=memory_limit)
     data.load()
     args = parse(*training_data.network_flags("VALOR"), "--gpu", "-1")
     args.input_a_dim, args.input_v_dim = data.audio_dim, data.visual_dim
@@ -83,4 +82,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

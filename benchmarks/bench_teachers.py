@@ -27,11 +27,19 @@ import numpy as np
 import torch
 
 from tests import made_up
-from utils import cli, clip_preprocess, extract_frames, extraction, llp, media, pseudo_labels
-from utils.clap_teacher import CLIP_SAMPLES, SAMPLE_RATE, ClapTeacher, build_module, fit_to_clip, split_segments
-from utils.clip_teacher import ClipTeacher
-from utils.devices import keep_large_blocks, select_device
-from utils.teachers import CLIP_MODEL
+from utils import clip_preprocess, extract_frames
+from utils.base import command, flags
+from utils.base.devices import keep_large_blocks, select_device
+from utils.encoders import CLIP_MODEL
+from utils.encoders.clap import CLIP_SAMPLES, SAMPLE_RATE, ClapTeacher, build_module, fit_to_clip, split_segments
+from utils.encoders.clip import ClipTeacher
+from utils.extract.outputs import Output
+from utils.llp import pseudo_labels
+from utils.llp.classes import CLASSES, C, T
+from utils.llp.videos import Video
+from utils.media.ffmpeg import find_ffmpeg
+from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.sound import read_sound
 
 FINISHED = 11849  # videos of LLP
 
@@ -78,13 +86,13 @@ def show(what: str, published: float, here: float, wanted: float) -> None:
 
 def clip_ways(teacher: ClipTeacher, frames: Path, batch: int) -> dict:
     """CLIP from JPEG frames, to features and pseudo labels of a video; and parts of it."""
-    captions = [c.clip_caption for c in llp.CLASSES]
-    thresholds, weak = np.array([c.clip_threshold for c in llp.CLASSES]), np.ones((batch, llp.C))
+    captions = [c.clip_caption for c in CLASSES]
+    thresholds, weak = np.array([c.clip_threshold for c in CLASSES]), np.ones((batch, C))
     text = teacher.embed_captions(captions)
 
     def read():
-        files = media.frame_files(frames.parent, frames.name)
-        images = (media.read_image(files[i]) for i in media.evenly_spaced(len(files), llp.T))
+        files = frame_files(frames.parent, frames.name)
+        images = (read_image(files[i]) for i in evenly_spaced(len(files), T))
         return torch.stack([teacher.preprocess(image) for image in images])
 
     def published():
@@ -93,14 +101,17 @@ def clip_ways(teacher: ClipTeacher, frames: Path, batch: int) -> dict:
         pseudo_labels.pseudo_labels(teacher.logits(images, own_text).cpu().numpy(), weak[0], thresholds)
 
     def here():
-        images = teacher.embed_images(torch.cat([read() for _ in range(batch)])).unflatten(0, (batch, llp.T))
+        images = teacher.embed_images(torch.cat([read() for _ in range(batch)])).unflatten(0, (batch, T))
         pseudo_labels.pseudo_labels(teacher.logits(images, text).cpu().numpy(), weak, thresholds)
 
     pixels = read()
     return {
-        "published": published, "here": here, "reading": read, "captions": lambda: teacher.embed_captions(captions),
+        "published": published,
+        "here": here,
+        "reading": read,
+        "captions": lambda: teacher.embed_captions(captions),
         "network": lambda: teacher.embed_images(pixels).cpu(),
-    }  # fmt: skip
+    }
 
 
 def clap_ways(teacher: ClapTeacher, video: Path, batch: int) -> dict:
@@ -108,10 +119,10 @@ def clap_ways(teacher: ClapTeacher, video: Path, batch: int) -> dict:
     from laion_clap.training.data import float32_to_int16, get_audio_features, int16_to_float32
 
     model, config = teacher.module.model, teacher.module.model_cfg["audio_cfg"]
-    text = teacher.embed_captions([c.clap_caption for c in llp.CLASSES])  # once, in both ways
+    text = teacher.embed_captions([c.clap_caption for c in CLASSES])  # once, in both ways
 
     def read():
-        return media.read_sound(video, SAMPLE_RATE)
+        return read_sound(video, SAMPLE_RATE)
 
     @torch.no_grad()
     def published():
@@ -127,9 +138,12 @@ def clap_ways(teacher: ClapTeacher, video: Path, batch: int) -> dict:
     sound = read()
     heard = teacher.hear(sound)
     return {
-        "published": published, "here": here, "reading": read, "mels": lambda: teacher.hear(sound),
+        "published": published,
+        "here": here,
+        "reading": read,
+        "mels": lambda: teacher.hear(sound),
         "network": lambda: teacher.embed([heard])[1].cpu(),
-    }  # fmt: skip
+    }
 
 
 def worker(pipe, teacher: str, ours: bool, args: argparse.Namespace, path: Path) -> None:
@@ -171,25 +185,23 @@ def bench_teacher(teacher: str, path: Path, wanted: float, args: argparse.Namesp
 
 def bench_frames(video: Path, work: Path, repeats: int) -> None:
     """Ten frames as CLIP's input: JPEG files first, or straight from the video."""
-    program, cpu = extract_frames.find_ffmpeg(), torch.device("cpu")
+    program, cpu = find_ffmpeg(), torch.device("cpu")
 
     def from_files():
         extract_frames.extract(program, video, work / "frames")
-        files = media.frame_files(work, "frames")
-        return [media.read_image(files[i]) for i in media.evenly_spaced(len(files), llp.T)]
+        files = frame_files(work, "frames")
+        return [read_image(files[i]) for i in evenly_spaced(len(files), T)]
 
-    pairs = [
-        (timed(from_files, 1, cpu), timed(lambda: media.read_frames(video, 10), 1, cpu)) for _ in range(3 * repeats)
-    ]
+    pairs = [(timed(from_files, 1, cpu), timed(lambda: read_frames(video, 10), 1, cpu)) for _ in range(3 * repeats)]
     show("ten frames", *np.median(pairs, axis=0), 2)
 
 
 def bench_finished(work: Path) -> None:
     """A second run over finished work: what it looks at before it knows that there is nothing to do."""
-    videos = [llp.Video(0, f"{i:011d}_0_10", None, "") for i in range(FINISHED)]
+    videos = [Video(0, f"{i:011d}_0_10", None, "") for i in range(FINISHED)]
     outputs = {
-        extraction.Output(work / "labels", pseudo_labels.layout(llp.C)): np.zeros((llp.T, llp.C), np.int64),
-        extraction.Output(work / "features", clip_preprocess.FEATURES): np.zeros((llp.T, 768), np.float32),
+        Output(work / "labels", pseudo_labels.label_layout(C)): np.zeros((T, C), np.int64),
+        Output(work / "features", clip_preprocess.FEATURES): np.zeros((T, 768), np.float32),
     }
     for output, array in outputs.items():
         output.folder.mkdir()
@@ -205,7 +217,7 @@ def bench_gpu(args: argparse.Namespace) -> None:
     """Videos per second of the networks, with what they are given already read, in large batches."""
     device, batch = select_device(args.gpu), 32
     clip, clap = make_clip(device, args.precision), make_clap(device, args.precision)
-    pixels = torch.randn(batch * llp.T, 3, 224, 224).pin_memory()
+    pixels = torch.randn(batch * T, 3, 224, 224).pin_memory()
     heard = [clap.hear(made_up.golden_sound("exact"))] * batch
     for name, way in (("CLIP", lambda: clip.embed_images(pixels)), ("CLAP", lambda: clap.embed(heard))):
         print(f"{name} on the GPU: {batch / timed(way, args.repeats, device):.1f} videos a second", flush=True)
@@ -213,14 +225,12 @@ def bench_gpu(args: argparse.Namespace) -> None:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(
-        prog="bench_teachers.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="bench_teachers.py", description=__doc__)
     parser.add_argument("--video", type=Path, required=True, help="a 10 s clip with sound")
-    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of each way (default: %(default)s)")
-    parser.add_argument("--batch_size", type=cli.positive_int, default=1, help="of our way (default: %(default)s)")
+    parser.add_argument("--repeats", type=flags.positive_int, default=3, help="of each way")
+    parser.add_argument("--batch_size", type=flags.positive_int, default=1, help="of our way")
     parser.add_argument("--teachers", nargs="*", default=["CLAP", "CLIP"], help="which to time (default: both)")
-    parser.add_argument("--gpu", default="0", help="CUDA device, -1: CPU (default: %(default)s)")
+    parser.add_argument("--gpu", default="0", help="CUDA device, -1: CPU")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     return parser
 
@@ -245,4 +255,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -39,17 +39,26 @@ from benchmarks import bench_check, training_data
 from benchmarks.training_data import MODELS
 from dataloader import make_loader
 from tests import reference_metrics
-from utils import cli, engine, llp
-from utils.eval_metrics import decide, ten_scores, video_scores
-from utils.files import write_json
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import write_json
+from utils.llp.annotations import Reference, read_reference
+from utils.llp.classes import CLASS_NAMES, C
+from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.train.engine import evaluate, forward
+from utils.train.schedule import make_optimizer
 
 EPOCH, TEST = 10000, 1200  # videos
 WARM_UP = 10  # steps of (a), whose DataLoader has read some batches before the first of them
 READ_AHEAD = 8  # batches that a DataLoader with 4 workers holds ready
 TARGETS = {  # of the ratio (a)/(b), or of the fraction
-    "epoch, fp32": (2.5, 2.3, 8), "epoch, bf16": (4.5, 3.5, 13), "evaluation": (14, 12, 22), "metrics": (30, 30, 30),
-    "epoch on the GPU": (30, 30, 50), "fraction of the product rate, fp32": (0.8, 0.6, 0.6),
-}  # fmt: skip
+    "epoch, fp32": (2.5, 2.3, 8),
+    "epoch, bf16": (4.5, 3.5, 13),
+    "evaluation": (14, 12, 22),
+    "metrics": (30, 30, 30),
+    "epoch on the GPU": (30, 30, 50),
+    "fraction of the product rate, fp32": (0.8, 0.6, 0.6),
+}
 
 
 def wait_for(device: torch.device) -> None:
@@ -67,16 +76,17 @@ def parse(*flags: str) -> argparse.Namespace:
 def published_loader(dataset, batch_size: int, shuffle: bool) -> DataLoader:
     """With four workers, however many cores there are."""
     as_on_linux = "fork"  # which a spawned process does not do by itself
-    return DataLoader(dataset, batch_size, shuffle, num_workers=4, collate_fn=lambda batch: batch,
-                      multiprocessing_context=as_on_linux)  # fmt: skip
+    return DataLoader(
+        dataset, batch_size, shuffle, num_workers=4, collate_fn=lambda batch: batch, multiprocessing_context=as_on_linux
+    )
 
 
 def network_and_step(args: argparse.Namespace, device: torch.device) -> tuple[torch.nn.Module, valor.TrainStep]:
     """As main.py makes them; `args` has the sizes of the features."""
     torch.manual_seed(0)
-    net = valor.build_net(args, llp.C, device).to(device)
+    net = valor.build_net(args, C, device).to(device)
     kind = valor.GraphedStep if device.type == "cuda" and not args.exact else valor.TrainStep
-    optimizer = valor.make_optimizer(args, net, device)
+    optimizer = make_optimizer(args, net, device)
     return net, kind(net, optimizer, terms=("video", "audio", "visual"), grad_norm=1.0, device=device)
 
 
@@ -89,7 +99,7 @@ class Trainer:
         )
         self.device = device = valor.set_up_device(self.args)
         self.train, self.test = (
-            valor.open_split(self.args, name, terms, llp.CLASS_NAMES).load().to(device)
+            valor.open_split(self.args, name, terms, CLASS_NAMES).load().to(device)
             for name, terms in (("train", ("video", "audio", "visual")), ("test", ()))
         )
         self.net, self.step = network_and_step(self.args, device)
@@ -116,13 +126,13 @@ class Trainer:
                     wait_for(self.device)
                     return (time.perf_counter() - start) / steps / 64
 
-    def evaluate(self, truth: llp.Truth, videos: int) -> tuple[float, float]:
+    def evaluate(self, truth: Reference, videos: int) -> tuple[float, float]:
         """Seconds a video, of all and of the metrics alone."""
         self.net.eval()
         return self._evaluate_published(truth, videos) if self.args.exact else self._evaluate_here(truth)
 
     @torch.no_grad()
-    def _evaluate_published(self, truth: llp.Truth, videos: int) -> tuple[float, float]:
+    def _evaluate_published(self, truth: Reference, videos: int) -> tuple[float, float]:
         """One video at a time, from raw files through a DataLoader; the first ones, read in advance, do not count."""
         end = READ_AHEAD + videos
         subset = torch.utils.data.Subset(self.test, range(end + READ_AHEAD))  # so that it still reads at the end
@@ -132,7 +142,7 @@ class Trainer:
                 break
             if i == READ_AHEAD:
                 start, metrics = time.perf_counter(), 0.0
-            output = engine.forward(self.net, {k: v.to(self.device) for k, v in batch.items()})
+            output = forward(self.net, {k: v.to(self.device) for k, v in batch.items()})
             decisions = decide(output.global_prob.cpu().numpy(), output.frame_prob.cpu().numpy())
             begin = time.perf_counter()
             pred_audio, pred_visual = (x[0] for x in decisions)
@@ -141,11 +151,11 @@ class Trainer:
             metrics += stop - begin
         return (stop - start) / videos, metrics / videos
 
-    def _evaluate_here(self, truth: llp.Truth) -> tuple[float, float]:
+    def _evaluate_here(self, truth: Reference) -> tuple[float, float]:
         """All videos of the split."""
         start = time.perf_counter()
         loader = make_loader(self.test, valor.EVALUATION_BATCH, shuffle=False)
-        evaluation = engine.evaluate(self.net, loader, device=self.device)
+        evaluation = evaluate(self.net, loader, device=self.device)
         begin = time.perf_counter()
         ten_scores(video_scores(*decide(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
         end = time.perf_counter()
@@ -251,7 +261,7 @@ class Side:
         warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # as the published code does
         Side.trainers = {name: Trainer(model, data, gpu, *flags) for name, flags in ways.items()}
         names = next(iter(Side.trainers.values())).test.filenames
-        Side.truth = llp.read_truth(data, names)
+        Side.truth = read_reference(data, names)
 
     def ask(self, function: Callable, *args):
         """What a static method says in that process."""
@@ -368,12 +378,10 @@ def whole_runs(folder: Path, args: argparse.Namespace) -> dict[str, list[float]]
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(
-        prog="bench_train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="bench_train.py", description=__doc__)
     parser.add_argument("--gpu", default="-1", help="number of the CUDA device (default: the CPU)")
-    parser.add_argument("--rounds", type=cli.positive_int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--epochs", type=cli.positive_int, default=60, help="of the whole runs (default: %(default)s)")
+    parser.add_argument("--rounds", type=flags.positive_int, default=5, help="")
+    parser.add_argument("--epochs", type=flags.positive_int, default=60, help="of whole runs")
     parser.add_argument("--whole_runs", action="store_true", help="time them on the CPU, too")
     parser.add_argument("--no_start_up", action="store_true", help="leave out start-up and memory, which take minutes")
     parser.add_argument("--quick", action="store_true", help="one round of a few steps")
@@ -385,7 +393,7 @@ def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     device = valor.select_device(args.gpu, deterministic=True)
     if args.gpu != "-1" and device.type != "cuda":
-        raise cli.InputError(f"--gpu {args.gpu}: there is no CUDA device")
+        raise InputError(f"--gpu {args.gpu}: there is no CUDA device")
     args.precisions = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "tf32", "bf16"]
     args.warm_up_a, args.warm_up_b, args.steps, args.evaluated = (1, 1, 2, 8) if args.quick else (WARM_UP, 4, 20, 100)
     args.rounds = 1 if args.quick else args.rounds
@@ -405,9 +413,17 @@ def main(args: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             whole = whole_runs(Path(temporary), args)
     if args.json:
-        write_json(args.json, {"machine": where, "torch": torch.__version__, "medians": results, "start-up": starts,
-                               "ratios": {m: ratios(results[m], args.precisions) for m in MODELS},
-                               "whole runs, s": whole})  # fmt: skip
+        write_json(
+            args.json,
+            {
+                "machine": where,
+                "torch": torch.__version__,
+                "medians": results,
+                "start-up": starts,
+                "ratios": {m: ratios(results[m], args.precisions) for m in MODELS},
+                "whole runs, s": whole,
+            },
+        )
     show_all(results, starts, args)
     if whole:
         show(f"{args.epochs} epochs, s", {p: [f"{s:.1f} (asked 20)" for s in v] for p, v in whole.items()})
@@ -421,9 +437,10 @@ def measure_start_up(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         bench_check.write_folder(data)
         for model in MODELS:
             for name, more in (
-                ("(a) start-up, s", ("--exact", "--num_workers", "4")), ("(b) start-up without a cache, s", ()),
+                ("(a) start-up, s", ("--exact", "--num_workers", "4")),
+                ("(b) start-up without a cache, s", ()),
                 ("(b) start-up from the cache, s", ()),
-            ):  # fmt: skip
+            ):
                 times = args.rounds if "from the cache" in name else 1  # the others take half a minute, and fill it
                 pairs = [start_up(model, data, args.gpu, *more) for _ in range(times)]
                 found.setdefault(name, {})[model] = median(seconds for seconds, _ in pairs)
@@ -432,4 +449,4 @@ def measure_start_up(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

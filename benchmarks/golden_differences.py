@@ -24,8 +24,9 @@ from prettytable import PrettyTable
 
 import main as valor
 from nets import MMIL_Net
-from utils import cli, llp
-from utils.eval_metrics import ten_scores, video_scores
+from utils.base import command, flags
+from utils.llp.annotations import read_reference
+from utils.metrics.eval_metrics import ten_scores, video_scores
 
 LOSSES = ("loss_video", "loss_valor_a", "loss_valor_v", "loss_all")
 NOT_COMPARABLE = ("fc_frame_att.bias", "fc_av_att.bias", "in_proj_bias")  # no true gradient (spec, section 4)
@@ -73,7 +74,7 @@ def metrics(golden: Path, llp_dir: Path) -> dict[str, float]:
     audio, visual = (
         np.unpackbits(values[f"pred_{m}"])[: np.prod(shape)].reshape(shape).astype(bool) for m in ("audio", "visual")
     )
-    truth = llp.read_truth(llp_dir, values["filename"].tolist())
+    truth = read_reference(llp_dir, values["filename"].tolist())
     ours = video_scores(audio, visual, truth.audio, truth.visual)
     columns = {"a": 0, "v": 1, "event": 2, "av": 3}
     per_video = max(
@@ -133,9 +134,9 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the comparison."""
-    parser = cli.ArgumentParser(prog="golden_differences.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--golden", type=Path, default="tests/golden", help="golden values (default: %(default)s)")
-    parser.add_argument("--llp", type=Path, default="data", help="LLP's CSVs (default: %(default)s)")
+    parser = flags.ArgumentParser(prog="golden_differences.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--golden", type=Path, default="tests/golden", help="golden values")
+    parser.add_argument("--llp", type=Path, default="data", help="LLP's CSVs")
     return parser
 
 
@@ -159,4 +160,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -18,8 +18,9 @@ if __name__ == "__main__":  # imports start at the repository
 import torch
 
 from tests import made_up
-from utils import base_features, cli
-from utils.teachers import CLIP_MODEL
+from utils.base import command, flags
+from utils.encoders import CLIP_MODEL
+from utils.encoders.visual import KINDS
 
 
 def write_clip(path: Path) -> None:
@@ -41,9 +42,7 @@ def write_base(kind: str) -> Callable[[Path], None]:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="made_up_weights.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="made_up_weights.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser
 
@@ -53,7 +52,7 @@ def main(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "hub").exists():
         made_up.write_hub_cache(args.out / "hub")
-    base = {f"{kind}.pt": write_base(kind) for kind in base_features.KINDS}
+    base = {f"{kind}.pt": write_base(kind) for kind in KINDS}
     for name, write in {"clip.pt": write_clip, "clap.pt": made_up.write_clap, **base}.items():
         if not (args.out / name).exists():
             write(args.out / name)
@@ -61,4 +60,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

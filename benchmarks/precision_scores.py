@@ -21,23 +21,25 @@ from prettytable import PrettyTable
 
 import main as valor
 from benchmarks import training_data
-from utils import cli
+from utils.base import command, flags
 from utils.make_lookalike import write_lookalike
-from utils.seeds import FILE
+from utils.train.seeds import FILE
 
 WAYS = {
-    "--exact": ("--exact",), "float32": (), "--precision bf16": ("--precision", "bf16"),
+    "--exact": ("--exact",),
+    "float32": (),
+    "--precision bf16": ("--precision", "bf16"),
     "--feature_dtype float16": ("--feature_dtype", "float16"),
-}  # fmt: skip
+}
 SHOWN = ("Seg-type", "Seg-event", "Event-type", "Event-event")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
-    parser = cli.ArgumentParser(prog="precision_scores.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=cli.positive_int, default=12, help="(default: %(default)s)")
-    parser.add_argument("--train", type=cli.positive_int, default=400, help="videos (default: %(default)s)")
-    parser.add_argument("--seeds", type=cli.seed, nargs="+", default=[1, 2, 3], help="(default: 1 2 3)")
+    parser = flags.ArgumentParser(prog="precision_scores.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=flags.positive_int, default=12, help="")
+    parser.add_argument("--train", type=flags.positive_int, default=400, help="videos")
+    parser.add_argument("--seeds", type=flags.seed, nargs="+", default=[1, 2, 3], help="(default: 1 2 3)")
     return parser
 
 
@@ -63,4 +65,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -20,8 +20,14 @@ from prettytable import PrettyTable
 
 from benchmarks.bench_teachers import HUB, make_clip  # it also settles where the hub cache is
 from tests import made_up
-from utils import base_features, cli, llp, media, pseudo_labels
-from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, segment_starts
+from utils.base import command, flags
+from utils.encoders.clap import SAMPLE_RATE, ClapTeacher, segment_starts
+from utils.encoders.vggish import log_mel
+from utils.encoders.visual import FRAMES, BaseNetwork, Normalise
+from utils.llp import pseudo_labels
+from utils.llp.classes import CLASSES, T
+from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.sound import read_sound
 
 NAME = "BjCEufrlXm4"
 
@@ -30,26 +36,34 @@ def clip_differences(golden: Path, clip: Path) -> None:
     """Frame choice, CLIP's input and pseudo labels; then frames straight from the video against JPEG files."""
     values = np.load(golden / "clip.npz")
     teacher = make_clip(torch.device("cpu"), "fp32")
-    files = media.frame_files(clip / "frames", NAME)
-    indices = media.evenly_spaced(len(files), llp.T)
-    pixels = torch.stack([teacher.preprocess(media.read_image(files[i])) for i in indices])
+    files = frame_files(clip / "frames", NAME)
+    indices = evenly_spaced(len(files), T)
+    pixels = torch.stack([teacher.preprocess(read_image(files[i])) for i in indices])
     table = PrettyTable(["clip.npz", "frames chosen", "pixels", "means", "deviations", "pseudo labels that differ"])
     different = 0
     for kind, threshold in (("visual", "clip_threshold"), ("audio", "clap_threshold")):
-        thresholds = np.array([getattr(c, threshold) for c in llp.CLASSES])
+        thresholds = np.array([getattr(c, threshold) for c in CLASSES])
         labels = pseudo_labels.pseudo_labels(values[f"{kind}_logits"], values["weak_labels"], thresholds)
         different += int((labels != values[f"{kind}_pseudo"]).sum())
-    table.add_row([
-        "difference", "0" if (indices == values["frame_indices"]).all() else "other frames",
-        *(f"{np.abs(np.asarray(mine) - values[name]).max():.1e}" for mine, name in (
-            (pixels[:, :, ::14, ::14], "pixels_every_14"), (pixels.mean((2, 3)), "frame_channel_mean"),
-            (pixels.std((2, 3)), "frame_channel_std"),
-        )), different,
-    ])  # fmt: skip
+    table.add_row(
+        [
+            "difference",
+            "0" if (indices == values["frame_indices"]).all() else "other frames",
+            *(
+                f"{np.abs(np.asarray(mine) - values[name]).max():.1e}"
+                for mine, name in (
+                    (pixels[:, :, ::14, ::14], "pixels_every_14"),
+                    (pixels.mean((2, 3)), "frame_channel_mean"),
+                    (pixels.std((2, 3)), "frame_channel_std"),
+                )
+            ),
+            different,
+        ]
+    )
     print(table)
 
-    images, _ = media.read_frames(clip / f"{NAME}.mp4", llp.T)
-    grey = np.stack(images).astype(float) - np.stack([media.read_image(files[i]) for i in indices])
+    images, _ = read_frames(clip / f"{NAME}.mp4", T)
+    grey = np.stack(images).astype(float) - np.stack([read_image(files[i]) for i in indices])
     straight = teacher.embed_images(torch.stack([teacher.preprocess(image) for image in images]))
     by_files = teacher.embed_images(pixels)
     cosine = (straight * by_files).sum(dim=1)
@@ -68,18 +82,31 @@ def clap_differences(golden: Path, clip: Path) -> None:
     made_up.write_clap(HUB / "clap.pt")
     teacher = ClapTeacher.load(HUB / "clap.pt", any_vocabulary=True)
     values, facts = np.load(golden / "clap.npz"), json.loads((golden / "clap.json").read_text())
-    table = PrettyTable(["clap.npz (L2, relative)", "samples", "starts", "mel over time", "mel over bands", "map",
-                         "embeddings", "map (absolute)", "embeddings (absolute)"])  # fmt: skip
+    table = PrettyTable(
+        [
+            "clap.npz (L2, relative)",
+            "samples",
+            "starts",
+            "mel over time",
+            "mel over bands",
+            "map",
+            "embeddings",
+            "map (absolute)",
+            "embeddings (absolute)",
+        ]
+    )
     for case, fact in facts.items():
         own = case in made_up.SOUNDS
-        sound = made_up.golden_sound(case) if own else media.read_sound(clip / f"{case}.mp4", SAMPLE_RATE)
+        sound = made_up.golden_sound(case) if own else read_sound(clip / f"{case}.mp4", SAMPLE_RATE)
         heard = teacher.hear(sound)
         embeddings, maps = teacher.embed([heard])
-        mel = heard.mel[llp.T, 0].numpy()
+        mel = heard.mel[T, 0].numpy()
         mine = {
-            "mel_mean_over_time": mel.mean(axis=0), "mel_mean_over_bands": mel.mean(axis=1),
-            "feature_map": maps[0].numpy(), "segment_embeddings": embeddings[0].numpy(),
-        }  # fmt: skip
+            "mel_mean_over_time": mel.mean(axis=0),
+            "mel_mean_over_bands": mel.mean(axis=1),
+            "feature_map": maps[0].numpy(),
+            "segment_embeddings": embeddings[0].numpy(),
+        }
         gaps = {name: value - values[f"{case}/{name}"] for name, value in mine.items()}
         relative = [np.linalg.norm(gap) / np.linalg.norm(values[f"{case}/{name}"]) for name, gap in gaps.items()]
         absolute = [np.abs(gaps[name]).max() for name in ("feature_map", "segment_embeddings")]
@@ -95,17 +122,17 @@ def clap_differences(golden: Path, clip: Path) -> None:
 def base_differences(golden: Path, clip: Path) -> None:
     """VGGish's log-mel and the other two networks' pixels; what another source of frames does to their features."""
     values = np.load(golden / "features.npz")
-    files = media.frame_files(clip / "frames", NAME)
-    indices = media.evenly_spaced(len(files), base_features.FRAMES)
-    published = [media.read_image(files[i]) for i in indices]
-    straight, _ = media.read_frames(clip / f"{NAME}.mp4", base_features.FRAMES)
+    files = frame_files(clip / "frames", NAME)
+    indices = evenly_spaced(len(files), FRAMES)
+    published = [read_image(files[i]) for i in indices]
+    straight, _ = read_frames(clip / f"{NAME}.mp4", FRAMES)
     print(f"features.npz: frames chosen: {(indices != values['frame_indices_80']).sum()} differ")
-    mel = base_features.log_mel(made_up.rising_tone())
+    mel = log_mel(made_up.rising_tone())
     print(f"vggish: log-mel differs by {np.abs(mel - values['vggish_log_mel']).max():.1e}")
     for name, golden_name, step in (("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)):
-        network = base_features.BaseNetwork(name, made_up.base_module(name), torch.device("cpu"))
+        network = BaseNetwork(name, made_up.base_module(name), torch.device("cpu"))
         prepared = [np.stack([network.kind.prepare(image) for image in images]) for images in (published, straight)]
-        normalise = next(m for m in network.normalise.modules() if isinstance(m, base_features.Normalise))
+        normalise = next(m for m in network.normalise.modules() if isinstance(m, Normalise))
         pixels = normalise(torch.from_numpy(prepared[0]))
         mean, std = values[f"{golden_name}_mean_std"]
         gaps = (
@@ -124,9 +151,7 @@ def base_differences(golden: Path, clip: Path) -> None:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="teacher_differences.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="teacher_differences.py", description=__doc__)
     parser.add_argument("--golden", type=Path, required=True, help="folder of the golden values")
     parser.add_argument("--clip", type=Path, required=True, metavar="DIR", help="folder of the real clip")
     return parser
@@ -143,4 +168,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -6,9 +6,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from utils import llp, packed, published
+from utils.features import packed
+from utils.features.kinds import LABELS, folder_layouts
+from utils.features.packed import ColumnPlan, Group
+from utils.llp.annotations import REFERENCE_FILES
+from utils.llp.classes import CLASS_NAMES, C, T
+from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, video_id
 from utils.make_lookalike import made_up_names
-from utils.packed import ColumnPlan, Group
 
 MODELS = {
     "VALOR": {"hidden_dim": 512, "num_layers": 1, "audio": "feats/vggish", "visual": "feats/res152", "lr": 1e-4},
@@ -23,19 +27,28 @@ def network_flags(model: str) -> list[str]:
     settings = MODELS[model]
     lr = settings["lr"]
     flags = {
-        "hidden_dim": settings["hidden_dim"], "num_layers": settings["num_layers"], "lr": lr, "lr_min": lr / 100,
-        "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10,
-    }  # fmt: skip
+        "hidden_dim": settings["hidden_dim"],
+        "num_layers": settings["num_layers"],
+        "lr": lr,
+        "lr_min": lr / 100,
+        "scheduler": "warm_up_cos_anneal",
+        "warm_up_epoch": 10,
+    }
     return [text for name, value in flags.items() for text in (f"--{name}", str(value))]
 
 
 def file_flags(model: str, data: Path) -> list[str]:
     """Where a model's files are in a data folder, as flags of main.py."""
     folders = {
-        "audio_dir": MODELS[model]["audio"], "video_dir": MODELS[model]["visual"], "st_dir": "feats/r2plus1d_18",
-        "a_pseudo_data_dir": "CLAP/segment_pseudo_labels", "v_pseudo_data_dir": "CLIP/segment_pseudo_labels",
-        **{f"label_{split}": name for split, name in llp.SPLIT_FILES.items()}, "gt_dir": ".", "cache_dir": "cache",
-    }  # fmt: skip
+        "audio_dir": MODELS[model]["audio"],
+        "video_dir": MODELS[model]["visual"],
+        "st_dir": "feats/r2plus1d_18",
+        "a_pseudo_data_dir": "CLAP/segment_pseudo_labels",
+        "v_pseudo_data_dir": "CLIP/segment_pseudo_labels",
+        **{f"label_{split}": name for split, name in SPLIT_FILES.items()},
+        "gt_dir": ".",
+        "cache_dir": "cache",
+    }
     return [text for name, value in folders.items() for text in (f"--{name}", str(data / value))]
 
 
@@ -50,13 +63,13 @@ def random_arrays(layout, count: int, rng: np.random.Generator) -> np.ndarray:
 def write_lists(folder: Path, counts: dict[str, int], rng: np.random.Generator) -> list[str]:
     """CSVs of made-up videos with one event each, and its truth; returns their names."""
     names = made_up_names(rng, sum(counts.values()))
-    classes = rng.choice(llp.CLASS_NAMES, len(names))
-    table = pd.DataFrame(dict(zip(llp.SPLIT_COLUMNS, (names, classes), strict=True)))
+    classes = rng.choice(CLASS_NAMES, len(names))
+    table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, classes), strict=True)))
     folder.mkdir(parents=True, exist_ok=True)
     for split, last in zip(counts, np.cumsum(list(counts.values())), strict=True):
-        table[last - counts[split] : last].to_csv(folder / llp.SPLIT_FILES[split], sep="\t", index=False)
+        table[last - counts[split] : last].to_csv(folder / SPLIT_FILES[split], sep="\t", index=False)
     truth = pd.DataFrame({"filename": names, "onset": 0, "offset": 10, "event_labels": classes})
-    for name in llp.TRUTH_FILES.values():
+    for name in REFERENCE_FILES.values():
         truth.to_csv(folder / name, sep="\t", index=False)
     return names
 
@@ -65,11 +78,11 @@ def write_files(folder: Path, counts: dict[str, int]) -> None:
     """A data folder in LLP's layout, with raw features."""
     rng = np.random.default_rng(0)
     names = write_lists(folder, counts, rng)
-    for name, layout in published.folders().items():
+    for name, layout in folder_layouts().items():
         (folder / name).mkdir(parents=True)
         arrays = random_arrays(layout, DISTINCT, rng)
         for i, video in enumerate(names):
-            np.save(folder / name / f"{llp.video_id(video)}.npy", arrays[i % DISTINCT])
+            np.save(folder / name / f"{video_id(video)}.npy", arrays[i % DISTINCT])
 
 
 def write_packed(path: Path, model: str, counts: dict[str, int]) -> None:
@@ -77,22 +90,22 @@ def write_packed(path: Path, model: str, counts: dict[str, int]) -> None:
     rng = np.random.default_rng(0)
     names = iter(write_lists(path.parent, counts, rng))
     sizes = {"audio": MODELS[model]["audio"], "visual": MODELS[model]["visual"], "visual_st": "feats/r2plus1d_18"}
-    kinds = {kind: published.FEATURES[folder]._replace(rows=(llp.T,)) for kind, folder in sizes.items()}
-    kinds |= {kind: published.folders()[published.LABELS[0]] for kind in ("pseudo_a", "pseudo_v")}
+    kinds = {kind: folder_layouts()[folder]._replace(rows=(T,)) for kind, folder in sizes.items()}
+    kinds |= {kind: folder_layouts()[folder] for kind, folder in LABELS.items()}
     groups = {}
     for split, count in counts.items():
         columns = {"filename": packed.string_column([next(names) for _ in range(count)])}
-        weak = (rng.random((DISTINCT, llp.C)) < 0.06).astype(np.uint8)
-        columns["weak"] = ColumnPlan((count, llp.C), weak.dtype, lambda i, a=weak: a[i % DISTINCT], {})
+        weak = (rng.random((DISTINCT, C)) < 0.06).astype(np.uint8)
+        columns["weak"] = ColumnPlan((count, C), weak.dtype, lambda i, a=weak: a[i % DISTINCT], {})
         for kind, layout in kinds.items():
             arrays = random_arrays(layout, DISTINCT, rng)
             arrays = arrays.astype(np.uint8) if layout.dtype == np.int64 else arrays
-            attributes = {"source_rows": llp.T, "source": "made up"}
+            attributes = {"source_rows": T, "source": "made up"}
             columns[kind] = ColumnPlan(
                 (count, *arrays.shape[1:]), arrays.dtype, lambda i, a=arrays: a[i % DISTINCT], attributes
             )
         groups[split] = Group(columns, {"videos": count})
-    packed.write(path, groups, {"classes": "\n".join(llp.CLASS_NAMES)}, 2, str(path))
+    packed.write(path, groups, {"classes": "\n".join(CLASS_NAMES)}, 2, str(path))
 
 
 def write_virtual(path: Path, source: Path, times: int) -> None:

@@ -13,25 +13,27 @@ from pathlib import Path
 if __name__ == "__main__":  # imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from utils import cli
+import main as valor
+from utils import make_report
+from utils.base import command, flags
+from utils.llp.annotations import read_predictions, read_reference
+from utils.llp.videos import SPLIT_FILES, read_split
+from utils.make_lookalike import COUNTS, write_lookalike
+from utils.metrics.eval_metrics import ten_scores, video_scores
+from utils.metrics.tables import score_table
+from utils.report.timelines import plot_timelines
+from utils.train import checkpoint
+from utils.train.run_folder import EPOCH_LOG
 
 if __name__ == "__main__":
-    cli.quiet_interrupts()
+    command.quiet_interrupts()
 
 import json
 import os
 
 import torch
 
-import main as valor
 from nets import MMIL_Net
-from utils import checkpoint, llp, make_report
-from utils.eval_metrics import ten_scores, video_scores
-from utils.llp import SPLIT_FILES
-from utils.make_lookalike import COUNTS, write_lookalike
-from utils.plot_timeline import plot_timelines
-from utils.report import score_table
-from utils.run_folder import EPOCH_LOG
 
 NOTICE = "This data is MADE UP: the numbers show that the program works, and say nothing about LLP."
 
@@ -54,17 +56,46 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     step(f"writing {sum(counts.values())} made-up videos in LLP's layout to {data}")
     write_lookalike(data, counts, seed=0)
     flags = [
-        "--audio_dir", data / "feats/vggish", "--video_dir", data / "feats/res152",
-        "--st_dir", data / "feats/r2plus1d_18",
-        "--a_pseudo_data_dir", data / "CLAP/segment_pseudo_labels",
-        "--v_pseudo_data_dir", data / "CLIP/segment_pseudo_labels",
-        "--label_train", data / SPLIT_FILES["train"], "--label_val", data / SPLIT_FILES["val"],
-        "--label_test", data / SPLIT_FILES["test"], "--gt_dir", data, "--model_save_dir", models,
-    ]  # fmt: skip
+        "--audio_dir",
+        data / "feats/vggish",
+        "--video_dir",
+        data / "feats/res152",
+        "--st_dir",
+        data / "feats/r2plus1d_18",
+        "--a_pseudo_data_dir",
+        data / "CLAP/segment_pseudo_labels",
+        "--v_pseudo_data_dir",
+        data / "CLIP/segment_pseudo_labels",
+        "--label_train",
+        data / SPLIT_FILES["train"],
+        "--label_val",
+        data / SPLIT_FILES["val"],
+        "--label_test",
+        data / SPLIT_FILES["test"],
+        "--gt_dir",
+        data,
+        "--model_save_dir",
+        models,
+    ]
 
     step(f"training VALOR on {counts['train']} of them (the published network, {epochs} epochs)")
-    run(*flags, "--mode", "train", "--model_name", "VALOR", "--seed", 1000, "--epochs", epochs, "--lr", 3e-4,
-        "--scheduler", "warm_up_cos_anneal", "--warm_up_epoch", 2)  # fmt: skip
+    run(
+        *flags,
+        "--mode",
+        "train",
+        "--model_name",
+        "VALOR",
+        "--seed",
+        1000,
+        "--epochs",
+        epochs,
+        "--lr",
+        3e-4,
+        "--scheduler",
+        "warm_up_cos_anneal",
+        "--warm_up_epoch",
+        2,
+    )
 
     step("testing the best checkpoint")
     predicted = out / "predictions"
@@ -94,30 +125,42 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     figure = draw(data, predicted, out / "timeline.png")
     step("the test run as a page")
     page = out / "results.html"
-    make_report.main(make_report.get_args_parser().parse_args([
-        "--pred_dir", str(predicted), "--label_csv", str(data / SPLIT_FILES["test"]), "--gt_dir", str(data),
-        "--log", str(models / "VALOR" / EPOCH_LOG), "--out", str(page),
-    ]))  # fmt: skip
+    make_report.main(
+        make_report.get_args_parser().parse_args(
+            [
+                "--pred_dir",
+                str(predicted),
+                "--label_csv",
+                str(data / SPLIT_FILES["test"]),
+                "--gt_dir",
+                str(data),
+                "--log",
+                str(models / "VALOR" / EPOCH_LOG),
+                "--out",
+                str(page),
+            ]
+        )
+    )
     print(f"\nTimelines, annotated and predicted: {figure}")
     print(f"Scores, training curves and all test videos, to open in a browser: {page.resolve().as_uri()}\n{NOTICE}")
 
 
 def score_nothing(data: Path) -> dict[str, float]:
     """Scores of a parser that never predicts an event, on the test videos."""
-    filenames = llp.read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
-    truth = llp.read_truth(data, filenames)
+    filenames = read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
+    truth = read_reference(data, filenames)
     nothing = truth.audio & False
     return ten_scores(video_scores(nothing, nothing, truth.audio, truth.visual))
 
 
 def draw(data: Path, predicted: Path, path: Path) -> Path:
     """Timelines of four test videos in which most happens."""
-    filenames = llp.read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
-    truth = llp.read_truth(data, filenames)
+    filenames = read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
+    truth = read_reference(data, filenames)
     boundaries = (truth.audio[..., 1:] != truth.audio[..., :-1]).sum((1, 2))
     boundaries += (truth.visual[..., 1:] != truth.visual[..., :-1]).sum((1, 2))
     chosen = boundaries.argsort(kind="stable")[::-1][:4]
-    predictions, _ = llp.read_predictions(predicted, filenames, data / SPLIT_FILES["test"])
+    predictions, _ = read_predictions(predicted, filenames, data / SPLIT_FILES["test"])
     plot_timelines(
         path,
         [filenames[i] for i in chosen],
@@ -130,12 +173,10 @@ def draw(data: Path, predicted: Path, path: Path) -> Path:
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the demo."""
-    parser = cli.ArgumentParser(
-        prog="demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0])
     for split, count in COUNTS.items():
-        parser.add_argument(f"--{split}", type=cli.positive_int, default=count, help="made-up videos")
-    parser.add_argument("--epochs", type=cli.positive_int, default=8, help="passes over the training videos")
+        parser.add_argument(f"--{split}", type=flags.positive_int, default=count, help="made-up videos")
+    parser.add_argument("--epochs", type=flags.positive_int, default=8, help="passes over the training videos")
     return parser
 
 
@@ -150,4 +191,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -14,8 +14,10 @@ import torch
 
 from tests import made_up
 from tests.browser import browser  # noqa: F401 (a fixture)
-from utils import cli, llp
-from utils.llp import SPLIT_FILES
+from utils.base import command as base_command
+from utils.llp.annotations import REFERENCE_FILES, annotation_version
+from utils.llp.events import read_events
+from utils.llp.videos import SPLIT_FILES
 from utils.make_lookalike import write_lookalike
 
 # Tests have a Hugging Face cache of their own; its place is read once, when huggingface_hub is first imported.
@@ -39,9 +41,9 @@ def find(name: str, *folders: Path) -> Path:
 def llp_dir() -> Path:
     """Folder of the real LLP annotation CSVs."""
     for folder in (SHARED / "llp", ROOT / "data"):
-        audio = folder / llp.TRUTH_FILES["audio"]
-        needed = [folder / name for name in (*llp.TRUTH_FILES.values(), *SPLIT_FILES.values())]
-        if all(p.is_file() for p in needed) and "of LLP's" in llp.annotation_version(llp.read_events(audio)):
+        audio = folder / REFERENCE_FILES["audio"]
+        needed = [folder / name for name in (*REFERENCE_FILES.values(), *SPLIT_FILES.values())]
+        if all(p.is_file() for p in needed) and "of LLP's" in annotation_version(read_events(audio)):
             return folder
     pytest.skip(f"needs LLP's annotation CSVs, which are neither in {SHARED / 'llp'} nor in {ROOT / 'data'}")
 
@@ -52,7 +54,7 @@ def gt_dir(llp_dir, tmp_path_factory):
 
     def folder_of(version: str) -> Path:
         for audio in sorted(llp_dir.glob("AVVP_eval_audio*.csv")):
-            if llp.annotation_version(llp.read_events(audio)).startswith(version):
+            if annotation_version(read_events(audio)).startswith(version):
                 folder = tmp_path_factory.mktemp(version)
                 (folder / "AVVP_eval_audio.csv").symlink_to(audio)
                 (folder / "AVVP_eval_visual.csv").symlink_to(llp_dir / "AVVP_eval_visual.csv")
@@ -137,7 +139,7 @@ def command(capsys, monkeypatch):
         monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, flags)])
         status = 0
         try:
-            cli.run(module.main, module.get_args_parser())
+            base_command.run(module.main, module.get_args_parser())
         except SystemExit as stop:
             status = stop.code
         return Result(status, *capsys.readouterr())

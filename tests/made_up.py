@@ -19,9 +19,11 @@ SMALL_CLIP = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 OPENAI_PREPROCESS = {
-    "mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711],
-    "interpolation": "bicubic", "resize_mode": "shortest",
-}  # fmt: skip
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
 
 
 def golden_sound(name: str) -> np.ndarray:
@@ -53,10 +55,10 @@ def golden_weights(module: torch.nn.Module) -> None:
 
 def base_module(kind: str) -> torch.nn.Module:
     """One of the networks of the base features at full size, with random weights whose features stay moderate."""
-    from utils import base_features
+    from utils.encoders.visual import KINDS
 
     torch.manual_seed(0)
-    module = base_features.KINDS[kind].build()
+    module = KINDS[kind].build()
     for name, parameter in module.named_parameters():
         if name.endswith("bn3.weight"):  # else each of ResNet-152's 50 blocks would double the numbers
             torch.nn.init.constant_(parameter, 0.2)
@@ -64,9 +66,7 @@ def base_module(kind: str) -> torch.nn.Module:
 
 
 # of SmallBase: cells of its input, sizes of its layer
-SMALL_BASES = {
-    "vggish": ((4, 4), (16, 128)), "res152": ((4, 4), (48, 2048)), "r2plus1d_18": ((2, 4, 4), (96, 512))
-}  # fmt: skip
+SMALL_BASES = {"vggish": ((4, 4), (16, 128)), "res152": ((4, 4), (48, 2048)), "r2plus1d_18": ((2, 4, 4), (96, 512))}
 
 
 class SmallBase(torch.nn.Module):
@@ -86,7 +86,7 @@ class SmallBase(torch.nn.Module):
 
 def small_kinds() -> dict:
     """`base_features.KINDS` with SmallBase networks."""
-    from utils.base_features import KINDS
+    from utils.encoders.visual import KINDS
 
     return {kind: value._replace(build=lambda kind=kind: SmallBase(kind)) for kind, value in KINDS.items()}
 
@@ -138,7 +138,7 @@ def write_hub_cache(folder: Path) -> None:
 
 def write_clap(path: Path) -> None:
     """A checkpoint of CLAP's real architecture with golden weights; needs a hub cache in HF_HOME."""
-    from utils.clap_teacher import build_module
+    from utils.encoders.clap import build_module
 
     module = build_module(any_vocabulary=True)
     golden_weights(module.model.audio_branch)

@@ -22,7 +22,8 @@ from typing import Self
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from utils import cli, published
+from utils.base import command, flags
+from utils.download.release import CSVS, FEATURES_REPO, MODEL_FILES, MODELS_REPO, REVISIONS
 
 
 @dataclass
@@ -155,31 +156,29 @@ def zip_of(folder: Path, top: str) -> bytes:
     return buffer.getvalue()
 
 
-def flags(site: Site) -> list[str]:
+def site_flags(site: Site) -> list[str]:
     """The flags of the download that fetch from a site, beside HF_ENDPOINT in the environment."""
     return ["--csv_url", f"{site.url}/llp/{{revision}}/{{name}}", "--feats_url", f"{site.url}/feats.zip"]
 
 
 def publish(site: Site, data_dir: Path, models_dir: Path | None = None) -> None:
     """Put a data folder and models on a site."""
-    for name in published.CSVS:
-        for revision in published.REVISIONS.values():
+    for name in CSVS:
+        for revision in REVISIONS.values():
             site.add(f"/llp/{revision}/{name}", (data_dir / name).read_bytes())
     site.add("/feats.zip", zip_of(data_dir, "feats"))
     for name in ("CLIP", "CLAP"):
-        site.add_to_hub(published.FEATURES_REPO, f"{name}.zip", zip_of(data_dir, name), "datasets/")
-    for name in published.MODEL_FILES if models_dir else ():
-        site.add_to_hub(published.MODELS_REPO, name, (models_dir / name).read_bytes())
+        site.add_to_hub(FEATURES_REPO, f"{name}.zip", zip_of(data_dir, name), "datasets/")
+    for name in MODEL_FILES if models_dir else ():
+        site.add_to_hub(MODELS_REPO, name, (models_dir / name).read_bytes())
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the server."""
-    parser = cli.ArgumentParser(
-        prog="mock_site.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="mock_site.py", description=__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="folder in LLP's layout")
     parser.add_argument("--model_save_dir", type=Path, help="folder with the three published models' names")
-    parser.add_argument("--port", type=cli.non_negative_int, default=8000, help="(default: %(default)s)")
+    parser.add_argument("--port", type=flags.non_negative_int, default=8000, help="(default: %(default)s)")
     return parser
 
 
@@ -187,9 +186,9 @@ def main(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
     with Site(args.port) as site:
         publish(site, args.data_dir, args.model_save_dir)
-        print(f"HF_ENDPOINT={site.url} python utils/download_features.py {shlex.join(flags(site))}", flush=True)
+        print(f"HF_ENDPOINT={site.url} python utils/download_features.py {shlex.join(site_flags(site))}", flush=True)
         threading.Event().wait()
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -10,19 +10,22 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from utils import cli, extraction, llp
-from utils.arrays import Layout
-from utils.cli import InputError
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.npy import Layout
+from utils.extract.outputs import Output, Segments, extract
+from utils.extract.videos import list_videos
+from utils.llp.classes import CLASS_NAMES, T
 
-LAYOUT = Layout((llp.T,), None, np.float32, "made-up features")
+LAYOUT = Layout((T,), None, np.float32, "made-up features")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = cli.ArgumentParser(prog="slow_teacher.py")
+    parser = flags.ArgumentParser(prog="slow_teacher.py")
     parser.add_argument("--label_all_dataset", type=Path, default=Path("list.csv"))
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.0, help="that a batch takes")
-    extraction.add_flags(parser)
+    flags.add_extraction_flags(parser)
     return parser
 
 
@@ -32,19 +35,19 @@ def main(args: argparse.Namespace) -> int:
             text = Path("in", f"{video.id}.txt").read_text()
             if text == "bad":
                 raise InputError(f"{video.id}.txt: is bad,\nvery bad")
-            return extraction.Segments(float(text), float(text))
+            return Segments(float(text), float(text))
 
         def compute(contents, videos):
             time.sleep(args.seconds)
-            arrays = [np.full((llp.T, 4), value, np.float32) for value in contents]
+            arrays = [np.full((T, 4), value, np.float32) for value in contents]
             return [{"--first": array, "--second": -array} for array in arrays]
 
         return read, compute
 
-    outputs = {f"--{name}": extraction.Output(Path("out", name), LAYOUT) for name in ("first", "second")}
-    videos = extraction.list_videos(args.label_all_dataset, llp.CLASS_NAMES)
-    return extraction.extract("toy", args, videos, outputs, load)
+    outputs = {f"--{name}": Output(Path("out", name), LAYOUT) for name in ("first", "second")}
+    videos = list_videos(args.label_all_dataset, CLASS_NAMES)
+    return extract("toy", args, videos, outputs, load)
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -11,7 +11,12 @@ import torch
 import main
 from nets import MMIL_Net
 from tests.conftest import ROOT, SMALL, TRAIN, python
-from utils import checkpoint, engine, llp, make_lookalike, plot_timeline, score_predictions
+from utils import make_lookalike, plot_timeline, score_predictions
+from utils.llp.annotations import write_predictions
+from utils.llp.videos import read_split
+from utils.train import checkpoint, engine, losses
+from utils.train.engine import train_one_epoch
+from utils.train.losses import parser_losses
 
 RUN = (*TRAIN, "--model_name", "run")
 TEST = (*SMALL, "--mode", "test", "--model_name", "run")
@@ -63,11 +68,22 @@ def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--scheduler", "cosine"), ("--optimizer", "sgd"), ("--norm_where", "middle"), ("--mode", "x"), ("--lr", "nan"),
-        ("--losses", "video,depth"), ("--batch_size", "0"), ("--epochs", "-1"), ("--beta1", "1"), ("--lrr", "1"),
-        ("--model", "X"), ("--log_every", "0"), ("--seed", "-1"), ("--seed", str(2**64)),
+        ("--scheduler", "cosine"),
+        ("--optimizer", "sgd"),
+        ("--norm_where", "middle"),
+        ("--mode", "x"),
+        ("--lr", "nan"),
+        ("--losses", "video,depth"),
+        ("--batch_size", "0"),
+        ("--epochs", "-1"),
+        ("--beta1", "1"),
+        ("--lrr", "1"),
+        ("--model", "X"),
+        ("--log_every", "0"),
+        ("--seed", "-1"),
+        ("--seed", str(2**64)),
     ],
-)  # fmt: skip
+)
 def test_unknown_values_are_refused_at_once(workspace, command, flags):
     result = command(main, *RUN, *flags)
     assert result.status == 2 and flags[0] in result.err and not (workspace / "models").exists()
@@ -85,8 +101,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(workspace, command, monkeypatch
         losses = engine_losses(output, batch, terms)
         return {name: value * (float("inf") if name == "loss_valor_v" else 1) for name, value in losses.items()}
 
-    engine_losses = engine.parser_losses
-    monkeypatch.setattr(engine, "parser_losses", broken)
+    engine_losses = parser_losses
+    monkeypatch.setattr(losses, "parser_losses", broken)
     fails(command(main, *RUN), "loss_valor_v is inf at iteration 0")
     assert not (workspace / "models/run").exists()
 
@@ -94,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(workspace, command, monkeypatch
 def test_weights_that_explode_stop_the_run_and_keep_its_finished_epochs(workspace, command, monkeypatch):
     with monkeypatch.context() as patch:
         epochs = []
-        train = engine.train_one_epoch
+        train = train_one_epoch
 
         def explode(step, *args, **kwargs):
             epochs.append(1)
@@ -116,13 +132,20 @@ def trained(workspace, command):
 
 
 def test_sizes_that_do_not_fit_the_checkpoint(trained, command):
-    fails(command(main, *TEST, "--hidden_dim", "32"), str(trained.relative_to(trained.parents[2])),
-          "hidden_dim 16, but --hidden_dim is 32")  # fmt: skip
+    fails(
+        command(main, *TEST, "--hidden_dim", "32"),
+        str(trained.relative_to(trained.parents[2])),
+        "hidden_dim 16, but --hidden_dim is 32",
+    )
     fails(command(main, *TEST, "--num_layers", "2"), "num_layers 1, but --num_layers is 2")
-    fails(command(main, *TEST, "--video_dir", "data/CLIP/features"),
-          "input_v_dim 2048, but that of data/CLIP/features is 768")  # fmt: skip
-    fails(command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8"),
-          "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but")  # fmt: skip
+    fails(
+        command(main, *TEST, "--video_dir", "data/CLIP/features"),
+        "input_v_dim 2048, but that of data/CLIP/features is 768",
+    )
+    fails(
+        command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8"),
+        "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but",
+    )
 
 
 def weights():
@@ -182,7 +205,7 @@ def test_a_damaged_checkpoint_never_ends_in_a_traceback(trained, command):
 
 
 def test_features_of_two_kinds_do_not_mix(workspace, command):
-    for name in llp.read_split(workspace / "data/AVVP_val_pd.csv").ids:
+    for name in read_split(workspace / "data/AVVP_val_pd.csv").ids:
         path = workspace / f"data/CLAP/features/{name}.npy"
         path.unlink()
         np.save(path, np.zeros((10, 768), np.float32))
@@ -194,7 +217,7 @@ def test_no_memory_left_leaves_no_run_folder(workspace, command, monkeypatch):
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "parser_losses", full)
+    monkeypatch.setattr(losses, "parser_losses", full)
     fails(command(main, *RUN), "too little memory; lower --batch_size")
     assert not (workspace / "models/run").exists()
 
@@ -246,7 +269,7 @@ def test_the_scorer_names_what_is_wrong(workspace, command):
         return "--pred_dir", pred, "--label_csv", label, "--gt_dir", gt
 
     fails(command(score_predictions, *flags()), "pred/pred_audio.csv: no such file")
-    llp.write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
+    write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
     assert command(score_predictions, *flags()).status == 0
     fails(command(score_predictions, *flags(label="none.csv")), "none.csv: no such file")
     fails(command(score_predictions, *flags(gt="pred")), "pred/AVVP_eval_audio.csv: no such file")
@@ -260,8 +283,8 @@ def test_the_scorer_names_what_is_wrong(workspace, command):
 
 def test_predictions_under_other_names_are_not_scored_as_nothing(workspace, command):
     """Names cut to the id, say: a table of a parser that predicts nothing would look plausible."""
-    ids = llp.read_split(workspace / "data/AVVP_test_pd.csv").ids
-    llp.write_predictions(workspace / "pred", ids, *np.ones((2, len(ids), 25, 10), bool))
+    ids = read_split(workspace / "data/AVVP_test_pd.csv").ids
+    write_predictions(workspace / "pred", ids, *np.ones((2, len(ids), 25, 10), bool))
     result = command(score_predictions, "--pred_dir", "pred", "--gt_dir", "data")
     fails(
         result,
@@ -272,7 +295,7 @@ def test_predictions_under_other_names_are_not_scored_as_nothing(workspace, comm
 
 def test_other_tools_name_what_is_wrong(workspace, command):
     fails(command(make_lookalike, "--out", "data"), "data: exists and is not an empty folder")
-    llp.write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
+    write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
     flags = ("--pred_dir", "pred", "--gt_dir", "data")
     fails(command(plot_timeline, *flags, "--out", "x.jpeg"), "expected a name that ends in .png, .pdf, .svg")
     fails(command(plot_timeline, *flags, "--out", "x.png", "--videos", "nobody"), "nobody: not in")

@@ -9,9 +9,10 @@ import torch
 
 from tests import made_up
 from tests.conftest import ROOT, SHARED, find, python
-from utils import clap_teacher, media
-from utils.clap_teacher import CLIP_SAMPLES, ClapTeacher
-from utils.cli import InputError
+from utils.base.errors import InputError
+from utils.encoders import clap
+from utils.encoders.clap import CLIP_SAMPLES, ClapTeacher
+from utils.media.sound import read_sound
 
 GOLDEN_CASES = ("exact", "short", "long", "BjCEufrlXm4")
 
@@ -25,7 +26,7 @@ def teacher(clap_files) -> ClapTeacher:
 def sound_of(case: str) -> np.ndarray:
     if case in made_up.SOUNDS:
         return made_up.golden_sound(case)
-    return media.read_sound(find(f"{case}.mp4", SHARED / "video"), clap_teacher.SAMPLE_RATE)
+    return read_sound(find(f"{case}.mp4", SHARED / "video"), clap.SAMPLE_RATE)
 
 
 def relative(value, expected) -> float:
@@ -47,7 +48,7 @@ def heard(teacher):
 @pytest.mark.parametrize("case", GOLDEN_CASES)
 def test_golden_segments(case, golden):
     expected = json.loads(golden("clap.json").read_text())[case]
-    pieces = clap_teacher.split_segments(np.arange(expected["samples"]))
+    pieces = clap.split_segments(np.arange(expected["samples"]))
     assert [piece[0] for piece in pieces] == expected["starts"]
     assert {len(piece) for piece in pieces} == {expected["length"]}
 

@@ -8,8 +8,10 @@ import torch
 
 import main
 from tests.conftest import SMALL, TRAIN
-from utils import llp, plot_timeline, score_predictions, score_pseudo_labels
-from utils.cli import InputError
+from utils import plot_timeline, score_predictions, score_pseudo_labels
+from utils.base.errors import InputError
+from utils.llp.classes import read_classes
+from utils.llp.events import segments_to_events
 
 NAMES = ["Knock", "Door bell", "Häuser"]
 ROWS = "".join(
@@ -35,7 +37,7 @@ def own(tmp_path, monkeypatch) -> Path:
         rows = [f"{n}\t{','.join(np.array(NAMES)[w])}" for n, w in zip(names[part], weak[part], strict=True)]
         (data / f"AVVP_{split}.csv").write_text("\n".join(["filename\tevent_labels", *rows]) + "\n", encoding="utf-8")
     for kind in ("audio", "visual"):
-        events = llp.segments_to_events(truth[20:], names[20:], NAMES)
+        events = segments_to_events(truth[20:], names[20:], NAMES)
         events.to_csv(data / f"AVVP_eval_{kind}.csv", sep="\t", index=False)
     for name, segments in zip(names, truth, strict=True):
         for folder, shape in sizes.items():
@@ -115,11 +117,11 @@ def test_without_the_flag_llps_classes_are_meant(own, command):
         (ROWS.replace("Knock", '"a,b"'), "cannot stand in a CSV"),
         ("- {name: [", "not a YAML file"),
     ],
-)  # fmt: skip
+)
 def test_wrong_class_files_are_explained(text, message, tmp_path):
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as error:
-        llp.read_classes(tmp_path / "c.yaml")
+        read_classes(tmp_path / "c.yaml")
     assert message in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(InputError, match="no such file"):
-        llp.read_classes(tmp_path / "missing.yaml")
+        read_classes(tmp_path / "missing.yaml")

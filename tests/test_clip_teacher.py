@@ -6,10 +6,11 @@ import torch
 
 from tests.conftest import SHARED
 from tests.made_up import SMALL_CLIP, write_small_clip
-from utils import clip_teacher, media
-from utils.cli import InputError
-from utils.clip_teacher import ClipTeacher, preprocess
-from utils.weights import read_state_dict
+from utils.base.errors import InputError
+from utils.base.weights import read_state_dict
+from utils.encoders import clip_weights
+from utils.encoders.clip import ClipTeacher, preprocess
+from utils.media.frames import evenly_spaced, frame_files, read_image
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 CAPTIONS = ["A photo of a dog.", "A photo of people talking.", "A photo of a chicken or a rooster."]
@@ -29,10 +30,10 @@ def images():
 
 def test_golden_input(golden):
     values = np.load(golden("clip.npz"))
-    files = media.frame_files(SHARED / "video/frames", "BjCEufrlXm4")
-    indices = media.evenly_spaced(len(files), 10)
+    files = frame_files(SHARED / "video/frames", "BjCEufrlXm4")
+    indices = evenly_spaced(len(files), 10)
     np.testing.assert_array_equal(indices, values["frame_indices"])
-    pixels = torch.stack([preprocess(media.read_image(files[i]), 224, OPENAI_MEAN, OPENAI_STD) for i in indices])
+    pixels = torch.stack([preprocess(read_image(files[i]), 224, OPENAI_MEAN, OPENAI_STD) for i in indices])
     assert pixels.shape == (10, 3, 224, 224) and pixels.dtype == torch.float32
     np.testing.assert_allclose(pixels[:, :, ::14, ::14], values["pixels_every_14"], atol=1e-5)
     np.testing.assert_allclose(pixels.mean((2, 3)), values["frame_channel_mean"], atol=1e-5)
@@ -53,16 +54,26 @@ def test_equals_transformers_with_the_same_weights(small, images, tmp_path):
     vision, text = SMALL_CLIP["vision_cfg"], SMALL_CLIP["text_cfg"]
     shared = {"projection_dim": SMALL_CLIP["embed_dim"], "hidden_act": "quick_gelu"}
     config = CLIPConfig(
-        vision_config=shared | {
-            "hidden_size": vision["width"], "intermediate_size": 4 * vision["width"], "num_hidden_layers": 2,
-            "num_attention_heads": 2, "image_size": vision["image_size"], "patch_size": vision["patch_size"],
+        vision_config=shared
+        | {
+            "hidden_size": vision["width"],
+            "intermediate_size": 4 * vision["width"],
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": vision["image_size"],
+            "patch_size": vision["patch_size"],
         },
-        text_config=shared | {
-            "hidden_size": text["width"], "intermediate_size": 4 * text["width"], "num_hidden_layers": 2,
-            "num_attention_heads": 2, "eos_token_id": 49407,
+        text_config=shared
+        | {
+            "hidden_size": text["width"],
+            "intermediate_size": 4 * text["width"],
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "eos_token_id": 49407,
         },
-        projection_dim=SMALL_CLIP["embed_dim"], logit_scale_init_value=4.6052,
-    )  # fmt: skip
+        projection_dim=SMALL_CLIP["embed_dim"],
+        logit_scale_init_value=4.6052,
+    )
     torch.manual_seed(1)
     theirs = CLIPModel(config).eval()
     with torch.no_grad():
@@ -181,7 +192,7 @@ def test_a_tags_normalisation_and_activation_are_used(tag, monkeypatch):
         return create(model, **kwargs)
 
     monkeypatch.setattr(open_clip, "create_model", create_small)
-    monkeypatch.setattr(clip_teacher, "load_weights", lambda model, path: None)
+    monkeypatch.setattr(clip_weights, "load_weights", lambda model, path: None)
     teacher = ClipTeacher.load("ViT-B-32", tag, checkpoint="copy.pt")
     assert made["force_quick_gelu"] is bool(expected.get("quick_gelu"))
     np.testing.assert_allclose(teacher.mean, expected["mean"])

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dataloader import LLPDataset, make_loader
-from utils import llp
-from utils.cli import InputError
-from utils.pooling import pool_clap_map, pool_frames
+from utils.base.errors import InputError
+from utils.features.pooling import pool_clap_map, pool_frames
+from utils.llp.videos import read_split, video_id
 
 VALOR = {"audio_dir": "feats/vggish", "video_dir": "feats/res152"}
 VALORPP = {"audio_dir": "CLAP/features", "video_dir": "CLIP/features"}
@@ -19,7 +19,7 @@ LABELS = {"a_pseudo_dir": "CLAP/segment_pseudo_labels", "v_pseudo_dir": "CLIP/se
 def dataset(data, features=VALOR, csv="AVVP_train.csv", **kwargs):
     folders = {"st_dir": "feats/r2plus1d_18", **features, **LABELS}
     return LLPDataset(
-        llp.read_split(data / csv), **{k: data / v for k, v in folders.items()}, num_classes=25, **kwargs
+        read_split(data / csv), **{k: data / v for k, v in folders.items()}, num_classes=25, **kwargs
     ).load()
 
 
@@ -29,7 +29,7 @@ def test_a_batch_holds_the_files_of_its_videos(lookalike, features):
     indices = [5, 0, 5, 23]
     fast, raw = pooled.__getitems__(indices), exact.__getitems__(indices)
     for row, i in enumerate(indices):
-        name = llp.video_id(pooled.split.filenames[i]) + ".npy"
+        name = video_id(pooled.split.filenames[i]) + ".npy"
         audio, visual = (np.load(lookalike / features[k] / name) for k in ("audio_dir", "video_dir"))
         np.testing.assert_array_equal(raw["audio"][row], audio)
         np.testing.assert_array_equal(raw["visual"][row], visual)
@@ -85,7 +85,7 @@ def replace(path, array):
 
 def test_missing_files_are_counted_and_five_named(data):
     paths = sorted((data / "feats/vggish").glob("*.npy"))
-    ids = llp.read_split(data / "AVVP_train.csv").ids
+    ids = read_split(data / "AVVP_train.csv").ids
     chosen = [p for p in paths if p.stem in ids][:7]
     for path in chosen:
         path.unlink()
@@ -100,13 +100,13 @@ def test_missing_files_are_counted_and_five_named(data):
 
 def test_two_videos_never_share_a_file_unseen(data):
     path = data / "AVVP_test_pd.csv"
-    name = llp.read_split(path).filenames[0]
+    name = read_split(path).filenames[0]
     text = path.read_text()
     path.unlink()
     path.write_text(f"{text}{name}\tSpeech\n")  # the same video again: allowed
     assert len(dataset(data, csv=path.name)) == 9
-    path.write_text(f"{text}{llp.video_id(name)}_990_1000\tSpeech\n")
-    with pytest.raises(InputError, match=f"{name} and .*_990_1000 would both read {llp.video_id(name)}.npy"):
+    path.write_text(f"{text}{video_id(name)}_990_1000\tSpeech\n")
+    with pytest.raises(InputError, match=f"{name} and .*_990_1000 would both read {video_id(name)}.npy"):
         dataset(data, csv=path.name)
 
 
@@ -141,7 +141,7 @@ def test_a_missing_folder_is_named(data):
     ],
 )
 def test_a_file_with_other_contents_is_named(data, folder, array, message):
-    name = llp.read_split(data / "AVVP_train.csv").ids[4] + ".npy"
+    name = read_split(data / "AVVP_train.csv").ids[4] + ".npy"
     replace(data / folder / name, array)
     with pytest.raises(InputError, match=message) as error:
         dataset(data)
@@ -151,7 +151,7 @@ def test_a_file_with_other_contents_is_named(data, folder, array, message):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("exact", [False, True])
 def test_values_that_are_not_finite_are_found_before_training(data, value, exact):
-    path = data / "feats/res152" / (llp.read_split(data / "AVVP_train.csv").ids[-1] + ".npy")
+    path = data / "feats/res152" / (read_split(data / "AVVP_train.csv").ids[-1] + ".npy")
     array = np.load(path)
     array[79, 2047] = value
     replace(path, array)
@@ -182,10 +182,11 @@ def damage(path, how):
         path.write_bytes(html.get(how, contents[: cut.get(how, 0)]))
 
 
-@pytest.mark.parametrize("how", ["empty", "half a header", "no data", "one byte short", "pickled", "archive",
-                                 "a web page", "magic only"])  # fmt: skip
+@pytest.mark.parametrize(
+    "how", ["empty", "half a header", "no data", "one byte short", "pickled", "archive", "a web page", "magic only"]
+)
 def test_a_damaged_file_is_named_and_never_unpickled(data, how):
-    path = data / "feats/vggish" / (llp.read_split(data / "AVVP_train.csv").ids[0] + ".npy")
+    path = data / "feats/vggish" / (read_split(data / "AVVP_train.csv").ids[0] + ".npy")
     damage(path, how)
     with pytest.raises(InputError) as error:
         dataset(data)
@@ -194,7 +195,7 @@ def test_a_damaged_file_is_named_and_never_unpickled(data, how):
 
 def test_a_damaged_file_among_others_does_not_change_what_is_expected(data):
     """The file that differs is named, even when it is the first."""
-    path = data / "CLAP/features" / (llp.read_split(data / "AVVP_train.csv").ids[0] + ".npy")
+    path = data / "CLAP/features" / (read_split(data / "AVVP_train.csv").ids[0] + ".npy")
     replace(path, np.zeros((10, 768), "f4"))
     with pytest.raises(InputError, match=f"{path}: holds .10, 768., but 23 other files"):
         dataset(data, VALORPP)

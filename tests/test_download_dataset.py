@@ -14,10 +14,13 @@ import pytest
 from tests.conftest import ROOT
 from tests.media_files import cut_short, ffmpeg, make_video
 from tests.mock_site import Page, Site
-from utils import clip_download, download_dataset, media
-from utils.cli import InputError
-from utils.clip_download import Clip, Unavailable
-from utils.extraction import list_videos
+from utils import download_dataset
+from utils.base.errors import InputError
+from utils.download import clips
+from utils.download.clips import Clip, Unavailable
+from utils.extract.videos import list_videos
+from utils.media.frames import read_frames
+from utils.media.sound import read_sound
 
 MP4 = {"Content-Type": "video/mp4"}
 SECONDS = 40  # of the videos on the site
@@ -36,7 +39,7 @@ def source(tmp_path_factory) -> Path:
 
 def times_seen(path: Path) -> list[float]:
     """The second of the source that each eighth of a second of a clip shows."""
-    images, count = media.read_frames(path, 80)
+    images, count = read_frames(path, 80)
     assert 79 <= count <= 82
     luma = np.array([image.mean() for image in images])  # video levels: 16 to 235 became 0 to 255
     return ((luma * 219 / 255 + 16 - 20) / 5).tolist()
@@ -44,7 +47,7 @@ def times_seen(path: Path) -> list[float]:
 
 def times_heard(path: Path) -> list[float]:
     """The second of the source that each second of a clip sounds like, in its middle."""
-    samples = media.read_sound(path, 16000)
+    samples = read_sound(path, 16000)
     parts = [samples[16000 * s + 6000 : 16000 * s + 10000] for s in range(10)]
     return [np.abs(np.fft.rfft(part)).argmax() * 4 / 100 - 2 for part in parts]
 
@@ -53,7 +56,7 @@ def times_heard(path: Path) -> list[float]:
 def site(tmp_path, monkeypatch):
     """An empty site; the test is in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(clip_download, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(clips, "FIRST_WAIT", 0.01)
     with Site() as site:
         yield site
 
@@ -95,7 +98,7 @@ def test_the_ten_seconds_asked_for(download, site, source):
     )
     for name, start in (("-bcdefghij_", 22), ("whole_00000", 22), ("from_start0", 0)):
         path = Path(f"out/{name}.mp4")
-        assert clip_download.check_clip(path) == pytest.approx(10, abs=0.1)
+        assert clips.check_clip(path) == pytest.approx(10, abs=0.1)
         assert np.round(times_seen(path)[4::8]).tolist() == [start + s for s in range(10)]  # the middle of each second
         assert np.round(times_heard(path)).tolist() == [start + s for s in range(10)]
     half = times_seen(Path("out/fractional0.mp4"))
@@ -143,8 +146,18 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
     site.add("/v/ends_early0.mp4", content, headers=MP4)
     Path("out/good_000000.mp4.tmp").mkdir(parents=True)  # of a killed run
     Path("out/is_a_folder.mp4").mkdir()
-    names = ("good_000000", "once_429000", "forever_429", "forever_403", "forever_500", "late_403_00", "web_page_00",
-             "damaged_000", "gone_000000", "is_a_folder")  # fmt: skip
+    names = (
+        "good_000000",
+        "once_429000",
+        "forever_429",
+        "forever_403",
+        "forever_500",
+        "late_403_00",
+        "web_page_00",
+        "damaged_000",
+        "gone_000000",
+        "is_a_folder",
+    )
     others = ("no_sound_00_1_11", "too_short_0_50_60", "ends_early0_35_45", "no_times", "x_30_20")
     write_list(*(f"{name}_20_30" for name in names), *others)
     result = download("--retries", "1")
@@ -175,7 +188,7 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
     good = ("good_000000", "once_429000", "ends_early0")
     left = [*(f"{name}.mp4" for name in (*good, "is_a_folder")), "failures.csv"]
     assert sorted(p.name for p in Path("out").iterdir()) == sorted(left)
-    assert clip_download.check_clip(Path("out/ends_early0.mp4")) == pytest.approx(5, abs=0.1)
+    assert clips.check_clip(Path("out/ends_early0.mp4")) == pytest.approx(5, abs=0.1)
     assert "1 videos are shorter than 9 s" in result.err
     assert "Traceback" not in result.err and "ERROR" not in result.err + result.out
 
@@ -204,7 +217,7 @@ def test_a_connection_that_breaks_is_taken_up_again(download, site, source):
     page = site.add("/v/breaks_0000.mp4", content, headers=MP4, stop_after=[len(content), *[len(content) // 3] * 8])
     write_list("breaks_0000_20_30")
     assert download("--retries", "5").status == 0
-    assert clip_download.check_clip(Path("out/breaks_0000.mp4")) == pytest.approx(10, abs=0.1)
+    assert clips.check_clip(Path("out/breaks_0000.mp4")) == pytest.approx(10, abs=0.1)
     assert len(page.stop_after) < 8
 
 
@@ -223,7 +236,7 @@ def test_other_codings_become_h264_and_aac(download, site, tmp_path):
     site.add("/v/webm_000000.mp4", webm.read_bytes(), headers={"Content-Type": "video/webm"})
     write_list("webm_000000_1_11")
     assert download().status == 0
-    assert clip_download.check_clip(Path("out/webm_000000.mp4")) == pytest.approx(10, abs=0.15)
+    assert clips.check_clip(Path("out/webm_000000.mp4")) == pytest.approx(10, abs=0.15)
 
 
 def test_without_a_system_ffmpeg(download, site, source, monkeypatch, tmp_path):
@@ -258,7 +271,7 @@ def test_stopped_in_the_middle(download, site, source, kind):
         time.sleep(0.02)
     os.killpg(process.pid, kind)
     _, err = process.communicate(timeout=60)
-    sound = [p.name for p in Path("out").glob("*.mp4") if clip_download.is_finished(p)]
+    sound = [p.name for p in Path("out").glob("*.mp4") if clips.is_finished(p)]
     assert sorted(sound) == ["video_00000.mp4", "video_10000.mp4"] == sorted(p.name for p in Path("out").glob("*.mp4"))
     if kind == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in err and "interrupted" in err
@@ -376,4 +389,4 @@ def test_what_is_no_clip(tmp_path, source):
         coding = ["-vn", "-c:a", "copy"] if name == "sound.m4a" else ["-t", "1", "-c:v", "libvpx", "-c:a", "libvorbis"]
         ffmpeg("-i", source, *coding, tmp_path / name)
         with pytest.raises(InputError, match=problem):
-            clip_download.check_clip(tmp_path / name)
+            clips.check_clip(tmp_path / name)

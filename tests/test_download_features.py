@@ -15,9 +15,15 @@ import torch
 import main
 from nets import MMIL_Net
 from tests.conftest import ROOT
-from tests.mock_site import Page, Site, flags, publish, zip_of
-from utils import archives, data_check, download_features, llp, published, transfer
-from utils.cli import InputError
+from tests.mock_site import Page, Site, publish, site_flags, zip_of
+from utils import download_features
+from utils.base.errors import InputError
+from utils.base.files import size_text
+from utils.download import check, fetch
+from utils.download.archives import list_members, open_archive, unpack
+from utils.download.release import CSVS, FEATS_URL, MODEL_FILES, MODELS_REPO, REVISIONS
+from utils.features.kinds import KINDS, folder_layouts
+from utils.llp.videos import video_id
 
 CLIP_PAGE = "/datasets/NTUBarista/valor_features/resolve/main/CLIP.zip"
 SIZES = {"hidden_dim": 16, "nhead": 2, "ff_dim": 32}
@@ -27,7 +33,7 @@ SIZES = {"hidden_dim": 16, "nhead": 2, "ff_dim": 32}
 def models(tmp_path_factory) -> Path:
     """The three published models' names, with small random networks."""
     folder = tmp_path_factory.mktemp("models")
-    for name in published.MODEL_FILES:
+    for name in MODEL_FILES:
         size = 768 if "++" in name else None
         torch.manual_seed(0)
         net = MMIL_Net(**SIZES, **({"input_a_dim": size, "input_v_dim": size} if size else {}))
@@ -54,12 +60,12 @@ def site(pages, tmp_path, monkeypatch):
     with Site() as site:
         monkeypatch.setenv("HF_ENDPOINT", site.url)
         site.pages = {path: Page(page.content, headers=page.headers) for path, page in pages.items()}
-        site.flags = flags(site)
+        site.flags = site_flags(site)
         yield site
 
 
 @pytest.fixture
-def fetch(command, site):
+def fetched(command, site):
     """Run the tool against the site."""
     return lambda *flags: command(download_features, *site.flags, "--workers", "2", *flags)
 
@@ -78,8 +84,8 @@ def same_files(first: Path, second: Path) -> bool:
 # -------------------------------------------------------------------------------------------------------- all goes well
 
 
-def test_from_nothing_to_a_test_table(fetch, command, site, lookalike, models):
-    result = fetch()
+def test_from_nothing_to_a_test_table(fetched, command, site, lookalike, models):
+    result = fetched()
     assert result.status == 0, result.err
     assert same_files(Path("data"), lookalike) and same_files(Path("models"), models)
     assert row(result, "feats/res152") == [40, 40, 0, 0] and row(result, "models") == [3, 3, 0, 0]
@@ -91,12 +97,12 @@ def test_from_nothing_to_a_test_table(fetch, command, site, lookalike, models):
     assert tested.status == 0 and "Evaluation result:" in tested.out
 
     site.requests.clear()
-    again = fetch()
+    again = fetched()
     assert again.status == 0 and site.requests == []
 
 
-def test_parts_are_selectable(fetch, site):
-    result = fetch("--parts", "r2plus1d_18", "models")
+def test_parts_are_selectable(fetched, site):
+    result = fetched("--parts", "r2plus1d_18", "models")
     assert result.status == 0
     assert sorted(p.name for p in Path("data").iterdir() if p.is_dir()) == ["feats"]
     assert [p.name for p in Path("data/feats").iterdir()] == ["r2plus1d_18"]
@@ -105,14 +111,14 @@ def test_parts_are_selectable(fetch, site):
     assert "feats/res152" not in result.out and "CSV files" not in result.out
 
 
-def test_own_lists_and_files_stay(fetch, lookalike):
+def test_own_lists_and_files_stay(fetched, lookalike):
     Path("data/CLIP/features").mkdir(parents=True)
     lines = (lookalike / "AVVP_train.csv").read_text().splitlines(keepends=True)
     Path("data/AVVP_train.csv").write_text("".join(lines[:3]))
-    ids = [llp.video_id(line) for line in lines[1:3]]
+    ids = [video_id(line) for line in lines[1:3]]
     mine = np.full((10, 768), 0.5, np.float32)
     np.save(f"data/CLIP/features/{ids[0]}.npy", mine)
-    result = fetch("--parts", "CLIP")
+    result = fetched("--parts", "CLIP")
     assert result.status == 0 and row(result, "CLIP/features") == [2, 2, 0, 0]
     assert Path("data/AVVP_train.csv").read_text() == "".join(lines[:3])
     assert [p.name for p in Path("data").glob("*.csv")] == ["AVVP_train.csv"]
@@ -120,25 +126,25 @@ def test_own_lists_and_files_stay(fetch, lookalike):
     assert (np.load(f"data/CLIP/features/{ids[1]}.npy") != mine).any()
 
 
-def test_an_archive_saved_by_hand_is_used(fetch, site, lookalike):
+def test_an_archive_saved_by_hand_is_used(fetched, site, lookalike):
     Path("data/archives").mkdir(parents=True)
     Path("data/archives/feats.zip").write_bytes(zip_of(lookalike, "feats"))
-    result = fetch("--parts", "csv", "feats", "--keep_archives")
+    result = fetched("--parts", "csv", "feats", "--keep_archives")
     assert result.status == 0 and Path("data/archives/feats.zip").is_file()
     assert "/feats.zip" not in [path for _, path, _ in site.requests]
 
 
-def test_both_annotation_versions(fetch, site, llp_dir, gt_dir):
-    for version, revision in published.REVISIONS.items():
-        for name in published.CSVS:
+def test_both_annotation_versions(fetched, site, llp_dir, gt_dir):
+    for version, revision in REVISIONS.items():
+        for name in CSVS:
             folder = gt_dir(version) if "eval" in name else llp_dir
             site.add(f"/llp/{revision}/{name}", (folder / name).read_bytes())
-    assert "Annotations: 2024 version" in fetch("--parts", "csv").out
-    result = fetch("--parts", "csv", "--annotations", "2020")
+    assert "Annotations: 2024 version" in fetched("--parts", "csv").out
+    result = fetched("--parts", "csv", "--annotations", "2020")
     assert result.status == 0 and "Annotations: 2020 version" in result.out
-    assert "Annotations: 2020 version" in fetch("--parts", "csv").out  # kept, where no version is asked for
+    assert "Annotations: 2020 version" in fetched("--parts", "csv").out  # kept, where no version is asked for
     site.pages["/llp/HEAD/AVVP_eval_audio.csv"] = site.pages["/llp/0b28c1a/AVVP_eval_audio.csv"]
-    result = fetch("--parts", "csv", "--annotations", "2024")
+    result = fetched("--parts", "csv", "--annotations", "2024")
     assert result.status == 1 and "2020 version of LLP's audio annotations" in result.err
     assert "Annotations: 2020 version" in result.out
 
@@ -150,21 +156,21 @@ def asked_from(site: Site, path: str) -> list[str]:
     return [where for method, page, where in site.requests if page == path and method == "GET"]
 
 
-def test_a_server_that_stops_in_the_middle_is_asked_for_the_rest(fetch, site, monkeypatch):
+def test_a_server_that_stops_in_the_middle_is_asked_for_the_rest(fetched, site, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # instead of 10 MB, more than these files have
     sizes = {path: len(site.pages[path].content) for path in ("/feats.zip", CLIP_PAGE)}
     for path, size in sizes.items():
         site.pages[path].stop_after += [size // 3]
-    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    assert fetched("--parts", "csv", "feats", "CLIP").status == 0
     for path, size in sizes.items():
         first, second = asked_from(site, path)
         begin = int(second.removeprefix("bytes=").removesuffix("-"))
         assert first == "" and size // 3 - 2**19 <= begin <= size // 3  # they keep whole blocks
 
 
-def test_what_a_killed_run_left_is_used(fetch, site):
+def test_what_a_killed_run_left_is_used(fetched, site):
     Path("data/archives").mkdir(parents=True)
     halves = {
         path: site.pages[path].content[: len(site.pages[path].content) // 2] for path in ("/feats.zip", CLIP_PAGE)
@@ -173,52 +179,52 @@ def test_what_a_killed_run_left_is_used(fetch, site):
     Path("data/archives/feats.zipabcd1234.part").write_bytes(halves["/feats.zip"])
     Path(f"data/archives/CLIP.zip.{tag}.part").write_bytes(halves[CLIP_PAGE])
     Path("data/archives/CLIP.zip.anotherone.part").write_bytes(b"of an older version")
-    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    assert fetched("--parts", "csv", "feats", "CLIP").status == 0
     for path, half in halves.items():
         assert asked_from(site, path)[-1] == f"bytes={len(half)}-"
     assert not Path("data/archives").exists()
 
 
-def test_a_server_that_cannot_go_on_in_the_middle(fetch, site, lookalike):
+def test_a_server_that_cannot_go_on_in_the_middle(fetched, site, lookalike):
     Path("data/archives").mkdir(parents=True)
     tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
     for name, path in (("feats.zipabcd1234.part", "/feats.zip"), (f"CLIP.zip.{tag}.part", CLIP_PAGE)):
         Path("data/archives", name).write_bytes(b"\0" * 1000)
         site.pages[path].ranges = False
-    assert fetch("--parts", "csv", "feats", "CLIP").status == 0
+    assert fetched("--parts", "csv", "feats", "CLIP").status == 0
     assert same_files(Path("data/feats"), lookalike / "feats")
 
 
-def test_damage_on_the_way_is_noticed_by_the_hubs_checksum(fetch, site):
+def test_damage_on_the_way_is_noticed_by_the_hubs_checksum(fetched, site):
     page = site.pages[CLIP_PAGE]
     good, page.content = page.content, page.content[:-100] + bytes(100)
-    result = fetch("--parts", "csv", "CLIP")
+    result = fetched("--parts", "csv", "CLIP")
     assert result.status == 1 and "another checksum than the hub states" in result.err
     page.content = good
-    assert fetch("--parts", "csv", "CLIP").status == 0
+    assert fetched("--parts", "csv", "CLIP").status == 0
 
 
 @pytest.mark.parametrize(("status", "path"), [(404, "/feats.zip"), (403, "/feats.zip"), (429, "/feats.zip")])
-def test_a_part_that_cannot_be_had_does_not_keep_from_the_others(fetch, site, status, path):
+def test_a_part_that_cannot_be_had_does_not_keep_from_the_others(fetched, site, status, path):
     site.pages[path].status = [status]
-    result = fetch("--parts", "csv", "vggish", "CLIP")
+    result = fetched("--parts", "csv", "vggish", "CLIP")
     assert result.status == 1
     assert f"{site.url}/feats.zip: cannot be fetched: HTTP status {status}" in result.err
     assert row(result, "feats/vggish") == [40, 0, 40, 0] and row(result, "CLIP/features") == [40, 40, 0, 0]
-    assert fetch("--parts", "csv", "vggish", "CLIP").status == 0
+    assert fetched("--parts", "csv", "vggish", "CLIP").status == 0
 
 
-def test_a_hub_that_has_nothing_or_cannot_be_reached(fetch, site, monkeypatch):
+def test_a_hub_that_has_nothing_or_cannot_be_reached(fetched, site, monkeypatch):
     del site.pages[CLIP_PAGE]
-    result = fetch("--parts", "csv", "CLIP")
+    result = fetched("--parts", "csv", "CLIP")
     assert result.status == 1 and f"{site.url}{CLIP_PAGE}: cannot be fetched: HTTP status 404" in result.err
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    result = fetch("--parts", "csv", "CLIP")
+    result = fetched("--parts", "csv", "CLIP")
     assert result.status == 1 and f"http://127.0.0.1:9{CLIP_PAGE}: cannot be fetched: " in result.err
     assert "Traceback" not in result.err
 
 
-def test_what_google_drive_says_is_passed_on(fetch, site, monkeypatch):
+def test_what_google_drive_says_is_passed_on(fetched, site, monkeypatch):
     import gdown
     from gdown.exceptions import FileURLRetrievalError
 
@@ -230,8 +236,8 @@ def test_what_google_drive_says_is_passed_on(fetch, site, monkeypatch):
         return real(url, *args, **kwargs)
 
     monkeypatch.setattr(gdown, "download", download)
-    monkeypatch.setattr(transfer, "_require_answer", lambda url: None)  # there is no network in tests
-    result = fetch("--parts", "csv", "vggish", "--feats_url", published.FEATS_URL)
+    monkeypatch.setattr(fetch, "_require_answer", lambda url: None)  # there is no network in tests
+    result = fetched("--parts", "csv", "vggish", "--feats_url", FEATS_URL)
     assert result.status == 1 and "Too many users have viewed" in result.err
     assert "save it with a browser as data/archives/feats.zip" in result.err
 
@@ -279,24 +285,24 @@ def link(name: str, target: str):
         (b"", "no zip file"),
     ],
 )
-def test_archives_that_cannot_be_used(fetch, site, content, message):
+def test_archives_that_cannot_be_used(fetched, site, content, message):
     before = sorted(Path.cwd().parent.rglob("*evil*"))
     site.add("/feats.zip", content)
-    result = fetch("--parts", "csv", "vggish")
+    result = fetched("--parts", "csv", "vggish")
     assert result.status == 1 and message in result.err and "Traceback" not in result.err
     assert row(result, "feats/vggish") == [40, 0, 40, 0]
     assert sorted(Path.cwd().parent.rglob("*evil*")) == before and not list(Path("data").rglob("*.npy"))
 
 
-def test_after_a_web_page_the_next_run_asks_again(fetch, site, lookalike):
+def test_after_a_web_page_the_next_run_asks_again(fetched, site, lookalike):
     good = site.pages["/feats.zip"].content
     site.add("/feats.zip", b"<html>quota</html>")
-    assert fetch("--parts", "csv", "vggish").status == 1
+    assert fetched("--parts", "csv", "vggish").status == 1
     site.add("/feats.zip", good)
-    assert fetch("--parts", "csv", "vggish").status == 0
+    assert fetched("--parts", "csv", "vggish").status == 0
 
 
-def test_an_archive_with_folders_above_and_other_files(fetch, site, lookalike):
+def test_an_archive_with_folders_above_and_other_files(fetched, site, lookalike):
     names = [path.name for path in (lookalike / "feats/vggish").iterdir()]
     entries = [(f"release/data/feats/vggish/{name}", GOOD) for name in names]
     others = [
@@ -305,25 +311,25 @@ def test_an_archive_with_folders_above_and_other_files(fetch, site, lookalike):
         ("feats/new/x.npy", GOOD),
     ]
     site.add("/feats.zip", zip_with(*entries, *others))
-    assert fetch("--parts", "csv", "vggish").status == 0
+    assert fetched("--parts", "csv", "vggish").status == 0
     assert sorted(p.name for p in Path("data").rglob("*.npy") if not p.name.startswith(".")) == sorted(names)
     assert not list(Path("data").rglob(".DS_Store")) and not Path("data/feats/new").exists()
 
 
-def test_wrong_shapes_and_damage_inside_an_archive(fetch, site, lookalike):
+def test_wrong_shapes_and_damage_inside_an_archive(fetched, site, lookalike):
     names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
     files = {name: GOOD for name in names[2:]} | {names[0]: npy(np.zeros(3)), names[1]: GOOD}
     content = zip_with(*((f"feats/vggish/{name}", data) for name, data in files.items()))
     at = content.rindex(b"\x93NUMPY") + len(GOOD) - 1  # the last byte of the last member
     site.add("/feats.zip", content[:at] + b"\1" + content[at + 1 :])
-    result = fetch("--parts", "csv", "vggish")
+    result = fetched("--parts", "csv", "vggish")
     assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 2, 0]
     assert f"{names[1]} not unpacked: Bad CRC-32" in result.err
     assert f"{names[0]} not unpacked: holds (3,) float64, expected (10, 128) float32" in result.err
     assert "data/archives/feats.zip: unpacked and kept; remove it, to have it fetched again" in result.out
 
 
-def test_only_whole_files_of_these_videos_replace_what_is_missing(fetch, site, lookalike):
+def test_only_whole_files_of_these_videos_replace_what_is_missing(fetched, site, lookalike):
     """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is sound."""
     names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
     kept = np.full((10, 128), 7, np.float32)
@@ -336,7 +342,7 @@ def test_only_whole_files_of_these_videos_replace_what_is_missing(fetch, site, l
     entries = [(f"{above}feats/vggish/{name}", data) for above in ("", "o/", "p/") for name, data in files.items()]
     entries += [("feats/vggish/of_another.npy", GOOD), ("__MACOSX/feats/vggish/._a.npy", b"x")]
     site.add("/feats.zip", zip_with(*entries))
-    result = fetch("--parts", "csv", "vggish", "--workers", "8")
+    result = fetched("--parts", "csv", "vggish", "--workers", "8")
     assert result.status == 1 and row(result, "feats/vggish") == [40, 37, 2, 1]
     assert f"{names[2]} not unpacked: holds pickled Python objects" in result.err
     assert f"{names[3]} not unpacked: 1 MB, expected (10, 128) float32" in result.err
@@ -346,7 +352,7 @@ def test_only_whole_files_of_these_videos_replace_what_is_missing(fetch, site, l
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_any_damaged_byte_costs_at_most_a_line(fetch, site, lookalike, method):
+def test_any_damaged_byte_costs_at_most_a_line(fetched, site, lookalike, method):
     """Every byte of an archive's tables and of two members, one at a time."""
     names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())[:2]
     buffer = io.BytesIO()
@@ -354,15 +360,15 @@ def test_any_damaged_byte_costs_at_most_a_line(fetch, site, lookalike, method):
         for name in names:
             archive.writestr(f"feats/vggish/{name}", GOOD)
     content, ids = buffer.getvalue(), [name.removesuffix(".npy") for name in names]
-    layouts = {"feats/vggish": published.FEATURES["feats/vggish"]}
+    layouts = {"feats/vggish": KINDS["vggish"].layout}
     path = Path("broken.zip")
     for place in range(len(content)):
         for other in (content[place] ^ 0x55, 0xFF):
             path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
             try:
-                with archives.open_archive(path) as archive:
-                    members = archives.list_members(archive, "feats", layouts, ids)
-                    problems = archives.unpack(archive, members, Path("data"), layouts, 1)
+                with open_archive(path) as archive:
+                    members = list_members(archive, "feats", layouts, ids)
+                    problems = unpack(archive, members, Path("data"), layouts, 1)
             except InputError:
                 continue
             there = [p for p in Path("data").rglob("*.npy")]
@@ -371,15 +377,15 @@ def test_any_damaged_byte_costs_at_most_a_line(fetch, site, lookalike, method):
             shutil.rmtree("data")
 
 
-def test_a_model_that_is_none_is_not_kept(fetch, site):
-    page = site.pages[f"/{published.MODELS_REPO}/resolve/main/{published.MODEL_FILES[0]}"]
+def test_a_model_that_is_none_is_not_kept(fetched, site):
+    page = site.pages[f"/{MODELS_REPO}/resolve/main/{MODEL_FILES[0]}"]
     good, page.content = page.content, b"<html>moved</html>"
     page.headers = {"ETag": '"not-a-checksum"', "X-Linked-Size": str(len(page.content))}
-    result = fetch("--parts", "csv", "models")
+    result = fetched("--parts", "csv", "models")
     assert result.status == 1 and row(result, "models") == [3, 2, 1, 0]
     assert "checkpoint_best.pt: not a PyTorch checkpoint" in result.err
     page.content, page.headers = good, {"ETag": '"not-a-checksum"', "X-Linked-Size": str(len(good))}
-    assert fetch("--parts", "csv", "models").status == 0
+    assert fetched("--parts", "csv", "models").status == 0
 
 
 def test_nobody_answers(command, site):
@@ -394,11 +400,11 @@ def test_nobody_answers(command, site):
 # --------------------------------------------------------------------------------------------------------- full disk
 
 
-def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetch, site, monkeypatch):
+def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetched, site, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=30_000_000))
-    result = fetch()
-    unpacked = sum(40 * layout.file_size for layout in published.folders().values())
+    result = fetched()
+    unpacked = sum(40 * layout.file_size for layout in folder_layouts().values())
     largest = 40 * (655_360 + 20_480 + 5_120 + 3 * 128)  # the base features
     assert result.status == 2
     assert (
@@ -406,20 +412,20 @@ def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetch, site, m
         in result.error
     )
     assert [path for _, path, _ in site.requests if path.endswith((".zip", ".pt"))] == []
-    assert fetch("--parts", "CLIP").status == 0
+    assert fetched("--parts", "CLIP").status == 0
 
 
-def test_what_has_been_fetched_needs_no_room_again(fetch, site, monkeypatch):
+def test_what_has_been_fetched_needs_no_room_again(fetched, site, monkeypatch):
     content = site.pages["/feats.zip"].content
     Path("data/archives").mkdir(parents=True)
     Path("data/archives/feats.zipabcd1234.part").write_bytes(content[:-1000])
-    unpacked = 40 * published.FEATURES["feats/vggish"].file_size
+    unpacked = 40 * KINDS["vggish"].layout.file_size
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=unpacked + 8_000_000))
-    assert fetch("--parts", "csv", "vggish").status == 0
+    assert fetched("--parts", "csv", "vggish").status == 0
 
 
-def test_archives_on_another_disk(fetch, site, monkeypatch, tmp_path):
+def test_archives_on_another_disk(fetched, site, monkeypatch, tmp_path):
     """Each disk has to take its own part only."""
     other = Path("/dev/shm") / f"valor-test-{tmp_path.parent.name}-{tmp_path.name}"
     if not other.parent.is_dir() or other.parent.stat().st_dev == tmp_path.stat().st_dev:
@@ -432,16 +438,16 @@ def test_archives_on_another_disk(fetch, site, monkeypatch, tmp_path):
         lambda path: real(path)._replace(free=free["archives" if "shm" in str(path) else "data"]),
     )
     try:
-        assert fetch("--parts", "csv", "vggish", "--archive_dir", other).status == 0
+        assert fetched("--parts", "csv", "vggish", "--archive_dir", other).status == 0
         shutil.rmtree("data/feats")
         free["archives"] = 1_000_000
-        result = fetch("--parts", "csv", "vggish", "--archive_dir", other)
+        result = fetched("--parts", "csv", "vggish", "--archive_dir", other)
         assert result.status == 2 and "needed for the archives, 1 MB free" in result.error
     finally:
         shutil.rmtree(other, ignore_errors=True)
 
 
-def test_a_disk_that_is_full_in_the_middle(fetch, site):
+def test_a_disk_that_is_full_in_the_middle(fetched, site):
     """A limit on the size of files stands for it: writes fail in the same way."""
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
@@ -452,14 +458,14 @@ def test_a_disk_that_is_full_in_the_middle(fetch, site):
     result = subprocess.run([sys.executable, "-c", script, *argv], check=False, capture_output=True, text=True)
     assert result.returncode == 2 and "data/archives/feats.zip: File too large" in result.stderr
     assert "Traceback" not in result.stderr
-    assert fetch("--parts", "csv", "feats").status == 0
+    assert fetched("--parts", "csv", "feats").status == 0
     assert asked_from(site, "/feats.zip")[-1] == "bytes=2000000-"
 
 
 # ------------------------------------------------------------------------------------------------------------- --check
 
 
-def check(command, *flags):
+def run_check(command, *flags):
     return command(download_features, "--check", "--model_save_dir", "none", "--workers", "2", *flags)
 
 
@@ -476,7 +482,7 @@ def test_check_names_what_is_missing_and_what_is_wrong(workspace, command):
     (folder / names[6]).unlink()
     (folder / names[6]).write_text("not numbers")
     parts = ("--parts", "csv", "feats", "CLIP", "CLAP")
-    result = check(command, *parts)
+    result = run_check(command, *parts)
     assert result.status == 1 and row(result, "CLAP/features") == [40, 33, 4, 3]
     assert row(result, "CLIP/features") == [40, 40, 0, 0]
     assert f"CLAP/features: 4 missing: {', '.join(names[:3])}, ..." in result.out
@@ -492,8 +498,8 @@ def test_deep_reads_every_number(workspace, command):
         (folder / name).unlink()
         np.save(folder / name, array)
     parts = ("--parts", "csv", "vggish", "CLIP")
-    assert check(command, *parts).status == 0
-    result = check(command, *parts, "--deep")
+    assert run_check(command, *parts).status == 0
+    result = run_check(command, *parts, "--deep")
     assert result.status == 1
     assert row(result, "feats/vggish") == row(result, "CLIP/segment_pseudo_labels") == [40, 39, 0, 1]
     assert f"{name}: holds NaN or infinite values" in result.out and "holds values other than 0 and 1" in result.out
@@ -502,24 +508,24 @@ def test_deep_reads_every_number(workspace, command):
 def test_check_of_models(models, tmp_path):
     folder = tmp_path / "models"
     shutil.copytree(models, folder)
-    first, second, third = (folder / name for name in published.MODEL_FILES)
-    assert data_check.check_models(folder, deep=True).sound == 3
+    first, second, third = (folder / name for name in MODEL_FILES)
+    assert check.check_models(folder, deep=True).sound == 3
     first.write_bytes(first.read_bytes()[:-1000])
     weights = torch.load(second)
     torch.save(weights | {"fc_prob.bias": torch.full((25,), torch.nan)}, second)
     torch.save({"fc.weight": torch.zeros(3)}, third)
-    quick, deep = (data_check.check_models(folder, deep) for deep in (False, True))
+    quick, deep = (check.check_models(folder, deep) for deep in (False, True))
     assert (quick.sound, deep.sound) == (2, 0)
     text = "\n".join(deep.wrong)
     for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit MMIL_Net"):
         assert part in text
     third.unlink()
-    assert data_check.check_models(folder, deep=False).missing == ["model_VALOR++/checkpoint_best.pt"]
+    assert check.check_models(folder, deep=False).missing == ["model_VALOR++/checkpoint_best.pt"]
 
 
 def test_check_changes_and_fetches_nothing(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = check(command)
+    result = run_check(command)
     assert result.status == 2 and "data: holds none of AVVP_train.csv" in result.error
     assert list(tmp_path.iterdir()) == []
 
@@ -541,17 +547,17 @@ def test_bad_flags(command, tmp_path, monkeypatch, flags, message):
     assert result.status == 2 and message in result.error
 
 
-def test_two_at_a_time_on_one_folder(fetch, monkeypatch):
-    from utils.files import locked
+def test_two_at_a_time_on_one_folder(fetched, monkeypatch):
+    from utils.base.files import locked
 
     with locked(f"download {Path('data').resolve()}", "busy"):
-        result = fetch("--parts", "csv")
+        result = fetched("--parts", "csv")
     assert result.status == 2 and "another process is downloading to it" in result.error
     with locked(f"download {Path('elsewhere').resolve()}", "busy"):
-        result = fetch("--parts", "csv", "--archive_dir", "elsewhere")
+        result = fetched("--parts", "csv", "--archive_dir", "elsewhere")
     assert result.status == 2 and "elsewhere: another process is downloading to it" in result.error
 
 
 def test_sizes_in_words():
-    texts = [archives.size_text(size) for size in (999, 1000, 2_350_000, 11_200_000_000)]
+    texts = [size_text(size) for size in (999, 1000, 2_350_000, 11_200_000_000)]
     assert texts == ["999 bytes", "1 kB", "2 MB", "11.2 GB"]

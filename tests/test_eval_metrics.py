@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests import reference_metrics
-from utils import llp
-from utils.eval_metrics import (
+from utils.llp.annotations import read_reference
+from utils.llp.classes import T
+from utils.llp.videos import read_split
+from utils.metrics.eval_metrics import (
     SCORE_NAMES,
     VIDEO_SCORE_NAMES,
     class_scores,
@@ -147,7 +149,7 @@ def test_published_functions_values(golden, gt_dir):
     audio, visual = (
         np.unpackbits(values[f"pred_{m}"])[: np.prod(shape)].reshape(shape).astype(bool) for m in ("audio", "visual")
     )
-    truth = llp.read_truth(gt_dir("2024"), values["filename"].tolist())
+    truth = read_reference(gt_dir("2024"), values["filename"].tolist())
     per_video = video_scores(audio, visual, truth.audio, truth.visual)
     for level, key in (("Seg", "segment"), ("Event", "event")):
         for i, kind in enumerate(("a", "v", "event", "av")):
@@ -158,9 +160,9 @@ def test_published_functions_values(golden, gt_dir):
 @pytest.mark.parametrize(("version", "file"), [("2024", "AVVP_eval_audio.csv"), ("2020", "AVVP_eval_audio_2020.csv")])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_predictions_that_need_no_features(golden, llp_dir, gt_dir, version, file, split):
-    videos = llp.read_split(llp_dir / f"AVVP_{split}_pd.csv")
-    truth = llp.read_truth(gt_dir(version), videos.filenames)
-    weak = np.repeat(videos.weak[..., None] == 1, llp.T, axis=2)
+    videos = read_split(llp_dir / f"AVVP_{split}_pd.csv")
+    truth = read_reference(gt_dir(version), videos.filenames)
+    weak = np.repeat(videos.weak[..., None] == 1, T, axis=2)
     predictions = {
         "weak_labels_everywhere": (weak, weak),
         "nothing": (weak & False, weak & False),

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from tests import made_up
 from tests.conftest import SHARED
 from tests.media_files import cut_short, make_video
-from utils import base_features, extract_features, media
-from utils.base_features import BaseNetwork, Vggish, log_mel
-from utils.cli import InputError
+from utils import extract_features
+from utils.base.errors import InputError
+from utils.encoders.vggish import SAMPLE_RATE, Vggish, log_mel, to_16_bit
+from utils.encoders.visual import FRAMES, KINDS, BaseNetwork, r2plus1d_image, resnet_image
+from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.sound import read_sound
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def weights(tmp_path_factory):
         path = folder / f"{kind}.pt"
         if not path.exists():
             torch.manual_seed(0)
-            torch.save(base_features.KINDS[kind].build().state_dict(), path)
+            torch.save(KINDS[kind].build().state_dict(), path)
         return path
 
     return path_of
@@ -56,11 +59,11 @@ def test_golden_log_mel(golden, rising_tone):
 @pytest.mark.parametrize(("kind", "name", "step"), [("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)])
 def test_golden_pixels(golden, kind, name, step):
     values = np.load(golden("features.npz"))
-    files = media.frame_files(golden_frames(), "BjCEufrlXm4")
-    indices = media.evenly_spaced(len(files), base_features.FRAMES)
+    files = frame_files(golden_frames(), "BjCEufrlXm4")
+    indices = evenly_spaced(len(files), FRAMES)
     assert indices.tolist() == values["frame_indices_80"].tolist()
-    network = base_features.KINDS[kind]
-    images = torch.from_numpy(np.stack([network.prepare(media.read_image(files[i])) for i in indices]))
+    network = KINDS[kind]
+    images = torch.from_numpy(np.stack([network.prepare(read_image(files[i])) for i in indices]))
     normalise = network.normalise()
     pixels = (normalise[0] if kind == "r2plus1d_18" else normalise)(images)
     assert np.abs(pixels[:, :, ::step, ::step] - values[f"{name}_pixels_every_{step}"]).max() <= 1e-4
@@ -111,12 +114,12 @@ def test_missing_sound_is_silence_and_what_comes_after_ten_seconds_is_not_heard(
 
 def test_a_16_bit_wav_reaches_the_network_sample_by_sample(rising_tone, tmp_path):
     path = write_wav(tmp_path / "tone.wav", rising_tone)
-    heard = base_features.to_16_bit(media.read_sound(path, base_features.SAMPLE_RATE))
+    heard = to_16_bit(read_sound(path, SAMPLE_RATE))
     assert heard.tolist() == rising_tone.tolist()
 
 
 def test_full_scale_sound_does_not_wrap():
-    assert base_features.to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [
+    assert to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [
         32767,
         -32768,
         32767,
@@ -128,13 +131,13 @@ def test_full_scale_sound_does_not_wrap():
 def test_pictures_keep_their_shape_for_resnet_and_lose_it_for_r2plus1d():
     image = np.zeros((100, 400, 3), np.uint8)
     image[:, 200:] = 255  # the right half white
-    resnet, r2plus1d = base_features.resnet_image(image), base_features.r2plus1d_image(image)
+    resnet, r2plus1d = resnet_image(image), r2plus1d_image(image)
     assert resnet.shape == (224, 224, 3) and r2plus1d.shape == (112, 112, 3)
     assert (resnet[:, :108] == 0).all() and (resnet[:, 116:] == 255).all()  # the centre is cut out
     assert (r2plus1d[:, :54] == 0).all() and (r2plus1d[:, 58:] == 255).all()
     image[:, :4] = 255  # the left edge: out of ResNet's sight, in R(2+1)D's
-    assert (base_features.resnet_image(image) == resnet).all()
-    assert (base_features.r2plus1d_image(image) != r2plus1d).any()
+    assert (resnet_image(image) == resnet).all()
+    assert (r2plus1d_image(image) != r2plus1d).any()
 
 
 # -------------------------------------------------------------------------------------------------------- the networks
@@ -203,11 +206,11 @@ def test_batched_equals_single(kind, shape, weights, rising_tone):
 def test_features_are_what_torchvisions_classifier_gets(kind, weights):
     images = np.random.default_rng(1).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     features = BaseNetwork.load(kind, weights(kind)).embed([images])[0]
-    whole = base_features.KINDS[kind].build().eval()
+    whole = KINDS[kind].build().eval()
     whole.load_state_dict(torch.load(weights(kind)))
-    pixels = base_features.KINDS[kind].normalise()(torch.from_numpy(images))
+    pixels = KINDS[kind].normalise()(torch.from_numpy(images))
     if kind == "r2plus1d_18":  # snippet i is frames 8 i to 8 i + 7
-        assert torch.equal(pixels[3, :, 5], base_features.KINDS[kind].normalise()[0](torch.from_numpy(images))[29])
+        assert torch.equal(pixels[3, :, 5], KINDS[kind].normalise()[0](torch.from_numpy(images))[29])
     seen = []
     whole.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     logits = whole(pixels)
@@ -230,9 +233,7 @@ def test_weights_that_do_not_fit_or_cannot_be_had(weights, tmp_path, monkeypatch
     with pytest.raises(InputError, match=r"none\.pt: no such file, expected weights of vggish"):
         BaseNetwork.load("vggish", tmp_path / "none.pt")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setitem(
-        base_features.KINDS, "vggish", base_features.KINDS["vggish"]._replace(url="http://127.0.0.1:9/w-10086976.pth")
-    )
+    monkeypatch.setitem(KINDS, "vggish", KINDS["vggish"]._replace(url="http://127.0.0.1:9/w-10086976.pth"))
     with pytest.raises(InputError, match="cannot be fetched .* give a local copy with --checkpoint FILE"):
         BaseNetwork.load("vggish")
 
@@ -273,13 +274,13 @@ def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tm
     for name in ("AAAAAAAAAAA", "BBBBBBBBBBB"):
         make_video(tmp_path / f"videos/{name}.mp4", rate="8", sound="")
     (tmp_path / "list.csv").write_text("filename\nAAAAAAAAAAA_0_10\nCCCCCCCCCCC_0_10\n")
-    images = media.read_frames(tmp_path / "videos/AAAAAAAAAAA.mp4", 80)[0]
+    images = read_frames(tmp_path / "videos/AAAAAAAAAAA.mp4", 80)[0]
     (tmp_path / "data/video_frames/AAAAAAAAAAA").mkdir(parents=True)
     files = [tmp_path / f"data/video_frames/AAAAAAAAAAA/{number:06d}.jpg" for number in range(1, 161)]
     for path, image in zip(files, np.repeat(images, 2, axis=0), strict=True):  # 160 frames, of which 80 are taken
         cv2.imwrite(str(path), image[..., ::-1])
     flags = ("--label_all_dataset", "list.csv", "--checkpoint", weights("r2plus1d_18"))
-    chosen = [media.read_image(files[i]) for i in np.round(np.linspace(0, 159, 80)).astype(int)]
+    chosen = [read_image(files[i]) for i in np.round(np.linspace(0, 159, 80)).astype(int)]
     network = BaseNetwork.load("r2plus1d_18", weights("r2plus1d_18"))
     sources = {"a": (("--from_videos", "videos"), images), "b": ((), chosen)}
     for out, (source, seen) in sources.items():
@@ -287,7 +288,7 @@ def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tm
         assert result.status == 1 and "1 videos done, 0 were finished before, 1 failed" in result.out
         assert [p.name for p in (tmp_path / out).glob("*.npy")] == ["AAAAAAAAAAA.npy"]
         assert "CCCCCCCCCCC" in (tmp_path / out / "failures.csv").read_text()
-        expected = network.embed([np.stack([base_features.r2plus1d_image(image) for image in seen])])[0]
+        expected = network.embed([np.stack([r2plus1d_image(image) for image in seen])])[0]
         found = np.load(tmp_path / out / "AAAAAAAAAAA.npy")
         assert found.shape == (10, 512) and found.dtype == np.float32
         assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()

@@ -10,7 +10,9 @@ import pytest
 from tests.conftest import SHARED
 from tests.media_files import cut_short, make_video
 from tests.test_media import clip, debian_ffmpeg  # noqa: F401  (clip is a fixture)
-from utils import extract_frames, media
+from utils import extract_frames
+from utils.media.ffmpeg import find_ffmpeg
+from utils.media.frames import read_image
 
 NAME = "BjCEufrlXm4"
 
@@ -25,7 +27,7 @@ def videos(tmp_path, monkeypatch) -> Path:
 
 
 def frames_of(folder: Path) -> list[np.ndarray]:
-    return [media.read_image(path) for path in sorted(folder.glob("*.jpg"))]
+    return [read_image(path) for path in sorted(folder.glob("*.jpg"))]
 
 
 def run_on_clip(command, clip, tmp_path) -> list[np.ndarray]:  # noqa: F811
@@ -47,7 +49,7 @@ def test_debians_ffmpeg_gives_the_published_pixels(command, clip, tmp_path):  # 
 
 def test_the_wheels_ffmpeg_gives_nearly_the_published_pixels(command, clip, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert extract_frames.find_ffmpeg() == imageio_ffmpeg.get_ffmpeg_exe()
+    assert find_ffmpeg() == imageio_ffmpeg.get_ffmpeg_exe()
     published = frames_of(SHARED / "video/frames" / NAME)
     frames = run_on_clip(command, clip, tmp_path)
     assert len(frames) == 82

@@ -12,8 +12,12 @@ import pytest
 
 from tests import slow_teacher
 from tests.conftest import ROOT, python
-from utils import extraction, llp
-from utils.cli import InputError
+from utils.base.errors import InputError
+from utils.base.read_ahead import read_ahead
+from utils.extract.outputs import Output, require_new_folders
+from utils.extract.runner import Run, Shard
+from utils.llp.classes import CLASS_NAMES
+from utils.llp.videos import video_id
 
 TOOL = ROOT / "tests/slow_teacher.py"
 
@@ -26,7 +30,7 @@ def write_list(count: int, *more: str) -> None:
     """list.csv with `count` good videos in the working directory, and further lines."""
     Path("in").mkdir(exist_ok=True)
     for i, name in enumerate(names(count)):
-        Path("in", f"{llp.video_id(name)}.txt").write_text(str(i + 1))
+        Path("in", f"{video_id(name)}.txt").write_text(str(i + 1))
     lines = ["filename\tevent_labels", *(f"{name}\tDog" for name in names(count)), *more]
     Path("list.csv").write_text("\n".join(lines) + "\n")
 
@@ -43,7 +47,7 @@ def results() -> dict[str, list[float]]:
 
 
 def expected(count: int) -> dict[str, list[float]]:
-    return {llp.video_id(name): [i + 1.0, -i - 1.0] for i, name in enumerate(names(count))}
+    return {video_id(name): [i + 1.0, -i - 1.0] for i, name in enumerate(names(count))}
 
 
 def failures(path: str = "out/first/failures.csv") -> dict[str, str]:
@@ -93,9 +97,15 @@ def test_only_what_is_missing_or_damaged_is_made_again(command):
 
 def test_bad_videos_cost_only_themselves(command):
     more = [
-        "abcdefghijk_0_10\tDgo", "../../evil\tDog", "missing____\tDog", "bad________\tDog", "nothing____\t",
-        f"{names(1)[0]}9\tDog", f"{names(1)[0]}\tDog", "zero_______\tDog",
-    ]  # fmt: skip
+        "abcdefghijk_0_10\tDgo",
+        "../../evil\tDog",
+        "missing____\tDog",
+        "bad________\tDog",
+        "nothing____\t",
+        f"{names(1)[0]}9\tDog",
+        f"{names(1)[0]}\tDog",
+        "zero_______\tDog",
+    ]
     write_list(3, *more)
     Path("in/bad________.txt").write_text("bad")
     Path("in/zero_______.txt").write_text("nan")
@@ -108,7 +118,7 @@ def test_bad_videos_cost_only_themselves(command):
         "../../evil": "list.csv, line 6: '../../evil' is not a video name such as BjCEufrlXm4_20_30",
         "missing____": "in/missing____.txt: No such file or directory",
         "bad________": "bad________.txt: is bad, very bad",
-        "nothing____": f"list.csv, line 9: no event names; expected some of {', '.join(llp.CLASS_NAMES)}",
+        "nothing____": f"list.csv, line 9: no event names; expected some of {', '.join(CLASS_NAMES)}",
         "-v_00000000": "-v_00000000_0_10 has the same first 11 characters as -v_00000000_0_109: they name the files",
         "zero_______": "values for --first, --second are not finite; try --precision fp32",
     }
@@ -153,12 +163,12 @@ def test_two_processes_of_torchrun_split_the_list():
 
 def test_processes_of_torchrun_do_not_share_a_failures_file(monkeypatch):
     args = slow_teacher.get_args_parser().parse_args(["--num_shards", "3", "--shard", "1"])
-    shard = extraction.Shard.of(args)
+    shard = Shard.of(args)
     assert shard == (1, 3) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.csv")
     assert shard.failures_file(None, Path("out")) == Path("out/failures.shard1.csv")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")  # each part is split again
-    shard = extraction.Shard.of(args)
+    shard = Shard.of(args)
     assert shard == (3, 6) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.shard3.csv")
 
 
@@ -205,14 +215,14 @@ def test_an_interrupt_that_was_dropped_is_noticed_at_the_next_video(command, mon
             signal.raise_signal(signal.SIGINT)
 
     write_list(40)
-    done = extraction.Run.done
+    done = Run.done
 
     def drop(self, *args):
         done(self, *args)
         if self.counts["done"] == 3:
             Dropping()
 
-    monkeypatch.setattr(extraction.Run, "done", drop)
+    monkeypatch.setattr(Run, "done", drop)
     monkeypatch.setattr(sys, "unraisablehook", lambda what: None)
     result = command(slow_teacher)
     assert result.status == 130 and len(results()) < 40
@@ -249,7 +259,7 @@ def test_reading_ahead_is_bounded_and_in_order():
         running.append(item)
         return item
 
-    reads = extraction.read_ahead(read, range(100), workers=3, ahead=7)
+    reads = read_ahead(read, range(100), workers=3, ahead=7)
     for i, result in zip(range(20), reads, strict=False):
         assert result.value == i
         assert len(running) <= i + 1 + 7
@@ -264,9 +274,9 @@ def test_short_videos_are_counted(command):
 
 
 def test_two_outputs_need_two_folders(tmp_path):
-    outputs = {flag: extraction.Output(tmp_path / "x", slow_teacher.LAYOUT) for flag in ("--a", "--b")}
+    outputs = {flag: Output(tmp_path / "x", slow_teacher.LAYOUT) for flag in ("--a", "--b")}
     with pytest.raises(InputError, match="--a and --b are both"):
-        extraction.require_new_folders(outputs)
+        require_new_folders(outputs)
 
 
 def test_one_line_per_video_where_asked_for(command):

@@ -5,7 +5,7 @@ import torch
 
 from nets import MMIL_Net
 from nets.mmil_net import ParserOutput
-from utils.engine import parser_losses
+from utils.train.losses import parser_losses
 
 TERMS = ("video", "audio", "visual")
 

@@ -15,10 +15,12 @@ import main
 from dataloader import LLPDataset, PackedDataset, make_loader
 from tests.conftest import ROOT, SMALL, TRAIN
 from tests.test_dataloader import LABELS, VALOR, VALORPP
-from utils import llp, pack_features
-from utils.cli import InputError
-from utils.feature_folder import FeatureFolder
-from utils.packed import Packed
+from utils import pack_features
+from utils.base.errors import InputError
+from utils.features.folder import FeatureFolder
+from utils.features.packed import Packed
+from utils.llp.classes import CLASS_NAMES
+from utils.llp.videos import read_split
 
 CACHED = tuple(flag for flag in TRAIN if flag != "--no_cache")
 PACK = ("--audio_dir", "data/feats/vggish", "--num_workers", "2", "--out", "v.h5")
@@ -26,7 +28,7 @@ PACK = ("--audio_dir", "data/feats/vggish", "--num_workers", "2", "--out", "v.h5
 
 def dataset(data, features=VALOR, **kwargs):
     folders = {"st_dir": "feats/r2plus1d_18", **features, **LABELS}
-    split = llp.read_split(data / "AVVP_train.csv")
+    split = read_split(data / "AVVP_train.csv")
     return LLPDataset(split, **{k: data / v for k, v in folders.items()}, num_classes=25, **kwargs)
 
 
@@ -88,7 +90,7 @@ def change(path, how):
 def test_a_source_that_changed_is_noticed_and_read_again(workspace, capsys, how):
     data = workspace / "data"
     dataset(data, cache_dir="cache").load()
-    change(data / "feats/vggish" / (llp.read_split(data / "AVVP_train.csv").ids[3] + ".npy"), how)
+    change(data / "feats/vggish" / (read_split(data / "AVVP_train.csv").ids[3] + ".npy"), how)
     fresh = dataset(data, cache_dir="cache").load()
     err = capsys.readouterr().err
     assert "AVVP_train.audio" in err and "feats/vggish have changed; made anew" in err and err.count("note:") == 1
@@ -119,10 +121,15 @@ def test_a_damaged_cache_is_named_and_made_anew(workspace, capsys, how, limit):
     (path,) = (workspace / "cache").glob("*.visual.*")
     content = path.read_bytes()
     (other,) = (workspace / "cache").glob("*.audio.*")
-    path.write_bytes({
-        "a byte": content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], "half": content[: len(content) // 2],
-        "empty": b"", "text": b"no HDF5" * 1000, "another file": other.read_bytes(),
-    }[how])  # fmt: skip
+    path.write_bytes(
+        {
+            "a byte": content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+            "half": content[: len(content) // 2],
+            "empty": b"",
+            "text": b"no HDF5" * 1000,
+            "another file": other.read_bytes(),
+        }[how]
+    )
     fresh = everything(dataset(data, cache_dir="cache", memory_limit=limit).load())
     err = capsys.readouterr().err
     assert err.count("note: ") == 1 and "made anew" in err and ("visual" in err or str(path) in err)
@@ -134,7 +141,7 @@ def test_a_damaged_cache_is_named_and_made_anew(workspace, capsys, how, limit):
 def test_a_missing_feature_file_is_named_in_spite_of_the_cache(workspace):
     data = workspace / "data"
     dataset(data, cache_dir="cache").load()
-    name = llp.read_split(data / "AVVP_train.csv").ids[3] + ".npy"
+    name = read_split(data / "AVVP_train.csv").ids[3] + ".npy"
     (data / "feats/vggish" / name).unlink()
     with pytest.raises(InputError, match=f"1 of 24 files are missing in .*vggish \\({name}\\)"):
         dataset(data, cache_dir="cache")
@@ -149,7 +156,7 @@ def test_a_cache_that_cannot_be_written_costs_a_note(workspace, capsys):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 24, 100])
 def test_what_is_read_ahead_is_what_memory_holds(workspace, monkeypatch, batch_size):
-    from utils import batches
+    from utils.features import batches
 
     monkeypatch.setattr(batches, "READ_AHEAD", 10)
     data = workspace / "data"
@@ -193,7 +200,7 @@ def test_half_precision_takes_half_the_room_and_rounds(workspace):
 
 def test_numbers_too_large_for_half_precision_are_named(workspace):
     data = workspace / "data"
-    path = data / "feats/vggish" / (llp.read_split(data / "AVVP_train.csv").ids[3] + ".npy")
+    path = data / "feats/vggish" / (read_split(data / "AVVP_train.csv").ids[3] + ".npy")
     path.unlink()
     np.save(path, np.full((10, 128), 1e6, np.float32))
     for cache in ("cache", None):
@@ -232,7 +239,7 @@ def test_the_packed_file(workspace, command):
         assert sorted(file["train"]) == sorted(
             ["filename", "audio", "visual", "visual_st", "weak", "pseudo_a", "pseudo_v"]
         )
-        split = llp.read_split("data/AVVP_train.csv")
+        split = read_split("data/AVVP_train.csv")
         assert file["train/filename"].asstr()[:].tolist() == split.filenames
         assert np.array_equal(file["train/weak"][:], split.weak)
         assert file["train"].attrs["videos"] == 24 and file["train"].attrs["label_csv"] == "data/AVVP_train.csv"
@@ -266,7 +273,7 @@ def test_training_and_testing_from_a_packed_file_is_the_same(workspace, command)
 
 def test_a_packed_file_whose_sources_changed_is_made_anew(workspace, command):
     assert command(pack_features, *PACK).status == 0
-    change(workspace / "data/feats/vggish" / (llp.read_split("data/AVVP_train.csv").ids[3] + ".npy"), "other numbers")
+    change(workspace / "data/feats/vggish" / (read_split("data/AVVP_train.csv").ids[3] + ".npy"), "other numbers")
     result = command(pack_features, *PACK)
     assert result.status == 0 and "v.h5: was made of other files or with other settings; made anew" in result.err
     assert np.array_equal(Packed.open("v.h5").columns["train"]["audio"].read(np.array([3])), np.ones((1, 10, 128)))
@@ -292,7 +299,7 @@ def test_packing_half_precision(workspace, command):
 
 
 def test_the_test_split_needs_no_pseudo_labels(workspace, command):
-    for name in llp.read_split("data/AVVP_test_pd.csv").ids:
+    for name in read_split("data/AVVP_test_pd.csv").ids:
         (workspace / f"data/CLAP/segment_pseudo_labels/{name}.npy").unlink()
     result = command(pack_features, *PACK)
     assert result.status == 0 and "test has no pseudo_a" in result.err
@@ -300,7 +307,7 @@ def test_the_test_split_needs_no_pseudo_labels(workspace, command):
 
 
 def test_what_packing_refuses(workspace, command):
-    name = llp.read_split("data/AVVP_val_pd.csv").ids[2]
+    name = read_split("data/AVVP_val_pd.csv").ids[2]
     (workspace / f"data/CLAP/segment_pseudo_labels/{name}.npy").unlink()
     result = command(pack_features, *PACK)
     assert result.status == 2 and f"1 of 8 files are missing in data/CLAP/segment_pseudo_labels ({name}" in result.error
@@ -357,6 +364,6 @@ def test_a_damaged_packed_file_is_named(workspace, command):
 
 def test_kinds_of_a_packed_split(workspace, command):
     assert command(pack_features, *PACK).status == 0
-    data = PackedDataset("v.h5", "val", ("weak", "pseudo_v"), llp.CLASS_NAMES).load()
+    data = PackedDataset("v.h5", "val", ("weak", "pseudo_v"), CLASS_NAMES).load()
     assert set(everything(data)) == {"audio", "visual", "visual_st", "weak", "pseudo_v"}
-    assert data.filenames == llp.read_split("data/AVVP_val_pd.csv").filenames
+    assert data.filenames == read_split("data/AVVP_val_pd.csv").filenames

@@ -41,9 +41,10 @@ def test_products(layout, rows, dtype):
         random(rows, 17, dtype=stored, seed=2),
     )
     weight = {
-        "rows": random(17, 24, dtype=dtype, seed=3), "columns": random(24, 17, dtype=dtype, seed=3).t(),
+        "rows": random(17, 24, dtype=dtype, seed=3),
+        "columns": random(24, 17, dtype=dtype, seed=3).t(),
         "part": random(40, 24, dtype=dtype, seed=3)[5:22],
-    }[layout]  # fmt: skip
+    }[layout]
     expected = x.double() @ weight.double().t()
     close(product(x, weight), expected, dtype)
     close(product(x, weight, bias), expected + bias.double(), dtype)

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from utils import llp
-from utils.cli import InputError
+from utils.base.errors import InputError
+from utils.llp.annotations import (
+    annotated_videos,
+    annotation_version,
+    describe_quirks,
+    read_predictions,
+    write_predictions,
+)
+from utils.llp.classes import CLASSES, C, T
+from utils.llp.events import events_to_segments, read_events
+from utils.llp.videos import read_split, video_id
 
 HEADER = "filename\tonset\toffset\tevent_labels\n"
 
@@ -20,12 +29,12 @@ def split_file(tmp_path, *rows):
 
 
 def test_classes_are_those_of_the_specification():
-    assert (llp.T, llp.C) == (10, 25)
-    assert llp.CLASSES[5] == ("Frying_(food)", "A photo of frying food.", "frying (food)", 18, -2)
-    assert llp.CLASSES[14].clip_caption == "A photo of a vaccum cleaner."  # published so
-    assert llp.CLASSES[20].clip_caption == "A photo of a acoustic guiter."
-    assert llp.CLASSES[22].clap_caption == "baby cry, infant cry"
-    thresholds = np.array([(c.clip_threshold, c.clap_threshold) for c in llp.CLASSES])
+    assert (T, C) == (10, 25)
+    assert CLASSES[5] == ("Frying_(food)", "A photo of frying food.", "frying (food)", 18, -2)
+    assert CLASSES[14].clip_caption == "A photo of a vaccum cleaner."  # published so
+    assert CLASSES[20].clip_caption == "A photo of a acoustic guiter."
+    assert CLASSES[22].clap_caption == "baby cry, infant cry"
+    thresholds = np.array([(c.clip_threshold, c.clap_threshold) for c in CLASSES])
     assert thresholds.sum(axis=0).tolist() == [394, 44]
 
 
@@ -35,47 +44,47 @@ def test_classes_are_those_of_the_specification():
 def test_real_splits(llp_dir, split, count):
     if not (llp_dir / f"AVVP_{split}.csv").is_file():
         pytest.skip(f"needs AVVP_{split}.csv, which is not in {llp_dir}")
-    videos = llp.read_split(llp_dir / f"AVVP_{split}.csv")
+    videos = read_split(llp_dir / f"AVVP_{split}.csv")
     assert len(videos.filenames) == len(set(videos.ids)) == count
     assert set(map(len, videos.ids)) == {11}
     assert videos.weak.shape == (count, 25) and videos.weak.sum(axis=1).min() >= 1
 
 
 def test_fractional_times_and_leading_dashes_leave_the_id_alone():
-    assert llp.video_id("AP0061o0Nvk_101.8_111.8") == "AP0061o0Nvk"
-    assert llp.video_id("-_a_b-c_d-e_0_10") == "-_a_b-c_d-e"
+    assert video_id("AP0061o0Nvk_101.8_111.8") == "AP0061o0Nvk"
+    assert video_id("-_a_b-c_d-e_0_10") == "-_a_b-c_d-e"
 
 
 def test_a_class_listed_twice_counts_once(tmp_path):
     path = split_file(tmp_path, ("LcFWKgFphXI_20_30", "Clapping,Clapping"), ("BjCEufrlXm4_20_30", "Speech, Dog"))
-    weak = llp.read_split(path).weak
+    weak = read_split(path).weak
     assert np.argwhere(weak).tolist() == [[0, 24], [1, 0], [1, 3]] and weak.max() == 1
 
 
 def test_real_quirks_are_counted(llp_dir, gt_dir):
-    events = llp.read_events(gt_dir("2020") / "AVVP_eval_audio.csv")
-    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "that neither val nor test lists")
+    events = read_events(gt_dir("2020") / "AVVP_eval_audio.csv")
+    line = describe_quirks(events, annotated_videos(llp_dir), "that neither val nor test lists")
     for part in ("5 empty", "1 reversed", "8 duplicate", "17 for 10 names that neither val nor test lists"):
         assert part in line
-    events = llp.read_events(gt_dir("2024") / "AVVP_eval_audio.csv")
-    line = llp.describe_quirks(events, llp.annotated_videos(llp_dir), "that neither val nor test lists")
+    events = read_events(gt_dir("2024") / "AVVP_eval_audio.csv")
+    line = describe_quirks(events, annotated_videos(llp_dir), "that neither val nor test lists")
     assert "14 for 8 names" in line
 
 
 def test_rows_of_no_length_label_nothing(tmp_path):
     path = events_file(tmp_path, ("a", 9, 9, "Speech"), ("a", 9, 0, "Cheering"), ("a", 0, 2, "Dog"), ("a", 0, 2, "Dog"))
-    segments = llp.events_to_segments(llp.read_events(path), ["a"])
+    segments = events_to_segments(read_events(path), ["a"])
     assert np.argwhere(segments).tolist() == [[0, 3, 0], [0, 3, 1]]
 
 
 def test_truth_belongs_to_the_full_name(tmp_path):
     path = events_file(tmp_path, ("19jWnmYnlD8_30_400", 0, 10, "Clapping"))
-    assert not llp.events_to_segments(llp.read_events(path), ["19jWnmYnlD8_30_40"]).any()
+    assert not events_to_segments(read_events(path), ["19jWnmYnlD8_30_40"]).any()
 
 
 def test_a_video_listed_twice_gets_its_truth_twice(tmp_path):
     path = events_file(tmp_path, ("a", 3, 5, "Cat"))
-    segments = llp.events_to_segments(llp.read_events(path), ["a", "b", "a"])
+    segments = events_to_segments(read_events(path), ["a", "b", "a"])
     assert segments.sum(axis=(1, 2)).tolist() == [2, 0, 2]
 
 
@@ -83,8 +92,8 @@ def test_events_and_segments_are_two_forms_of_the_same(tmp_path):
     rng = np.random.default_rng(1)
     filenames = [f"video{i:06d}_0_10" for i in range(50)]
     audio, visual = rng.random((2, 50, 25, 10)) < 0.4
-    llp.write_predictions(tmp_path / "new folder", filenames, audio, visual)
-    back, quirks = llp.read_predictions(tmp_path / "new folder", filenames, "list.csv")
+    write_predictions(tmp_path / "new folder", filenames, audio, visual)
+    back, quirks = read_predictions(tmp_path / "new folder", filenames, "list.csv")
     assert not quirks
     np.testing.assert_array_equal(back["audio"], audio)
     np.testing.assert_array_equal(back["visual"], visual)
@@ -92,9 +101,9 @@ def test_events_and_segments_are_two_forms_of_the_same(tmp_path):
 
 def test_nothing_predicted_is_a_file_with_a_header(tmp_path):
     nothing = np.zeros((1, 25, 10), bool)
-    llp.write_predictions(tmp_path, ["a"], nothing, nothing)
+    write_predictions(tmp_path, ["a"], nothing, nothing)
     assert (tmp_path / "pred_audio.csv").read_text() == HEADER
-    assert not llp.read_predictions(tmp_path, ["a"], "list.csv")[0]["audio"].any()
+    assert not read_predictions(tmp_path, ["a"], "list.csv")[0]["audio"].any()
 
 
 def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):
@@ -104,13 +113,11 @@ def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):
         path.write_bytes(
             "\r\n".join([lines[0], *reversed(lines[1:])]).encode("utf-8-sig")
         )  # another order, line ends, BOM
-        assert (
-            llp.annotation_version(llp.read_events(path)) == f"{version} version of LLP's audio annotations (4131 rows)"
-        )
+        assert annotation_version(read_events(path)) == f"{version} version of LLP's audio annotations (4131 rows)"
         path.write_text("\n".join(lines[:-1]) + "\n")
-        assert "changed" in llp.annotation_version(llp.read_events(path))
+        assert "changed" in annotation_version(read_events(path))
     own = events_file(tmp_path, ("a", 0, 1, "Dog"))
-    assert llp.annotation_version(llp.read_events(own)).startswith("not LLP's")
+    assert annotation_version(read_events(own)).startswith("not LLP's")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):
 def test_bad_event_rows_are_named_with_their_line(tmp_path, row, message):
     path = events_file(tmp_path, ("a", 0, 1, "Dog"), row)
     with pytest.raises(InputError, match=".*") as error:
-        llp.read_events(path)
+        read_events(path)
     assert str(path) in str(error.value) and message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -142,42 +149,42 @@ def test_bad_event_rows_are_named_with_their_line(tmp_path, row, message):
 def test_a_video_name_never_leaves_the_data_folder(tmp_path, name):
     path = split_file(tmp_path, ("BjCEufrlXm4_20_30", "Speech"), (name, "Dog"))
     with pytest.raises(InputError, match="line 3: .* is not a video name"):
-        llp.read_split(path)
+        read_split(path)
 
 
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        llp.read_split(tmp_path / "none.csv")
+        read_split(tmp_path / "none.csv")
     commas = tmp_path / "commas.csv"
     commas.write_text("filename,event_labels\na,Speech\n")
     with pytest.raises(
         InputError,
         match="no column filename, event_labels; .* found filename,event_labels; the file is separated by commas",
     ):
-        llp.read_split(commas)
+        read_split(commas)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match="is empty"):
-        llp.read_split(tmp_path / "empty.csv")
+        read_split(tmp_path / "empty.csv")
     (tmp_path / "binary.csv").write_bytes(b"filename\tevent_labels\n\xff\xfe\x00\x80\tx\n")
     with pytest.raises(InputError, match="not a tab-separated UTF-8 CSV"):
-        llp.read_split(tmp_path / "binary.csv")
+        read_split(tmp_path / "binary.csv")
     with pytest.raises(InputError, match="lists no video"):
-        llp.read_split(split_file(tmp_path))
+        read_split(split_file(tmp_path))
     with pytest.raises(InputError, match="line 3: no event names; expected some of Speech"):
-        llp.read_split(split_file(tmp_path, ("a", "Speech"), ("b_was_cut_off",)))
+        read_split(split_file(tmp_path, ("a", "Speech"), ("b_was_cut_off",)))
     with pytest.raises(InputError, match="not a tab-separated UTF-8 CSV"):
-        llp.read_split(split_file(tmp_path, ("a", "Speech", "more"), ("b", "Dog", "more")))
+        read_split(split_file(tmp_path, ("a", "Speech", "more"), ("b", "Dog", "more")))
     with pytest.raises(InputError, match="line 2: unknown class 'Gunshot'"):
-        llp.read_split(split_file(tmp_path, ("a", "Speech,Gunshot")))
+        read_split(split_file(tmp_path, ("a", "Speech,Gunshot")))
 
 
 def test_blank_lines_do_not_shift_line_numbers(tmp_path):
     path = tmp_path / "AVVP_test_pd.csv"
     path.write_text("filename\tevent_labels\n\nBjCEufrlXm4_20_30\tSpeech\n\nb_0_10\tGunshot\n")
     with pytest.raises(InputError, match="line 5"):
-        llp.read_split(path)
+        read_split(path)
 
 
 def test_the_scorer_needs_no_weak_labels(tmp_path):
     (tmp_path / "names.csv").write_text("filename\na_0_10\n")
-    assert llp.read_split(tmp_path / "names.csv", weak_labels=False).weak is None
+    assert read_split(tmp_path / "names.csv", weak_labels=False).weak is None

@@ -13,8 +13,8 @@ import main
 from nets import MMIL_Net
 from tests.conftest import SMALL, TRAIN
 from utils import score_predictions
-from utils.eval_metrics import SCORE_NAMES, decide
-from utils.run_folder import read_arguments
+from utils.metrics.eval_metrics import SCORE_NAMES, decide
+from utils.train.run_folder import read_arguments
 
 ITERATION_KEYS = ["epoch", "iter", "loss_video", "loss_valor_a", "loss_valor_v", "loss_all", "grad_norm"]
 LOSSES = ["loss_video", "loss_valor_a", "loss_valor_v", "loss_all"]
@@ -29,9 +29,15 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
     assert result.status == 0, result.err
     run = workspace / "models/run"
     assert sorted(p.name for p in run.iterdir()) == [
-        "arguments.txt", "checkpoint_best.pt", "checkpoint_epoch_1.pt", "checkpoint_epoch_2.pt", "checkpoint_last.pt",
-        "classes.yaml", "iterations.jsonl", "log.jsonl",
-    ]  # fmt: skip
+        "arguments.txt",
+        "checkpoint_best.pt",
+        "checkpoint_epoch_1.pt",
+        "checkpoint_epoch_2.pt",
+        "checkpoint_last.pt",
+        "classes.yaml",
+        "iterations.jsonl",
+        "log.jsonl",
+    ]
 
     text = (run / "arguments.txt").read_text().splitlines()
     assert text[0] == "-" * 25 + "start" + "-" * 25 and text[-1] == "-" * 26 + "end" + "-" * 26
@@ -40,8 +46,14 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
     assert arguments["input_v_dim"] == "2048" and arguments["hidden_dim"] == "16"
 
     epochs, iterations = lines(run / "log.jsonl"), lines(run / "iterations.jsonl")
-    assert list(epochs[0]) == ["epoch", "lr", "seconds", *(f"train_{n}" for n in LOSSES), *(f"val_{n}" for n in LOSSES),
-                               *SCORE_NAMES]  # fmt: skip
+    assert list(epochs[0]) == [
+        "epoch",
+        "lr",
+        "seconds",
+        *(f"train_{n}" for n in LOSSES),
+        *(f"val_{n}" for n in LOSSES),
+        *SCORE_NAMES,
+    ]
     assert [e["epoch"] for e in epochs] == [1, 2]
     assert [list(i) for i in iterations] == [ITERATION_KEYS] * 6
     assert [(i["epoch"], i["iter"]) for i in iterations] == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5)]
@@ -196,20 +208,63 @@ def test_wandb_is_imported_only_when_asked_for(workspace, command, monkeypatch):
 
 
 DEFAULTS = {
-    "audio_dir": "./data/feats/vggish", "video_dir": "./data/feats/res152", "st_dir": "./data/feats/r2plus1d_18",
-    "v_pseudo_data_dir": "./data/CLIP/segment_pseudo_labels", "a_pseudo_data_dir": "./data/CLAP/segment_pseudo_labels",
-    "label_train": "./data/AVVP_train.csv", "label_val": "./data/AVVP_val_pd.csv",
+    "audio_dir": "./data/feats/vggish",
+    "video_dir": "./data/feats/res152",
+    "st_dir": "./data/feats/r2plus1d_18",
+    "v_pseudo_data_dir": "./data/CLIP/segment_pseudo_labels",
+    "a_pseudo_data_dir": "./data/CLAP/segment_pseudo_labels",
+    "label_train": "./data/AVVP_train.csv",
+    "label_val": "./data/AVVP_val_pd.csv",
     "label_test": "./data/AVVP_test_pd.csv",
-    "seed": 1, "gpu": "0", "mode": "train", "batch_size": 64, "epochs": 60, "optimizer": "adamw", "lr": 1e-4,
-    "grad_norm": 1.0, "weight_decay": 1e-3, "beta1": 0.5, "beta2": 0.999, "eps": 1e-8, "scheduler": "steplr",
-    "stepsize": 10, "gamma": 0.1, "warm_up_epoch": 5, "lr_min": 1e-6, "model": "MMIL_Net", "input_v_dim": 2048,
-    "input_a_dim": 128, "hidden_dim": 512, "nhead": 8, "ff_dim": 1024, "num_layers": 1, "norm_where": "post_norm",
-    "model_name": "MMIL_Net", "model_save_dir": "models/", "use_wandb": False, "wandb_project_name": "Baseline",
-    "wandb_run_name": None, "gt_dir": "./data", "exact": False, "resume": False, "log_every": 10,
-    "losses": "video,audio,visual", "save_predictions": None, "json": None, "classwise": False, "save_epochs": False,
-    "num_workers": 4, "classes": None, "packed": None, "cache_dir": Path("data/cache"), "no_cache": False,
-    "feature_dtype": "float32", "memory_limit": None, "precision": "fp32", "seeds": None,
-}  # fmt: skip
+    "seed": 1,
+    "gpu": "0",
+    "mode": "train",
+    "batch_size": 64,
+    "epochs": 60,
+    "optimizer": "adamw",
+    "lr": 1e-4,
+    "grad_norm": 1.0,
+    "weight_decay": 1e-3,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "scheduler": "steplr",
+    "stepsize": 10,
+    "gamma": 0.1,
+    "warm_up_epoch": 5,
+    "lr_min": 1e-6,
+    "model": "MMIL_Net",
+    "input_v_dim": 2048,
+    "input_a_dim": 128,
+    "hidden_dim": 512,
+    "nhead": 8,
+    "ff_dim": 1024,
+    "num_layers": 1,
+    "norm_where": "post_norm",
+    "model_name": "MMIL_Net",
+    "model_save_dir": "models/",
+    "use_wandb": False,
+    "wandb_project_name": "Baseline",
+    "wandb_run_name": None,
+    "gt_dir": "./data",
+    "exact": False,
+    "resume": False,
+    "log_every": 10,
+    "losses": "video,audio,visual",
+    "save_predictions": None,
+    "json": None,
+    "classwise": False,
+    "save_epochs": False,
+    "num_workers": 4,
+    "classes": None,
+    "packed": None,
+    "cache_dir": Path("data/cache"),
+    "no_cache": False,
+    "feature_dtype": "float32",
+    "memory_limit": None,
+    "precision": "fp32",
+    "seeds": None,
+}
 
 
 def test_flags_have_the_published_names_and_defaults():

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 
 from tests.test_score_predictions import HEADER, VIDEO_A
-from utils import bootstrap, llp, make_report, report_figures, report_page
-from utils.class_colours import class_colours
-from utils.cli import InputError
-from utils.eval_metrics import SCORE_NAMES, ten_scores, video_scores
-from utils.exclusive_scores import NAMES, exclusive_scores
-from utils.training_log import read_curves
+from utils import make_report
+from utils.base.errors import InputError
+from utils.llp.annotations import read_reference
+from utils.llp.classes import CLASS_NAMES
+from utils.llp.videos import read_split
+from utils.metrics import bootstrap
+from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
+from utils.report import paper_figures
+from utils.report.html import class_colours, script_json
+from utils.report.page import Run
+from utils.train.run_folder import read_curves
 
 EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
 
@@ -62,7 +67,7 @@ def test_page_of_two_videos_by_hand(folder, command):
         assert row["name"] == name and row["runs"] == [pytest.approx([(a + 100) / 2, a, 100], abs=1e-4)]
 
     assert [video[0] for video in data["videos"]] == ["a_0_10", "b_0_10"]  # worst first, b is listed first
-    dog, cat = llp.CLASS_NAMES.index("Dog"), llp.CLASS_NAMES.index("Cat")
+    dog, cat = CLASS_NAMES.index("Dog"), CLASS_NAMES.index("Cat")
     truth, predicted = data["videos"][0][2]
     assert truth == [[dog, 0, 4], [dog, 2, 4]] and predicted == [[dog, 0, 2], [dog, 2, 4, cat, 0, 3]]
     assert data["videos"][1][2] == [[[], []], [[], []]]
@@ -70,9 +75,12 @@ def test_page_of_two_videos_by_hand(folder, command):
     assert (audio["f"][dog], audio["videos"][dog], audio["f"][cat]) == (66.67, 1, None)
     assert (visual["f"][dog], visual["f"][cat], visual["videos"][cat]) == (100, 0, 1)
     assert data["curves"] == {
-        "epoch": [1, 2], "train loss": [2, 2], "val loss": [None, None], "Val F": [12.5, 12.5],
+        "epoch": [1, 2],
+        "train loss": [2, 2],
+        "val loss": [None, None],
+        "Val F": [12.5, 12.5],
         "learning rate": [1e-4, 2e-4],
-    }  # fmt: skip
+    }
 
 
 def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
@@ -87,7 +95,7 @@ def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
 
 def test_text_cannot_leave_the_data():
     hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 @DATA@"
-    text = report_page.embed([hostile])
+    text = script_json([hostile])
     assert not set("<>&\u2028") & set(text) and json.loads(text) == [hostile]
 
 
@@ -171,10 +179,18 @@ def test_exclusive_scores_by_hand():
     # visible-only: truth 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found
     # both:         truth 0000111100, prediction 0001110000: tp 2, fp 1, fn 2: 4/7; IoU 2/5: not found
     expected = (600 / 7, 40, 400 / 7, 100, 0, 0)
-    assert tuple(scores) == NAMES == (
-        "Seg audible-only", "Seg visible-only", "Seg audio-visual",
-        "Event audible-only", "Event visible-only", "Event audio-visual",
-    )  # fmt: skip
+    assert (
+        tuple(scores)
+        == EXCLUSIVE_SCORE_NAMES
+        == (
+            "Seg audible-only",
+            "Seg visible-only",
+            "Seg audio-visual",
+            "Event audible-only",
+            "Event visible-only",
+            "Event audio-visual",
+        )
+    )
     assert [float(x[0]) for x in scores.values()] == pytest.approx(expected)
 
 
@@ -186,15 +202,18 @@ def test_exclusive_scores_average_over_the_classes_that_count():
     ref_audio[:, :2] = ref_visual[:, 1] = pred_audio[:, :2] = True
     scores = exclusive_scores(pred_audio, nothing, ref_audio, ref_visual)
     assert {name: float(x[0]) for name, x in scores.items() if name.startswith("Seg")} == {
-        "Seg audible-only": 50, "Seg visible-only": 100, "Seg audio-visual": 0}  # fmt: skip
+        "Seg audible-only": 50,
+        "Seg visible-only": 100,
+        "Seg audio-visual": 0,
+    }
 
 
 def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
-    filenames = llp.read_split(lookalike / "AVVP_val_pd.csv").filenames
-    truth = llp.read_truth(lookalike, filenames)
+    filenames = read_split(lookalike / "AVVP_val_pd.csv").filenames
+    truth = read_reference(lookalike, filenames)
     audio, visual = np.random.default_rng(7).random((2, *truth.audio.shape)) < 0.1
     per_video = video_scores(audio, visual, truth.audio, truth.visual)
-    run = report_page.Run.of("x", audio, visual, truth)
+    run = Run.of("x", audio, visual, truth)
     assert run.ten_scores() == pytest.approx(ten_scores(per_video), abs=1e-12)
     both = exclusive_scores(audio, visual, truth.audio, truth.visual)
     np.testing.assert_array_equal(both["Event audio-visual"], per_video["Event-av"])
@@ -224,7 +243,11 @@ def test_figures_are_vector_and_name_their_classes(folder, command):
     result = command(make_report, *flags(folder, "--figures", folder / "f", "--videos", "a_0_10"))
     assert result.status == 0, result.err
     assert sorted(p.name for p in (folder / "f").iterdir()) == [
-        "classes.pdf", "classes.png", "timelines.pdf", "timelines.png"]  # fmt: skip
+        "classes.pdf",
+        "classes.png",
+        "timelines.pdf",
+        "timelines.png",
+    ]
     for name in ("classes", "timelines"):
         pdf = (folder / f"f/{name}.pdf").read_bytes()
         assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf and b"/Type3" not in pdf
@@ -234,8 +257,8 @@ def test_figures_are_vector_and_name_their_classes(folder, command):
 def test_worst_median_and_best_are_drawn(folder):
     args = make_report.get_args_parser().parse_args([str(x) for x in flags(folder, "--compare", folder / "second")])
     results = make_report.read_results(args)
-    assert report_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
-    figure = report_figures.draw_timelines(results, {1: "worst"})
+    assert paper_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
+    figure = paper_figures.draw_timelines(results, {1: "worst"})
     audio, visual = figure.axes
     assert [tick.get_text() for tick in audio.get_yticklabels()] == ["truth", "A", "B"]
     assert visual.get_title(loc="left") == "a_0_10, visual (worst, Type@AV 38.9)"
@@ -247,7 +270,7 @@ def test_worst_median_and_best_are_drawn(folder):
 def test_colours_repeat_but_never_with_the_same_hatch():
     colours = class_colours(25)
     assert len(colours) == 25 and len(set(colours)) == 7 and "#000000" not in colours and colours[7] == colours[0]
-    fills = {tuple(report_figures._fill(colours, c).items()) for c in range(25)}
+    fills = {tuple(paper_figures._fill(colours, c).items()) for c in range(25)}
     assert len(fills) == 25
 
 

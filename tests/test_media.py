@@ -15,8 +15,11 @@ import soxr
 
 from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
-from utils import llp, media
-from utils.cli import InputError
+from utils.base.errors import InputError
+from utils.llp.videos import Video
+from utils.media.files import find_media, open_media
+from utils.media.frames import choose_frames, evenly_spaced, frame_files, frame_times, read_frames, read_image
+from utils.media.sound import read_sound
 
 CLIP = "BjCEufrlXm4"
 
@@ -32,38 +35,38 @@ def jpeg_route(program: str, video, folder) -> list:
     folder.mkdir()
     command = [program, "-nostdin", "-v", "error", "-i", f"file:{video}", "-r", "8", "%06d.jpg"]
     subprocess.run(command, cwd=folder, check=True)
-    return [media.read_image(path) for path in sorted(folder.glob("*.jpg"))]
+    return [read_image(path) for path in sorted(folder.glob("*.jpg"))]
 
 
 # ----------------------------------------------------------------------------------------------- choice of frames
 
 
 def test_evenly_spaced_rounds_half_to_even():
-    assert media.evenly_spaced(6, 3).tolist() == [0, 2, 5]  # 2.5 -> 2
-    assert media.evenly_spaced(8, 3).tolist() == [0, 4, 7]  # 3.5 -> 4
-    assert media.evenly_spaced(1, 10).tolist() == [0] * 10
-    assert media.evenly_spaced(82, 10).tolist() == [0, 9, 18, 27, 36, 45, 54, 63, 72, 81]
+    assert evenly_spaced(6, 3).tolist() == [0, 2, 5]  # 2.5 -> 2
+    assert evenly_spaced(8, 3).tolist() == [0, 4, 7]  # 3.5 -> 4
+    assert evenly_spaced(1, 10).tolist() == [0] * 10
+    assert evenly_spaced(82, 10).tolist() == [0, 9, 18, 27, 36, 45, 54, 63, 72, 81]
 
 
 def test_frames_at_8_a_second_are_all_chosen():
-    assert media.choose_frames([Fraction(i, 8) for i in range(20)], Fraction(8)) == list(range(20))
+    assert choose_frames([Fraction(i, 8) for i in range(20)], Fraction(8)) == list(range(20))
 
 
 def test_frames_chosen_at_30_a_second_by_hand():
     # Frame i is at output position 8 i / 30 and lasts 0.27. Frame 1: 0.27 - 1 + 0.27 = -0.47, kept; frame 2:
     # 0.53 - 2 + 0.27 = -1.2, dropped; frame 3: 0.8 - 2 + 0.27 = -0.93, kept; then each that is at most 1.37 early.
-    chosen = media.choose_frames([Fraction(i, 30) for i in range(30)], Fraction(30))
+    chosen = choose_frames([Fraction(i, 30) for i in range(30)], Fraction(30))
     assert chosen == [0, 1, 3, 7, 10, 14, 18, 22, 25, 29]
 
 
 def test_a_gap_is_filled_with_the_frame_before_it():
     times = [Fraction(0), Fraction(1, 8), Fraction(1), Fraction(9, 8)]
     # frame 2 is at position 8 while 2 were written: a gap of 6 + 1 = 7, of which round(6 - 0.6) = 5 repeat frame 1
-    assert media.choose_frames(times, Fraction(8)) == [0, 1, 1, 1, 1, 1, 1, 2, 2, 3]
+    assert choose_frames(times, Fraction(8)) == [0, 1, 1, 1, 1, 1, 1, 2, 2, 3]
 
 
 def test_no_frames_give_none():
-    assert media.choose_frames([Fraction(0)], None) == [0]
+    assert choose_frames([Fraction(0)], None) == [0]
 
 
 def debian_ffmpeg() -> str:
@@ -86,8 +89,8 @@ def test_frames_are_those_that_ffmpeg_writes(rate, tmp_path):
     extra = ["-vf", f"select='{drop}'", "-fps_mode", "vfr"] if drop else []
     extra += ["-output_ts_offset", "3"] if rate == "late" else []
     video = make_video(tmp_path / "v.mp4", rate if rate[0].isdigit() else "30", 6, "160x120", "", *extra)
-    with media.open_media(video) as container:
-        chosen = media.choose_frames(media.frame_times(container), container.streams.video[0].guessed_rate)
+    with open_media(video) as container:
+        chosen = choose_frames(frame_times(container), container.streams.video[0].guessed_rate)
     with av.open(str(video)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.int16)
     written = jpeg_route(program, video, tmp_path / "frames")
@@ -98,10 +101,10 @@ def test_frames_are_those_that_ffmpeg_writes(rate, tmp_path):
 
 
 def test_the_real_clips_frames_are_the_published_ones(clip, tmp_path):
-    published = [media.read_image(p) for p in media.frame_files(SHARED / "video/frames", CLIP)]
-    images, count = media.read_frames(clip, 10)
+    published = [read_image(p) for p in frame_files(SHARED / "video/frames", CLIP)]
+    images, count = read_frames(clip, 10)
     assert count == len(published) == 82
-    for image, index in zip(images, media.evenly_spaced(82, 10), strict=True):
+    for image, index in zip(images, evenly_spaced(82, 10), strict=True):
         difference = image.astype(float) - published[index]
         assert np.abs(difference).mean() < 5.5 and np.abs(difference.mean()) < 0.6  # JPEG's loss, no bias
         others = [np.abs(image.astype(float) - other).mean() for other in published]
@@ -113,7 +116,7 @@ def test_rotated_videos_are_turned_upright(degrees, tmp_path):
     make_video(tmp_path / "plain.mp4", sound="", seconds=2)
     flags = ["-display_rotation", degrees, "-i", tmp_path / "plain.mp4", "-c", "copy"]
     ffmpeg(*flags, tmp_path / "turned.mp4")
-    images, _ = media.read_frames(tmp_path / "turned.mp4", 3)
+    images, _ = read_frames(tmp_path / "turned.mp4", 3)
     written = jpeg_route(imageio_ffmpeg.get_ffmpeg_exe(), tmp_path / "turned.mp4", tmp_path / "frames")
     assert images[0].shape == written[0].shape
     assert (
@@ -126,7 +129,7 @@ def test_rotated_videos_are_turned_upright(degrees, tmp_path):
 
 def test_the_real_clips_sound_is_the_published_one(clip, golden):
     expected = json.loads(golden("clap.json").read_text())[CLIP]
-    sound = media.read_sound(clip, 48000)
+    sound = read_sound(clip, 48000)
     assert sound.dtype == np.float32 and len(sound) == 480375
     np.testing.assert_allclose(sound[20000:20004], expected["first"], atol=1e-6)
     seconds = sound[:480000].reshape(10, 48000).astype(float)
@@ -152,7 +155,7 @@ def test_channels_are_averaged_and_resampled_with_soxr(channels, rate, tmp_path)
     write_wav(tmp_path / "s.wav", samples, rate)
     mono = (samples / 32768).mean(axis=0).astype(np.float32)
     expected = soxr.resample(mono, rate, 48000, quality="HQ") if rate != 48000 else mono
-    sound = media.read_sound(tmp_path / "s.wav", 48000)
+    sound = read_sound(tmp_path / "s.wav", 48000)
     length = math.ceil(samples.shape[1] * 48000 / rate)
     assert len(sound) == length
     common = min(length, len(expected))
@@ -164,7 +167,7 @@ def test_equal_channels_are_not_louder_than_one(tmp_path):
     tone = (10000 * np.sin(np.arange(4800) / 20)).astype(np.int16)
     write_wav(tmp_path / "one.wav", tone[None], 48000)
     write_wav(tmp_path / "two.wav", np.stack([tone, tone]), 48000)
-    one, two = (media.read_sound(tmp_path / f"{name}.wav", 48000) for name in ("one", "two"))
+    one, two = (read_sound(tmp_path / f"{name}.wav", 48000) for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
 
 
@@ -189,18 +192,18 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     ):
         if read in ("both", "sound"):
             with pytest.raises(InputError, match=text):
-                media.read_sound(tmp_path / name, 48000)
+                read_sound(tmp_path / name, 48000)
         if read in ("both", "frames"):
             with pytest.raises(InputError, match=text):
-                media.read_frames(tmp_path / name, 10)
+                read_frames(tmp_path / name, 10)
     with pytest.raises(FileNotFoundError):
-        media.read_sound(tmp_path / "missing.mp4", 48000)
+        read_sound(tmp_path / "missing.mp4", 48000)
 
 
 def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
     """As ffmpeg does, what can be decoded is used."""
     path = make_video(tmp_path / "v.mp4", seconds=3)
-    whole_sound, (whole_frames, count) = media.read_sound(path, 48000), media.read_frames(path, 10)
+    whole_sound, (whole_frames, count) = read_sound(path, 48000), read_frames(path, 10)
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size, p.stream.type) for p in container.demux() if p.size]
     data = bytearray(path.read_bytes())
@@ -208,7 +211,7 @@ def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
         position, size, _ = [p for p in packets if p[2] == kind][number]
         data[position : position + size] = b"\xff" * size
     path.write_bytes(data)
-    sound, (frames, damaged_count) = media.read_sound(path, 48000), media.read_frames(path, 10)
+    sound, (frames, damaged_count) = read_sound(path, 48000), read_frames(path, 10)
     assert abs(len(sound) - len(whole_sound)) <= 3 * 1024 * 48000 // 44100 + 3
     assert damaged_count == count and np.array_equal(frames[0], whole_frames[0])
 
@@ -216,9 +219,9 @@ def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
 def test_files_that_do_not_state_times_are_left_to_the_jpeg_route(tmp_path):
     path = make_video(tmp_path / "v.avi", seconds=1, sound="")
     with pytest.raises(InputError, match="does not say when its frames are shown"):
-        media.read_frames(path, 10)
-    with media.open_media(path) as container:
-        assert media.frame_times(container) == []  # and extract_frames.py goes on
+        read_frames(path, 10)
+    with open_media(path) as container:
+        assert frame_times(container) == []  # and extract_frames.py goes on
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"text", b"\xff\xd8 nothing \xff\xd9", "cut off"])
@@ -228,25 +231,25 @@ def test_damaged_images_are_refused(data, tmp_path):
         data = whole[: len(whole) // 2]
     (tmp_path / "x.jpg").write_bytes(data)
     with pytest.raises(InputError, match=r"x\.jpg: not a JPEG image"):
-        media.read_image(tmp_path / "x.jpg")
+        read_image(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("name", ["-with a dash", "ümläut", "per%06dcent", "colon:name", "'quote'"])
 def test_odd_names_are_read(name, tmp_path):
     path = make_video(tmp_path / "plain.mp4", seconds=1).rename(tmp_path / f"{name}.mp4")
-    assert media.find_media(tmp_path, name) == path
-    assert len(media.read_sound(path, 48000)) > 40000
-    assert len(media.read_frames(path, 10)[0]) == 10
+    assert find_media(tmp_path, name) == path
+    assert len(read_sound(path, 48000)) > 40000
+    assert len(read_frames(path, 10)[0]) == 10
 
 
 def test_a_video_is_found_by_its_id_or_its_whole_name(tmp_path):
     (tmp_path / "abc.wav").touch()
-    assert media.find_media(tmp_path, "id_________", "abc").name == "abc.wav"
-    video = llp.Video(2, "kitchen_in_the_morning_0_10.5", None, "")
+    assert find_media(tmp_path, "id_________", "abc").name == "abc.wav"
+    video = Video(2, "kitchen_in_the_morning_0_10.5", None, "")
     assert video.names == ("kitchen_in_", "kitchen_in_the_morning", "kitchen_in_the_morning_0_10.5")
     (tmp_path / "kitchen_in_the_morning.MP4").touch()
-    assert media.find_media(tmp_path, *video.names).name == "kitchen_in_the_morning.MP4"
+    assert find_media(tmp_path, *video.names).name == "kitchen_in_the_morning.MP4"
     (tmp_path / "id_________.mkv").touch()
-    assert media.find_media(tmp_path, "id_________", "abc").name == "id_________.mkv"
+    assert find_media(tmp_path, "id_________", "abc").name == "id_________.mkv"
     with pytest.raises(InputError, match=r"no file other\.mp4"):
-        media.find_media(tmp_path, "other")
+        find_media(tmp_path, "other")

@@ -8,7 +8,7 @@ import torch
 
 from nets import MMIL_Net
 from nets.mmil_net import mmil_pooling
-from utils.pooling import clap_time_weights, pool_clap_map, pool_frames
+from utils.features.pooling import clap_time_weights, pool_clap_map, pool_frames
 
 CASES = ["valor", "valor+", "valor++", "pre_norm"]
 

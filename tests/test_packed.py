@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from utils import packed
-from utils.cli import InputError
-from utils.packed import BLOCK, ColumnPlan, Group, Packed
+from utils.base.errors import InputError
+from utils.features import packed
+from utils.features.packed import BLOCK, ColumnPlan, Group, Packed
 
 N = 2 * BLOCK + 17
 
@@ -147,8 +147,10 @@ def test_what_is_no_packed_file_is_named(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["train/audio"] = np.zeros(3)
     for name, message in (
-        ("text.h5", "not an HDF5 file"), ("other.h5", "not packed features"), ("none.h5", "no such file"),
-    ):  # fmt: skip
+        ("text.h5", "not an HDF5 file"),
+        ("other.h5", "not packed features"),
+        ("none.h5", "no such file"),
+    ):
         with pytest.raises(InputError, match=message):
             Packed.open(tmp_path / name)
 
@@ -169,7 +171,8 @@ def test_virtual_arrays_are_read_too(tmp_path):
 
 
 def test_two_writers_of_one_file(tmp_path):
-    from utils.files import Busy, locked
+    from utils.base.errors import Busy
+    from utils.base.files import locked
 
     path = tmp_path / "a.h5"
     with locked(f"pack {os.path.realpath(path)}", "busy"), pytest.raises(Busy, match="another process is writing it"):

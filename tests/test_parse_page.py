@@ -5,8 +5,8 @@ import pytest
 
 from tests.browser import console_errors, open_browser, screenshot
 from tests.media_files import ffmpeg
-from utils.parse_outputs import write_outputs
-from utils.video_events import ParsedVideo, find_events
+from utils.parse.events import ParsedVideo, find_events
+from utils.parse.outputs import write_outputs
 
 NAMES = ("Speech", "Dog </script>", "Cat <b>&'\"", "Violin_fiddle")
 
@@ -16,8 +16,27 @@ def video(tmp_path_factory) -> ParsedVideo:
     """Twenty seconds: three classes at 0.5, one more from 0.3 down."""
     path = tmp_path_factory.mktemp("page") / 'it\'s a "clip" #1 50% é.mp4'
     picture = "testsrc2=size=320x180:rate=10:duration=20"
-    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=duration=20", "-c:v", "libx264", "-g", "10",
-           "-pix_fmt", "yuv420p", "-c:a", "aac", "-movflags", "+faststart", path)  # fmt: skip
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        picture,
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=duration=20",
+        "-c:v",
+        "libx264",
+        "-g",
+        "10",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        "-movflags",
+        "+faststart",
+        path,
+    )
     prob = np.full((20, 2, 4), 0.1, np.float32)
     prob[2:8, 0, 0], prob[5:12, 1, 0] = 0.9, 0.7
     prob[10:20, 0, 1], prob[0:3, 1, 2] = 0.6, 0.8

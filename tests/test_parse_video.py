@@ -14,23 +14,21 @@ import main
 from tests import made_up
 from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
-from utils import (
-    base_features,
-    clap_preprocess,
-    clip_preprocess,
-    extract_features,
-    llp,
-    media,
-    parse_outputs,
-    parse_page,
-    parse_video,
-    video_parser,
-    video_windows,
-)  # fmt: skip
-from utils.cli import InputError
-from utils.video_events import ParsedVideo, WindowAverage, decide_segments, find_events
-from utils.video_parser import Hearing, Seeing, VideoParser, parse_videos
-from utils.video_windows import Look, segment_count, segment_edges, window_starts
+from utils import clap_preprocess, clip_preprocess, extract_features, parse_video
+from utils.base.errors import InputError
+from utils.encoders.visual import KINDS
+from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES
+from utils.llp.classes import CLASS_NAMES
+from utils.llp.events import events_to_segments, read_events
+from utils.media.files import open_media
+from utils.media.frames import choose_frames, frame_times, read_frames
+from utils.media.sound import SoundReader, on_time, read_sound
+from utils.media.windows import Look, PictureReader, pictures, segment_count, segment_edges, survey, window_starts
+from utils.parse import outputs, page
+from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
+from utils.parse.networks import Hearing, Seeing, Weights
+from utils.parse.page import render, whole
+from utils.parse.parser import VideoParser, parse_videos
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,7 @@ def small(tmp_path_factory) -> Path:
 def small_networks(monkeypatch):
     """The base features come from small networks."""
     for kind, value in made_up.small_kinds().items():
-        monkeypatch.setitem(base_features.KINDS, kind, value)
+        monkeypatch.setitem(KINDS, kind, value)
 
 
 def weight_flags(small: Path, *kinds: str) -> list:
@@ -74,10 +72,16 @@ def parse(command, small, small_networks, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("seconds", "hop", "starts"),
     [
-        (4, 10, [0]), (10.5, 1, [0]), (10.6, 10, [0, 1]), (20, 10, [0, 10]), (20.4, 10, [0, 10]),
-        (20.5, 10, [0, 10, 11]), (30, 5, [0, 5, 10, 15, 20]), (23, 5, [0, 5, 10, 13]),
+        (4, 10, [0]),
+        (10.5, 1, [0]),
+        (10.6, 10, [0, 1]),
+        (20, 10, [0, 10]),
+        (20.4, 10, [0, 10]),
+        (20.5, 10, [0, 10, 11]),
+        (30, 5, [0, 5, 10, 15, 20]),
+        (23, 5, [0, 5, 10, 13]),
     ],
-)  # fmt: skip
+)
 def test_windows_are_at_the_hops_and_at_the_end(seconds, hop, starts):
     assert window_starts(seconds, hop) == starts
     assert segment_count(seconds) == starts[-1] + 10
@@ -115,10 +119,10 @@ def grey(image: np.ndarray) -> float:
 
 def read_all(path: Path, hop: int, count: int = 10, sample_rate: int = 16000):
     """Grey levels and sound of all windows."""
-    found = video_windows.survey(path)
+    found = survey(path)
     starts = window_starts(found.seconds, hop)
-    reader = video_windows.PictureReader(path, found, {"grey": Look(count, grey)}, starts)
-    sounds = video_windows.SoundReader(path, found, sample_rate)
+    reader = PictureReader(path, found, {"grey": Look(count, grey)}, starts)
+    sounds = SoundReader(path, found, sample_rate)
     return starts, [reader.read(s)["grey"] for s in starts], [sounds.read(s) for s in starts], reader
 
 
@@ -139,13 +143,13 @@ def test_each_window_sees_and_hears_its_own_ten_seconds(hop, tmp_path):
 
 def test_frames_are_those_that_the_whole_video_gives(tmp_path):
     path = make_video(tmp_path / "v.mp4", rate="29.97", seconds=25)
-    count = media.read_frames(path, 1)[1]
-    with media.open_media(path) as container:
-        chosen = media.choose_frames(media.frame_times(container), container.streams.best("video").guessed_rate)
-    streamed = list(video_windows.pictures(path))
+    count = read_frames(path, 1)[1]
+    with open_media(path) as container:
+        chosen = choose_frames(frame_times(container), container.streams.best("video").guessed_rate)
+    streamed = list(pictures(path))
     assert [position for position, _ in streamed] == list(range(len(chosen)))
     _, seen, _, _ = read_all(path, 10, count=80)
-    all_images, _ = media.read_frames(path, count)
+    all_images, _ = read_frames(path, count)
     assert seen[1] == [grey(image) for image in all_images[80:160]]
 
 
@@ -154,9 +158,9 @@ def test_sound_of_windows_is_that_of_the_whole(rate, channels, tmp_path):
     path = tmp_path / "tone.mkv"
     noise = "|".join(f"0.1*sin({300 + 40 * c}*t*(1+t/9))" for c in range(channels))
     ffmpeg("-f", "lavfi", "-i", f"aevalsrc={noise}:s={rate}:d=24", "-c:a", "pcm_s16le", path)
-    whole = media.read_sound(path, 48000)
-    found = video_windows.survey(path)
-    reader = video_windows.SoundReader(path, found, 48000)
+    whole = read_sound(path, 48000)
+    found = survey(path)
+    reader = SoundReader(path, found, 48000)
     assert found.picture_end is None and found.seconds == pytest.approx(24, abs=0.05)
     for start in window_starts(found.seconds, 10):
         window = reader.read(start)
@@ -169,11 +173,11 @@ def test_sound_of_windows_is_that_of_the_whole(rate, channels, tmp_path):
 def test_a_gap_in_the_sound_is_silence(tmp_path):
     """Time stamps that jump by 3 s after 8 s."""
     blocks = [(np.full(100, 0.5, np.float32), 100, float(t + (3 if t >= 8 else 0))) for t in range(12)]
-    samples = np.concatenate([block for block, _ in video_windows.on_time(iter(blocks), 15)])
+    samples = np.concatenate([block for block, _ in on_time(iter(blocks), 15)])
     expected = np.repeat([0.5] * 8 + [0] * 3 + [0.5] * 4, 100)
     assert samples.tolist() == expected.tolist()
     again = [(np.full(100, 0.5, np.float32), 100, t) for t in (0.0, 0.5, 1.5)]  # half a second is there twice
-    assert sum(len(block) for block, _ in video_windows.on_time(iter(again), 15)) == 250
+    assert sum(len(block) for block, _ in on_time(iter(again), 15)) == 250
 
 
 # -------------------------------------------------------------------------------------------------------------- events
@@ -217,8 +221,9 @@ def test_threshold_and_missing_tracks():
     assert len(find_events(example(), 0.45)) == 4  # the gate lets the second class pass
     loud = find_events(example(), 0.75)
     assert loud.drop(columns="filename").values.tolist() == [
-        ["audio", 9.0, 12.0, "Dog", 0.8667], ["visual", 12.0, 13.0, "Dog", 0.9]
-    ]  # fmt: skip
+        ["audio", 9.0, 12.0, "Dog", 0.8667],
+        ["visual", 12.0, 13.0, "Dog", 0.9],
+    ]
     silent = example()._replace(has_track=np.tile([False, True], (20, 1)))
     assert find_events(silent).modality.tolist() == ["visual"]
 
@@ -228,39 +233,43 @@ def test_text_formats():
     audio[0:3, 0], visual[2:5, 1], audio[2:3, 1] = 0.75, 0.5, 1
     video = video_of(audio, visual)
     events = find_events(video)
-    assert parse_outputs.csv_text(events).splitlines() == [
+    assert outputs.csv_text(events).splitlines() == [
         "filename,modality,onset,offset,event_labels,confidence",
         "a b.mp4,audio,0.0,3.0,Dog,0.75",
         "a b.mp4,audio,2.0,3.0,<Cat> & 'co',1.0",
         "a b.mp4,visual,2.0,5.0,<Cat> & 'co',0.5",
         "a b.mp4,audio_visual,2.0,3.0,<Cat> & 'co',0.75",
     ]
-    assert parse_outputs.vtt_text(video, 0.5).split("\n\n") == [
+    assert outputs.vtt_text(video, 0.5).split("\n\n") == [
         "WEBVTT",
         "00:00:00.000 --> 00:00:02.000\nDog (audio)",
         "00:00:02.000 --> 00:00:03.000\nDog (audio)\n&lt;Cat&gt; &amp; 'co' (audio and visual)",
         "00:00:03.000 --> 00:00:05.000\n&lt;Cat&gt; &amp; 'co' (visual)\n",
     ]
-    assert parse_outputs.audacity_text(events).splitlines()[0] == "0.000000\t3.000000\taudio: Dog"
-    value = json.loads(parse_outputs.json_text(video, events, 0.5, {"checkpoint": "x"}))
+    assert outputs.audacity_text(events).splitlines()[0] == "0.000000\t3.000000\taudio: Dog"
+    value = json.loads(outputs.json_text(video, events, 0.5, {"checkpoint": "x"}))
     assert value["events"][0] == {
-        "modality": "audio", "onset": 0.0, "offset": 3.0, "event_labels": "Dog", "confidence": 0.75
-    }  # fmt: skip
+        "modality": "audio",
+        "onset": 0.0,
+        "offset": 3.0,
+        "event_labels": "Dog",
+        "confidence": 0.75,
+    }
     assert value["tracks"] == {"audio": True, "visual": True} and value["settings"] == {"threshold": 0.5, "hop": 10}
-    assert parse_outputs.clock(3723.0456) == "01:02:03.046"
+    assert outputs.clock(3723.0456) == "01:02:03.046"
 
 
 def test_equal_stems_get_a_number():
     paths = [Path(p) for p in ("a/clip.mp4", "b/clip.mov", "clip_2.mp4", "c/Clip.mp4", "-x.mp4")]
-    assert parse_outputs.output_names(paths) == ["clip", "clip_2", "clip_2_2", "Clip_3", "-x"]
+    assert outputs.output_names(paths) == ["clip", "clip_2", "clip_2_2", "Clip_3", "-x"]
     dots = [Path("...mp4"), Path("a/..mp4"), Path(".mp4"), Path("x...mp4")]  # never the folder above
-    assert parse_outputs.output_names(dots) == ["video", "video_2", ".mp4", "x.."]
+    assert outputs.output_names(dots) == ["video", "video_2", ".mp4", "x.."]
 
 
 def test_page_cannot_be_broken_out_of(tmp_path):
     name = "</script><script>alert(1)</script>"
     video = video_of(np.ones((3, 1)), np.ones((3, 1)), names=(name,), path="</title>\"'&<b>é.mp4")
-    text = parse_page.page(video, 0.5, {"features": ["<i>"], "checkpoint": "@@DATA@@"}, tmp_path, embed=False)
+    text = render(video, 0.5, {"features": ["<i>"], "checkpoint": "@@DATA@@"}, tmp_path, embed=False)
     assert "alert(1)</script>" not in text and "<b>" not in text and "<i>" not in text and text.count("</title>") == 1
     data = json.loads(text.split('type="application/json">')[1].split("</script>")[0])
     assert data["classes"] == [name] and data["audio"] == [[10000] * 3]
@@ -268,7 +277,7 @@ def test_page_cannot_be_broken_out_of(tmp_path):
 
 def test_probabilities_of_a_page_keep_their_side_of_the_threshold():
     values = np.array([0.49999, 0.5, 0.50001, 0.29999], np.float32)
-    assert parse_page.whole(values) == [4999, 5000, 5000, 2999]
+    assert whole(values) == [4999, 5000, 5000, 2999]
 
 
 # ------------------------------------------------------------------------------------------------ the same as main.py
@@ -276,12 +285,35 @@ def test_probabilities_of_a_page_keep_their_side_of_the_threshold():
 
 def test_short_clip_equals_main_on_the_tools_features(small, small_networks, command, tmp_path, monkeypatch):
     """VALOR's features: same decisions, probabilities to 1e-5."""
-    check_equality(small, command, tmp_path, monkeypatch, "VALOR", {
-        "--audio_dir": (extract_features, "--kind", "vggish", "--audio_dir", "videos", "--checkpoint",
-                        small / "vggish.pt", "--out_dir"),
-        "--video_dir": (extract_features, "--kind", "res152", "--from_videos", "videos", "--checkpoint",
-                        small / "res152.pt", "--out_dir"),
-    })  # fmt: skip
+    check_equality(
+        small,
+        command,
+        tmp_path,
+        monkeypatch,
+        "VALOR",
+        {
+            "--audio_dir": (
+                extract_features,
+                "--kind",
+                "vggish",
+                "--audio_dir",
+                "videos",
+                "--checkpoint",
+                small / "vggish.pt",
+                "--out_dir",
+            ),
+            "--video_dir": (
+                extract_features,
+                "--kind",
+                "res152",
+                "--from_videos",
+                "videos",
+                "--checkpoint",
+                small / "res152.pt",
+                "--out_dir",
+            ),
+        },
+    )
 
 
 def test_short_clip_equals_main_on_the_teachers_features(
@@ -290,12 +322,37 @@ def test_short_clip_equals_main_on_the_teachers_features(
     """VALOR++'s features: CLAP's real architecture, a small CLIP."""
     listed = ("--label_all_dataset", "list.csv", "--pseudo_labels_saved_dir")
     clap, clip = clap_files / "clap.pt", f"local-dir:{small / 'clip'}"
-    check_equality(small, command, tmp_path, monkeypatch, "VALOR++", {
-        "--audio_dir": (clap_preprocess, "--audio_dir", "videos", "--checkpoint", clap, "--any_vocabulary", *listed,
-                        "labels_a", "--audio_feats_saved_dir"),
-        "--video_dir": (clip_preprocess, "--from_videos", "videos", "--model", clip, *listed, "labels_v",
-                        "--visual_feats_saved_dir"),
-    }, clap)  # fmt: skip
+    check_equality(
+        small,
+        command,
+        tmp_path,
+        monkeypatch,
+        "VALOR++",
+        {
+            "--audio_dir": (
+                clap_preprocess,
+                "--audio_dir",
+                "videos",
+                "--checkpoint",
+                clap,
+                "--any_vocabulary",
+                *listed,
+                "labels_a",
+                "--audio_feats_saved_dir",
+            ),
+            "--video_dir": (
+                clip_preprocess,
+                "--from_videos",
+                "videos",
+                "--model",
+                clip,
+                *listed,
+                "labels_v",
+                "--visual_feats_saved_dir",
+            ),
+        },
+        clap,
+    )
 
 
 def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=None):
@@ -305,27 +362,58 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     Path("videos").mkdir()
     shutil.copy(clip, "videos")
     Path("list.csv").write_text(f"filename\tevent_labels\n{name}_20_30\tDog\n")
-    for file in llp.TRUTH_FILES.values():
+    for file in REFERENCE_FILES.values():
         Path(file).write_text("filename\tonset\toffset\tevent_labels\n")
-    tools["--st_dir"] = (extract_features, "--kind", "r2plus1d_18", "--from_videos", "videos", "--checkpoint",
-                         small / "r2plus1d_18.pt", "--out_dir")  # fmt: skip
+    tools["--st_dir"] = (
+        extract_features,
+        "--kind",
+        "r2plus1d_18",
+        "--from_videos",
+        "videos",
+        "--checkpoint",
+        small / "r2plus1d_18.pt",
+        "--out_dir",
+    )
     folders = []
     for number, (flag, (tool, *own)) in enumerate(tools.items()):
         result = command(tool, *own, f"feats{number}", "--gpu", "-1", "--workers", "1")
         assert result.status == 0, result.err
         folders += [flag, f"feats{number}"]
     result = command(
-        main, "--mode", "test", "--model_save_dir", small, "--model_name", model, "--label_test", "list.csv",
-        "--gt_dir", ".", "--hidden_dim", "16", "--nhead", "2", "--ff_dim", "32", "--gpu", "-1", "--no_cache",
-        "--save_predictions", "predicted", *folders,
-    )  # fmt: skip
+        main,
+        "--mode",
+        "test",
+        "--model_save_dir",
+        small,
+        "--model_name",
+        model,
+        "--label_test",
+        "list.csv",
+        "--gt_dir",
+        ".",
+        "--hidden_dim",
+        "16",
+        "--nhead",
+        "2",
+        "--ff_dim",
+        "32",
+        "--gpu",
+        "-1",
+        "--no_cache",
+        "--save_predictions",
+        "predicted",
+        *folders,
+    )
     assert result.status == 0, result.err
     expected = np.load("predicted/probabilities.npz")
     frame = expected["frame_prob"][0]
-    weights = video_parser.Weights(
-        vggish=small / "vggish.pt", res152=small / "res152.pt", r2plus1d=small / "r2plus1d_18.pt", clap=clap,
+    weights = Weights(
+        vggish=small / "vggish.pt",
+        res152=small / "res152.pt",
+        r2plus1d=small / "r2plus1d_18.pt",
+        clap=clap,
         clip_model=f"local-dir:{small / 'clip'}",
-    )  # fmt: skip
+    )
     parser = VideoParser.load(small / model / "checkpoint_best.pt", weights=weights)
     kept = {}
     video = parser.parse(clip, keep=lambda window, features: kept.update(features))
@@ -338,12 +426,12 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     decisions = decide_segments(video)
     table = find_events(video)
     for kind, index in (("audio", 0), ("visual", 1)):
-        rows = llp.read_events(Path("predicted", llp.PREDICTION_FILES[kind]))
-        truth = llp.events_to_segments(rows, [f"{name}_20_30"])[0]
+        rows = read_events(Path("predicted", PREDICTION_FILES[kind]))
+        truth = events_to_segments(rows, [f"{name}_20_30"])[0]
         assert (decisions[index] == truth).all() and truth.any()
         mine = table[table.modality == kind]
         own = {(r.onset, r.offset, r.event_labels) for r in mine.itertuples()}
-        assert own == {(float(on), float(off), llp.CLASS_NAMES[c]) for on, off, c in zip(*rows[2:], strict=True)}
+        assert own == {(float(on), float(off), CLASS_NAMES[c]) for on, off, c in zip(*rows[2:], strict=True)}
     for number, features in enumerate(parser.model["features"]):
         found, made = kept[features], np.load(f"feats{number}/{name}.npy")
         assert found.shape == made.shape and np.abs(found - made).max() <= 1e-4 * np.abs(made).max()
@@ -378,8 +466,11 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
     names = [f"{odd}.mp4", f"other/{odd}.mkv", "turned.mp4", "./-x.flac"]
     result = parse(*names, "--hop", "5", "--embed", "--keep_features", "kept")
     assert result.status == 0, result.err
-    kept = {f"{kind}/{p.name}": np.load(p).shape for kind in ("vggish", "res152", "r2plus1d_18")
-            for p in Path("kept", kind).iterdir()}  # fmt: skip
+    kept = {
+        f"{kind}/{p.name}": np.load(p).shape
+        for kind in ("vggish", "res152", "r2plus1d_18")
+        for p in Path("kept", kind).iterdir()
+    }
     assert len(kept) == 3 * (2 + 1 + 1 + 2) and kept[f"vggish/{odd}_3_13.npy"] == (10, 128)
     assert kept["res152/turned.npy"] == (80, 2048) and kept["r2plus1d_18/-x_1_11.npy"] == (10, 512)
     folders = [odd, f"{odd}_2", "turned", "-x"]
@@ -407,9 +498,9 @@ def test_a_rotated_video_is_seen_upright(tmp_path):
     make_video(tmp_path / "upright.mp4", "8", 2, "64x48", "")
     ffmpeg("-display_rotation", "90", "-i", tmp_path / "upright.mp4", "-c", "copy", tmp_path / "turned.mp4")
     shapes = []
-    found = video_windows.survey(tmp_path / "turned.mp4")
+    found = survey(tmp_path / "turned.mp4")
     look = {"a": Look(10, lambda image: shapes.append(image.shape))}
-    video_windows.PictureReader(tmp_path / "turned.mp4", found, look, [0]).read(0)
+    PictureReader(tmp_path / "turned.mp4", found, look, [0]).read(0)
     assert set(shapes) == {(64, 48, 3)}
 
 
@@ -421,10 +512,13 @@ def test_a_bad_video_costs_one_line(parse, tmp_path):
     ffmpeg("-f", "lavfi", "-i", "testsrc2=duration=0.1", "-f", "mp4", "whole.mp4")
     cut_short(Path("whole.mp4"), 0.9)  # the index is at the end
     for name, text in (
-        ("text.mp4", "cannot be decoded"), ("notes.txt", "notes.txt: "), ("empty.mp4", "is empty (0 bytes)"),
-        ("folder.mp4", "is a folder, expected a video"), ("missing.mp4", "no such file"),
+        ("text.mp4", "cannot be decoded"),
+        ("notes.txt", "notes.txt: "),
+        ("empty.mp4", "is empty (0 bytes)"),
+        ("folder.mp4", "is a folder, expected a video"),
+        ("missing.mp4", "no such file"),
         ("whole.mp4", "has neither a picture nor sound that can be decoded"),
-    ):  # fmt: skip
+    ):
         result = parse(name)
         assert result.status == 2 and text in result.error, result.err
         print(result.error)
@@ -455,9 +549,11 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path
     other = made_up.write_small_parser(Path("other/checkpoint_best.pt"), 100)
     torch.save({"a": torch.zeros(2)}, "no_parser.pt")
     Path("damaged.pt").write_bytes(b"no checkpoint")
-    Path("three.yaml").write_text("".join(
-        f"- {{name: {n}, clip_caption: a, clap_caption: a, clip_threshold: 1, clap_threshold: 1}}\n" for n in "abc"
-    ))  # fmt: skip
+    Path("three.yaml").write_text(
+        "".join(
+            f"- {{name: {n}, clip_caption: a, clap_caption: a, clip_threshold: 1, clap_threshold: 1}}\n" for n in "abc"
+        )
+    )
     for flags, text in (
         (("--checkpoint", other), "has input_a_dim 100, expected 128 (vggish) or 768 (CLAP)"),
         (("--checkpoint", "no_parser.pt"), "holds no MMIL_Net weights"),
@@ -473,9 +569,19 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path
         (("--out", "/proc/none"), "--out /proc/none: nothing can be written in /proc"),
         (("--threshold", "1.5"), "1.5 is not between 0 and 1"),
         (("--out", "good.mp4"), "--out good.mp4: is a file, expected a folder"),
-    ):  # fmt: skip
-        result = command(parse_video, "good.mp4", "--checkpoint", small / "VALOR/checkpoint_best.pt", "--out", "out",
-                         "--gpu", "-1", *weight_flags(small), *flags)  # fmt: skip
+    ):
+        result = command(
+            parse_video,
+            "good.mp4",
+            "--checkpoint",
+            small / "VALOR/checkpoint_best.pt",
+            "--out",
+            "out",
+            "--gpu",
+            "-1",
+            *weight_flags(small),
+            *flags,
+        )
         assert result.status == 2 and text in result.error, result.err
         print("\n" + result.error)
     assert not Path("out").exists()
@@ -489,7 +595,7 @@ def test_names_that_are_no_text_and_videos_too_large_to_embed(parse, monkeypatch
     assert result.status == 0 and "caf\ufffd.mp4: " in result.out, result.err
     assert json.loads(Path("out", Path(name).stem, "events.json").read_text())["filename"] == "caf\ufffd.mp4"
     assert "../../caf%E9.mp4" in Path("out", Path(name).stem, "report.html").read_text()
-    monkeypatch.setattr(parse_page, "EMBED_LIMIT", 2**10)
+    monkeypatch.setattr(page, "EMBED_LIMIT", 2**10)
     Path(name).rename("good.mp4")
     result = parse("good.mp4", "--embed")
     assert result.status == 2 and "leave --embed out to link it" in result.error
@@ -504,7 +610,7 @@ def test_what_a_writer_cannot_finish_is_not_there(parse, monkeypatch, tmp_path):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parse_outputs, "draw_timeline", fail)
+    monkeypatch.setattr(outputs, "draw_timeline", fail)
     result = parse("good.mp4", "--threshold", "0.3")
     assert result.status == 2 and "No space left on device" in result.error
     assert {p.name: p.read_bytes() for p in Path("out/good").iterdir() if p.name != "mine.txt"} == before
@@ -524,14 +630,14 @@ def stand_in(log: list) -> VideoParser:
 
     hearing = Hearing("vggish", 16000, lambda samples, seconds: samples, features(10, 128))
     visual = Seeing("res152", Look(80, lambda image: image[:1, :1].copy()), features(80, 2048))
-    return VideoParser(net, llp.CLASS_NAMES, hearing, visual, Seeing("r", Look(80, lambda i: 0), features(10, 512)))
+    return VideoParser(net, CLASS_NAMES, hearing, visual, Seeing("r", Look(80, lambda i: 0), features(10, 512)))
 
 
 def test_one_call_from_paths_to_events(tmp_path):
     a, b = make_video(tmp_path / "a.mp4", seconds=2), make_video(tmp_path / "b.mp4", seconds=21)
     log: list = []
     events = parse_videos([a, str(b)], stand_in(log), threshold=0.3)
-    assert log == [16000 * 2 + len(media.read_sound(a, 16000)) - 32000, 80, 80] + [160000, 80, 80] * 3
+    assert log == [16000 * 2 + len(read_sound(a, 16000)) - 32000, 80, 80] + [160000, 80, 80] * 3
     assert events.columns.tolist() == ["filename", "modality", "onset", "offset", "event_labels", "confidence"]
     assert set(events.filename) <= {"a.mp4", "b.mp4"}
     with pytest.raises(InputError, match="expected 1 to 10 seconds"):
@@ -542,8 +648,10 @@ def test_memory_stays_at_a_window(tmp_path, monkeypatch):
     """Of 60 s no more is held than a window of frames as the networks see them, and of sound."""
     path = make_video(tmp_path / "long.mp4", "10", 60, "32x32")
     most = {"frames": 0, "samples": 0}
-    for kind, reader, held in (("frames", video_windows.PictureReader, lambda r: len(r.kept)),
-                               ("samples", video_windows.SoundReader, lambda r: len(r.samples))):  # fmt: skip
+    for kind, reader, held in (
+        ("frames", PictureReader, lambda r: len(r.kept)),
+        ("samples", SoundReader, lambda r: len(r.samples)),
+    ):
 
         def read(self, start, reader=reader, original=reader.read, held=held, kind=kind):
             result = original(self, start)
@@ -563,17 +671,17 @@ def test_survey_of_a_cover_is_no_picture(tmp_path):
     ffmpeg("-i", tmp_path / "c.mp4", "-frames:v", "1", tmp_path / "cover.png")
     cover = ("-i", tmp_path / "cover.png", "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
     ffmpeg("-f", "lavfi", "-i", "sine=duration=3", *cover, tmp_path / "song.mp3")
-    found = video_windows.survey(tmp_path / "song.mp3")
+    found = survey(tmp_path / "song.mp3")
     assert found.picture_end is None and found.sound_end == pytest.approx(3, abs=0.1)
 
 
 def test_timeline_is_a_picture(tmp_path):
     for number, video in enumerate((example(), video_of(np.zeros((3, 1)), np.zeros((3, 1)), names=("$x$",)))):
         path = tmp_path / f"{number}.png"
-        parse_outputs.draw_timeline(path, video, 0.5)
+        outputs.draw_timeline(path, video, 0.5)
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_survey_says_how_long_each_track_is(tmp_path):
     path = make_video(tmp_path / "v.mp4", seconds=3)
-    assert video_windows.survey(path).picture_end == pytest.approx(3, abs=0.1)
+    assert survey(path).picture_end == pytest.approx(3, abs=0.1)

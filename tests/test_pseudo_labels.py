@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import yaml
 
-from utils import llp, pseudo_labels, score_pseudo_labels
-from utils.llp import SPLIT_FILES
-from utils.threshold_sweep import Sweep
+from utils import score_pseudo_labels
+from utils.llp import pseudo_labels
+from utils.llp.annotations import read_reference
+from utils.llp.classes import CLASS_NAMES, CLASSES, C, class_names, read_classes
+from utils.llp.videos import SPLIT_FILES, read_split
+from utils.metrics.threshold_sweep import Sweep
 
 
 def thresholds(teacher: str) -> np.ndarray:
-    return np.array([getattr(c, f"{teacher}_threshold") for c in llp.CLASSES])
+    return np.array([getattr(c, f"{teacher}_threshold") for c in CLASSES])
 
 
 def test_golden_pseudo_labels(golden):
@@ -40,13 +43,13 @@ def test_numbers_of_classes_must_agree():
 @pytest.fixture
 def labelled(workspace):
     """The look-alike with logits of both teachers for val, (10, C) float32."""
-    split = llp.read_split(workspace / "data" / SPLIT_FILES["val"])
+    split = read_split(workspace / "data" / SPLIT_FILES["val"])
     rng = np.random.default_rng(0)
     for teacher in ("clip", "clap"):
         folder = workspace / "logits" / teacher
         folder.mkdir(parents=True)
         for video in split.ids:
-            logits = thresholds(teacher) + rng.integers(-4, 5, (10, llp.C)) / 2
+            logits = thresholds(teacher) + rng.integers(-4, 5, (10, C)) / 2
             np.save(folder / f"{video}.npy", logits.astype(np.float32))
     return workspace
 
@@ -56,8 +59,11 @@ def test_scores_beside_weak_labels_and_published_figures(labelled, command):
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
     assert rows == [
-        "Labels", "pseudo labels, AVVP_test_pd", "weak labels in all segments", "published pseudo labels, LLP test"
-    ]  # fmt: skip
+        "Labels",
+        "pseudo labels, AVVP_test_pd",
+        "weak labels in all segments",
+        "published pseudo labels, LLP test",
+    ]
     assert "80.50" in result.out and "74.60" in result.out
     assert set(json.loads((labelled / "scores.json").read_text())) == set(score_pseudo_labels.SCORE_NAMES)
 
@@ -66,13 +72,22 @@ def test_scores_beside_weak_labels_and_published_figures(labelled, command):
 def test_weak_labels_in_all_segments_score_the_golden_values(name, golden, gt_dir, llp_dir, command, tmp_path):
     """Files that copy the weak labels are scored like the published code scores that prediction."""
     csv = llp_dir / SPLIT_FILES[name]
-    split = llp.read_split(csv)
+    split = read_split(csv)
     for video, weak in zip(split.ids, split.weak, strict=True):
         np.save(tmp_path / f"{video}.npy", np.tile(weak, (10, 1)).astype(np.int64))
     result = command(
-        score_pseudo_labels, "--label_csv", csv, "--gt_dir", gt_dir("2024"), "--json", tmp_path / "scores.json",
-        "--v_pseudo_data_dir", tmp_path, "--a_pseudo_data_dir", tmp_path,
-    )  # fmt: skip
+        score_pseudo_labels,
+        "--label_csv",
+        csv,
+        "--gt_dir",
+        gt_dir("2024"),
+        "--json",
+        tmp_path / "scores.json",
+        "--v_pseudo_data_dir",
+        tmp_path,
+        "--a_pseudo_data_dir",
+        tmp_path,
+    )
     assert result.status == 0, result.err
     expected = json.loads(golden("feature_free.json").read_text())
     expected = expected[f"AVVP_eval_audio.csv | {name} | weak_labels_everywhere"]
@@ -81,17 +96,28 @@ def test_weak_labels_in_all_segments_score_the_golden_values(name, golden, gt_di
 
 def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
     result = command(
-        score_pseudo_labels, "--sweep", "all", "--v_logits_dir", "logits/clip", "--a_logits_dir", "logits/clap",
-        "--json", "sweep.json", "--figure", "sweep.png", "--best_classes", "best.yaml",
-    )  # fmt: skip
+        score_pseudo_labels,
+        "--sweep",
+        "all",
+        "--v_logits_dir",
+        "logits/clip",
+        "--a_logits_dir",
+        "logits/clap",
+        "--json",
+        "sweep.json",
+        "--figure",
+        "sweep.png",
+        "--best_classes",
+        "best.yaml",
+    )
     assert result.status == 0, result.err
-    split = llp.read_split(labelled / "data" / SPLIT_FILES["val"])
-    truth = llp.read_truth(labelled / "data", split.filenames)
+    split = read_split(labelled / "data" / SPLIT_FILES["val"])
+    truth = read_reference(labelled / "data", split.filenames)
     rows = json.loads((labelled / "sweep.json").read_text())
-    assert len(rows) == 2 * llp.C
+    assert len(rows) == 2 * C
     tried = 0
     for row in rows:
-        c = llp.CLASS_NAMES.index(row["class"])
+        c = CLASS_NAMES.index(row["class"])
         teacher = {"audio": "clap", "visual": "clip"}[row["modality"]]
         logits = np.stack([np.load(labelled / f"logits/{teacher}/{v}.npy")[:, c] for v in split.ids])  # (N, T)
         reference = getattr(truth, row["modality"])[:, c]
@@ -112,9 +138,9 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
     assert tried > 5
     assert (labelled / "sweep.png").read_bytes().startswith(b"\x89PNG")
     best = {row["class"]: row["best_threshold"] for row in rows if row["modality"] == "audio"}
-    written = llp.read_classes(labelled / "best.yaml")
-    assert llp.class_names(written) == llp.CLASS_NAMES
-    for mine, published in zip(written, llp.CLASSES, strict=True):
+    written = read_classes(labelled / "best.yaml")
+    assert class_names(written) == CLASS_NAMES
+    for mine, published in zip(written, CLASSES, strict=True):
         expected = published.clap_threshold if best[mine.name] is None else best[mine.name]
         assert mine.clap_threshold == expected
 
@@ -161,4 +187,4 @@ def test_best_thresholds_are_plain_numbers(labelled, command):
     flags = ("--sweep", "Speech", "--v_logits_dir", "logits/clip", "--best_classes", "best.yaml")
     assert command(score_pseudo_labels, *flags).status == 0
     rows = yaml.safe_load((labelled / "best.yaml").read_text())
-    assert [type(row["clip_threshold"]) for row in rows[1:]] == [int] * (llp.C - 1)
+    assert [type(row["clip_threshold"]) for row in rows[1:]] == [int] * (C - 1)

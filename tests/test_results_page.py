@@ -8,7 +8,11 @@ import pytest
 import yaml
 
 from tests.browser import emulate
-from utils import llp, make_report
+from utils import make_report
+from utils.llp.annotations import REFERENCE_FILES, read_predictions, read_reference, write_predictions
+from utils.llp.classes import CLASS_NAMES, CLASSES
+from utils.llp.events import segments_to_events
+from utils.llp.videos import read_split
 from utils.make_lookalike import made_up_events, made_up_names
 
 HOSTILE_NAME = "<img src=x onerror=window.hacked=1>_0_10"
@@ -19,18 +23,18 @@ HOSTILE_CLASS = "</script><script>window.hacked=2</script>"
 def run_folder(tmp_path_factory):
     """run_folder(count, names=(), class_names=LLP's) -> folder of a made-up split, its truth, and two runs on it."""
 
-    def make(count: int, names=(), class_names=llp.CLASS_NAMES):
+    def make(count: int, names=(), class_names=CLASS_NAMES):
         folder = tmp_path_factory.mktemp("run")
         rng = np.random.default_rng(8)
         names = [*names, *made_up_names(rng, count - len(names))]
         truth = np.stack([made_up_events(rng)[0] for _ in names], axis=1)  # (2, N, C, T)
         (folder / "videos.csv").write_text("filename\n" + "".join(f"{name}\n" for name in names))
-        for modality, segments in zip(llp.TRUTH_FILES, truth, strict=True):
-            events = llp.segments_to_events(segments, names, class_names)
-            events.to_csv(folder / llp.TRUTH_FILES[modality], sep="\t", index=False)
+        for modality, segments in zip(REFERENCE_FILES, truth, strict=True):
+            events = segments_to_events(segments, names, class_names)
+            events.to_csv(folder / REFERENCE_FILES[modality], sep="\t", index=False)
         for run, noise in (("<b>first", 0.02), ("second", 0.01)):
             wrong = np.repeat(rng.random((*truth.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
-            llp.write_predictions(folder / run, names, *(truth ^ wrong), class_names)
+            write_predictions(folder / run, names, *(truth ^ wrong), class_names)
         epochs = [
             {
                 "epoch": e,
@@ -42,7 +46,7 @@ def run_folder(tmp_path_factory):
             for e in (1, 2, 3)
         ]
         (folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in epochs))
-        rows = [{**llp.CLASSES[0]._asdict(), "name": name} for name in class_names]
+        rows = [{**CLASSES[0]._asdict(), "name": name} for name in class_names]
         (folder / "classes.yaml").write_text(yaml.safe_dump(rows))
         return folder
 
@@ -54,9 +58,22 @@ def page(command):
     """page(folder, *flags) -> address of the page about the first run in a folder of `run_folder`."""
 
     def write(folder, *flags):
-        result = command(make_report, "--pred_dir", folder / "<b>first", "--label_csv", folder / "videos.csv",
-                         "--gt_dir", folder, "--log", folder / "log.jsonl", "--classes", folder / "classes.yaml",
-                         "--out", folder / "page.html", *flags)  # fmt: skip
+        result = command(
+            make_report,
+            "--pred_dir",
+            folder / "<b>first",
+            "--label_csv",
+            folder / "videos.csv",
+            "--gt_dir",
+            folder,
+            "--log",
+            folder / "log.jsonl",
+            "--classes",
+            folder / "classes.yaml",
+            "--out",
+            folder / "page.html",
+            *flags,
+        )
         assert result.status == 0, result.err
         return (folder / "page.html").as_uri()
 
@@ -83,9 +100,9 @@ def test_sorting_and_filtering(run_folder, page, browser):
     folder = run_folder(40)
     driver = browser(1600, 1000)
     driver.get(page(folder))
-    names = llp.read_split(folder / "videos.csv", weak_labels=False).filenames
-    truth = llp.read_truth(folder, names)
-    predictions, _ = llp.read_predictions(folder / "<b>first", names, folder / "videos.csv")
+    names = read_split(folder / "videos.csv", weak_labels=False).filenames
+    truth = read_reference(folder, names)
+    predictions, _ = read_predictions(folder / "<b>first", names, folder / "videos.csv")
     run = make_report.Run.of("", predictions["audio"], predictions["visual"], truth)
     seg_type, event_a = run.scores[:, 3], run.scores[:, 5]
 
@@ -102,11 +119,14 @@ def test_sorting_and_filtering(run_folder, page, browser):
     assert choose(driver, "text", names[3][:6].upper()) == [names[3]]
     assert "1 of 40 videos" in driver.find_element("id", "count").text
     choose(driver, "text", "")
-    speech = llp.CLASS_NAMES.index("Speech")
+    speech = CLASS_NAMES.index("Speech")
     refs, preds = (np.stack(x)[:, :, speech] for x in ((truth.audio, truth.visual), tuple(predictions.values())))
     wanted = {
-        "any": (refs | preds), "true": refs, "missed": refs & ~preds, "false": preds & ~refs,
-    }  # fmt: skip
+        "any": (refs | preds),
+        "true": refs,
+        "missed": refs & ~preds,
+        "false": preds & ~refs,
+    }
     choose(driver, "class", str(speech))
     for what, segments in wanted.items():
         expected = {name for name, found in zip(names, segments.any(axis=(0, 2)), strict=True) if found}
@@ -132,14 +152,15 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
         " x.length ? done(x) : setTimeout(go, 20) }; go()"
     )
     names = [name]
-    truth = llp.read_truth(folder, names)
-    runs = [llp.read_predictions(folder / run, names, "")[0] for run in ("<b>first", "second")]
+    truth = read_reference(folder, names)
+    runs = [read_predictions(folder / run, names, "")[0] for run in ("<b>first", "second")]
     expected = []
     for label, audio, visual in (
-        ("truth", truth.audio, truth.visual), *((x, r["audio"], r["visual"]) for x, r in zip("AB", runs, strict=True))
-    ):  # fmt: skip
+        ("truth", truth.audio, truth.visual),
+        *((x, r["audio"], r["visual"]) for x, r in zip("AB", runs, strict=True)),
+    ):
         for segments in (audio, visual):
-            for row in llp.segments_to_events(segments, names).itertuples():
+            for row in segments_to_events(segments, names).itertuples():
                 expected.append(f"{label}: {row.event_labels} {row.onset} to {row.offset} s")
     assert sorted(said) == sorted(expected) and len(expected) > 2
     header = [cell.text for cell in driver.find_elements("css selector", "#scores thead th")]
@@ -148,7 +169,7 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
 
 
 def test_hostile_names_are_text(run_folder, page, browser):
-    classes = (HOSTILE_CLASS, *llp.CLASS_NAMES[1:])
+    classes = (HOSTILE_CLASS, *CLASS_NAMES[1:])
     folder = run_folder(5, names=[HOSTILE_NAME], class_names=classes)
     driver = browser(1600, 1000)
     driver.get(page(folder))

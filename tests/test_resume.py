@@ -16,8 +16,8 @@ import torch
 
 import main
 from tests.conftest import ROOT, TRAIN, python
-from utils import checkpoint, engine, files
-from utils.run_folder import RunFolder, read_arguments
+from utils.train import checkpoint, losses
+from utils.train.run_folder import RunFolder, read_arguments
 
 RUN = (*TRAIN, "--epochs", "4", "--model_name", "run", "--save_epochs")
 
@@ -76,7 +76,7 @@ def interrupt(*args):
 def stop_in_second_epoch(command, monkeypatch):
     """Leave RUN with one finished epoch and half of another."""
     with monkeypatch.context() as patch:
-        stop_at_call(patch, engine, "parser_losses", 7, interrupt)
+        stop_at_call(patch, losses, "parser_losses", 7, interrupt)
         assert command(main, *RUN).status == 130
 
 
@@ -93,15 +93,15 @@ def full_disk(path):
 @pytest.mark.parametrize(
     ("owner", "name", "call", "stop", "status"),
     [
-        (engine, "parser_losses", 1, interrupt, 130),  # before anything was learnt
-        (engine, "parser_losses", 3, interrupt, 130),  # mid-epoch 1
-        (engine, "parser_losses", 7, interrupt, 130),  # mid-epoch 2
+        (losses, "parser_losses", 1, interrupt, 130),  # before anything was learnt
+        (losses, "parser_losses", 3, interrupt, 130),  # mid-epoch 1
+        (losses, "parser_losses", 7, interrupt, 130),  # mid-epoch 2
         (RunFolder, "_append", 2, half_a_line, 130),
         (RunFolder, "_append", 4, half_a_line, 130),
         (RunFolder, "_append", 10, half_a_line, 130),
         *((checkpoint, "save", call, interrupt, 130) for call in (1, 2, 3, 4, 5, 6, 7)),
-        *((files.os, "replace", call, interrupt, 130) for call in (1, 2, 4, 5, 6, 7)),
-        *((files.os, "fsync", call, full_disk, 2) for call in (2, 3, 5, 6, 7)),
+        *((os, "replace", call, interrupt, 130) for call in (1, 2, 4, 5, 6, 7)),
+        *((os, "fsync", call, full_disk, 2) for call in (2, 3, 5, 6, 7)),
     ],
 )
 def test_stopped_anywhere_and_resumed(workspace, command, monkeypatch, uninterrupted, owner, name, call, stop, status):
@@ -250,10 +250,15 @@ def test_what_cannot_be_resumed_is_said(workspace, command):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--lr", "1e-3"), ("--seed", "2"), ("--epochs", "5"), ("--exact",), ("--losses", "video"),
-        ("--batch_size", "9"), ("--audio_dir", "data/CLAP/features"),
+        ("--lr", "1e-3"),
+        ("--seed", "2"),
+        ("--epochs", "5"),
+        ("--exact",),
+        ("--losses", "video"),
+        ("--batch_size", "9"),
+        ("--audio_dir", "data/CLAP/features"),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_change_numbers_must_be_the_same(workspace, command, monkeypatch, flags):
     stop_in_second_epoch(command, monkeypatch)
     result = command(main, *RUN, *flags, "--resume")

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils import llp, score_predictions
-from utils.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, ten_scores, video_scores
+from utils import score_predictions
+from utils.llp.annotations import read_reference, write_predictions
+from utils.llp.videos import read_split
+from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, ten_scores, video_scores
 
 HEADER = "filename\tonset\toffset\tevent_labels\n"
 
@@ -30,9 +32,15 @@ def flags(folder, *more):
 # video a by hand: audio 2 of 4 segments, IoU 1/2; visual Dog right, Cat wrong; audio-visual predicts nothing.
 # `event` adds up audio and visual: Dog tp 2+2, fn 2: F 8/10; Cat 0.
 VIDEO_A = {
-    "Seg-a": 200 / 3, "Seg-v": 50, "Seg-av": 0, "Seg-event": 40,
-    "Event-a": 100, "Event-v": 50, "Event-av": 0, "Event-event": 50,
-}  # fmt: skip
+    "Seg-a": 200 / 3,
+    "Seg-v": 50,
+    "Seg-av": 0,
+    "Seg-event": 40,
+    "Event-a": 100,
+    "Event-v": 50,
+    "Event-av": 0,
+    "Event-event": 50,
+}
 
 
 def test_worked_by_hand(folder, command):
@@ -78,22 +86,31 @@ def test_real_truth_scores_100_against_itself(gt_dir, llp_dir, tmp_path, command
     for modality in ("audio", "visual"):
         (tmp_path / f"pred_{modality}.csv").symlink_to(folder / f"AVVP_eval_{modality}.csv")
     json_file = tmp_path / "s.json"
-    result = command(score_predictions, "--pred_dir", tmp_path, "--label_csv", llp_dir / "AVVP_test_pd.csv",
-                     "--gt_dir", folder, "--json", json_file)  # fmt: skip
+    result = command(
+        score_predictions,
+        "--pred_dir",
+        tmp_path,
+        "--label_csv",
+        llp_dir / "AVVP_test_pd.csv",
+        "--gt_dir",
+        folder,
+        "--json",
+        json_file,
+    )
     assert result.status == 0, result.err
     assert "2024 version of LLP's audio annotations (4131 rows)" in result.out
     assert set(json.loads(json_file.read_text()).values()) == {100.0}
 
 
 def test_random_predictions_survive_the_files(gt_dir, llp_dir, tmp_path, command):
-    filenames = llp.read_split(llp_dir / "AVVP_val_pd.csv").filenames
+    filenames = read_split(llp_dir / "AVVP_val_pd.csv").filenames
     rng = np.random.default_rng(2)
     audio, visual = rng.random((2, len(filenames), 25, 10)) < 0.1
-    llp.write_predictions(tmp_path, filenames, audio, visual)
+    write_predictions(tmp_path, filenames, audio, visual)
     flags = ("--pred_dir", tmp_path, "--label_csv", llp_dir / "AVVP_val_pd.csv", "--gt_dir", gt_dir("2020"))
     result = command(score_predictions, *flags, "--json", tmp_path / "s.json", "--per_video", tmp_path / "v.csv")
     assert result.status == 0 and "2020 version" in result.out
-    truth = llp.read_truth(gt_dir("2020"), filenames)
+    truth = read_reference(gt_dir("2020"), filenames)
     per_video = video_scores(audio, visual, truth.audio, truth.visual)
     assert json.loads((tmp_path / "s.json").read_text()) == ten_scores(per_video)
     written = pd.read_csv(tmp_path / "v.csv", float_precision="round_trip")

@@ -14,7 +14,9 @@ import yaml
 import main
 from scripts import demo
 from tests.conftest import ROOT, SMALL, TRAIN, python
-from utils import llp, plot_timeline
+from utils import plot_timeline
+from utils.llp.annotations import read_reference, write_predictions
+from utils.llp.videos import read_split
 
 MODELS = {
     # name: seed, audio, video, hidden, layers, lr, lr_min (spec, section 4)
@@ -23,17 +25,32 @@ MODELS = {
     "valor++": (87, "CLAP/features", "CLIP/features", 256, 4, 3e-4, 3e-6),
 }
 COMMON = {
-    "st_dir": "./data/feats/r2plus1d_18", "nhead": 8, "ff_dim": 1024, "batch_size": 64, "norm_where": "post_norm",
-    "label_train": "./data/AVVP_train.csv", "label_val": "./data/AVVP_val_pd.csv",
+    "st_dir": "./data/feats/r2plus1d_18",
+    "nhead": 8,
+    "ff_dim": 1024,
+    "batch_size": 64,
+    "norm_where": "post_norm",
+    "label_train": "./data/AVVP_train.csv",
+    "label_val": "./data/AVVP_val_pd.csv",
     "label_test": "./data/AVVP_test_pd.csv",
-    "gt_dir": "./data", "a_pseudo_data_dir": "./data/CLAP/segment_pseudo_labels",
-    "v_pseudo_data_dir": "./data/CLIP/segment_pseudo_labels", "model_save_dir": "./models/",
-}  # fmt: skip
+    "gt_dir": "./data",
+    "a_pseudo_data_dir": "./data/CLAP/segment_pseudo_labels",
+    "v_pseudo_data_dir": "./data/CLIP/segment_pseudo_labels",
+    "model_save_dir": "./models/",
+}
 TRAINING = {
-    "mode": "train", "epochs": 60, "optimizer": "adamw", "weight_decay": 1e-3, "beta1": 0.5, "beta2": 0.999,
-    "eps": 1e-8, "grad_norm": 1.0, "scheduler": "warm_up_cos_anneal", "warm_up_epoch": 10,
+    "mode": "train",
+    "epochs": 60,
+    "optimizer": "adamw",
+    "weight_decay": 1e-3,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "grad_norm": 1.0,
+    "scheduler": "warm_up_cos_anneal",
+    "warm_up_epoch": 10,
     "losses": "video,audio,visual",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -57,8 +74,12 @@ def recorded(tmp_path):
 def test_scripts_have_the_published_settings(recorded, name):
     seed, audio, video, hidden, layers, lr, lr_min = MODELS[name]
     model = f"model_{name.upper()}"
-    network = COMMON | {"audio_dir": f"./data/{audio}", "video_dir": f"./data/{video}", "hidden_dim": hidden,
-                        "num_layers": layers}  # fmt: skip
+    network = COMMON | {
+        "audio_dir": f"./data/{audio}",
+        "video_dir": f"./data/{video}",
+        "hidden_dim": hidden,
+        "num_layers": layers,
+    }
     program, args = recorded(f"train_{name}.sh")
     expected = network | TRAINING | {"seed": seed, "lr": lr, "lr_min": lr_min, "model_name": f"{model}_reproduce"}
     assert program == "./main.py" and {k: getattr(args, k) for k in expected} == expected
@@ -126,18 +147,29 @@ def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
     png = (tmp_path / "out/timeline.png").read_bytes()
     assert png.startswith(b"\x89PNG") and len(png) > 20_000
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "data", "models", "predictions", "results.html", "timeline.png", "trained.json", "untrained.json"]  # fmt: skip
+        "data",
+        "models",
+        "predictions",
+        "results.html",
+        "timeline.png",
+        "trained.json",
+        "untrained.json",
+    ]
     page = (tmp_path / "out/results.html").read_text()
     assert '"split":"AVVP_test_pd.csv"' in page and '"epoch":[1.0,2.0,3.0' in page
 
 
 def test_made_up_data_have_the_published_layout(lookalike):
     shapes = {
-        "feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512),
+        "feats/vggish": (10, 128),
+        "feats/res152": (80, 2048),
+        "feats/r2plus1d_18": (10, 512),
         "CLIP/features": (10, 768),
-        "CLAP/features": (64, 768), "CLIP/segment_pseudo_labels": (10, 25), "CLAP/segment_pseudo_labels": (10, 25),
-    }  # fmt: skip
-    full = llp.read_split(lookalike / "AVVP_dataset_full.csv")
+        "CLAP/features": (64, 768),
+        "CLIP/segment_pseudo_labels": (10, 25),
+        "CLAP/segment_pseudo_labels": (10, 25),
+    }
+    full = read_split(lookalike / "AVVP_dataset_full.csv")
     assert len(full.filenames) == len(set(full.ids)) == 40 and full.weak.sum(axis=1).min() >= 1
     for folder, shape in shapes.items():
         arrays = [np.load(lookalike / folder / f"{i}.npy") for i in full.ids]
@@ -145,16 +177,16 @@ def test_made_up_data_have_the_published_layout(lookalike):
         assert {(a.shape, a.dtype) for a in arrays} == {(shape, np.dtype(kind))}
         if "pseudo" in folder:  # a teacher only chooses among the weak labels
             assert all((a.max(axis=0) <= w).all() for a, w in zip(arrays, full.weak, strict=True))
-    val = llp.read_split(lookalike / "AVVP_val_pd.csv")
-    truth = llp.read_truth(lookalike, val.filenames)
+    val = read_split(lookalike / "AVVP_val_pd.csv")
+    truth = read_reference(lookalike, val.filenames)
     assert truth.quirks == []
     np.testing.assert_array_equal((truth.audio | truth.visual).any(axis=2), val.weak == 1)
 
 
 def test_timelines_of_chosen_videos(lookalike, tmp_path, command):
-    filenames = llp.read_split(lookalike / "AVVP_test_pd.csv").filenames
+    filenames = read_split(lookalike / "AVVP_test_pd.csv").filenames
     nothing = np.zeros((len(filenames), 25, 10), bool)
-    llp.write_predictions(tmp_path, filenames, nothing, nothing)
+    write_predictions(tmp_path, filenames, nothing, nothing)
     flags = ("--pred_dir", tmp_path, "--label_csv", lookalike / "AVVP_test_pd.csv", "--gt_dir", lookalike)
     result = command(plot_timeline, *flags, "--out", tmp_path / "f.svg", "--videos", filenames[5], "--title", "a_b $x")
     assert result.status == 0, result.err

@@ -7,8 +7,8 @@ import pytest
 
 import main
 from tests.conftest import SMALL, TRAIN
-from utils import seeds
-from utils.eval_metrics import SCORE_NAMES
+from utils.metrics.eval_metrics import SCORE_NAMES
+from utils.train import seeds
 
 
 def test_mean_and_deviation_by_hand():

@@ -11,8 +11,12 @@ import yaml
 
 from tests.made_up import write_small_clip
 from tests.media_files import cut_short, ffmpeg, make_video
-from utils import clap_preprocess, clip_preprocess, extract_frames, llp, media, pseudo_labels
-from utils.clip_teacher import ClipTeacher
+from utils import clap_preprocess, clip_preprocess, extract_frames
+from utils.encoders.clip import ClipTeacher
+from utils.llp import pseudo_labels
+from utils.llp.classes import CLASS_NAMES, CLASSES
+from utils.media import sound
+from utils.media.frames import read_image
 
 LABELS = {"a-b_c______": "Dog,Speech", "second_____": "Cat", "threevideos": "Car,Singing,Clapping"}
 FOLDERS = ("--pseudo_labels_saved_dir", "labels", "--logits_saved_dir", "logits")
@@ -49,8 +53,8 @@ def check_labels(threshold: str) -> None:
     labels, logits = arrays("labels"), arrays("logits")
     assert list(labels) == list(logits) == sorted(LABELS)
     for name, names in LABELS.items():
-        weak = np.isin(llp.CLASS_NAMES, names.split(","))
-        thresholds = np.array([getattr(c, threshold) for c in llp.CLASSES])
+        weak = np.isin(CLASS_NAMES, names.split(","))
+        thresholds = np.array([getattr(c, threshold) for c in CLASSES])
         assert logits[name].shape == (10, 25) and logits[name].dtype == np.float32
         assert labels[name].shape == (10, 25) and labels[name].dtype == np.int64
         np.testing.assert_array_equal(labels[name], pseudo_labels.pseudo_labels(logits[name], weak, thresholds))
@@ -67,11 +71,11 @@ def test_clip_writes_what_the_teacher_says_of_ten_frames(workplace, command):
     assert result.status == 0, result.err
     check_labels("clip_threshold")
     teacher = ClipTeacher.load("local-dir:small")
-    captions = teacher.embed_captions([c.clip_caption for c in llp.CLASSES])
+    captions = teacher.embed_captions([c.clip_caption for c in CLASSES])
     for name, features in arrays("features").items():
         files = sorted(Path("data/video_frames", name).iterdir())
         chosen = [files[round(x)] for x in np.linspace(0, len(files) - 1, 10)]
-        pixels = torch.stack([teacher.preprocess(media.read_image(path)) for path in chosen])
+        pixels = torch.stack([teacher.preprocess(read_image(path)) for path in chosen])
         mine = teacher.embed_images(pixels)
         assert features.shape == (10, 32) and features.dtype == np.float32
         np.testing.assert_allclose(features, mine, atol=1e-6)
@@ -142,12 +146,12 @@ def test_own_classes_give_their_number_of_columns(workplace, command):
 def test_labels_are_made_from_logits_that_are_there(workplace, command):
     assert command(clip_preprocess, *CLIP).status == 0
     shutil.rmtree("labels")
-    rows = [c._asdict() | {"clip_threshold": -1000} for c in llp.CLASSES]
+    rows = [c._asdict() | {"clip_threshold": -1000} for c in CLASSES]
     Path("low.yaml").write_text(yaml.safe_dump(rows))
     result = command(clip_preprocess, *CLIP, "--classes", "low.yaml", "--checkpoint", "not needed")
     assert result.status == 0 and "3 were finished before" in result.out, result.err
     for name, names in LABELS.items():
-        weak = np.isin(llp.CLASS_NAMES, names.split(","))
+        weak = np.isin(CLASS_NAMES, names.split(","))
         np.testing.assert_array_equal(arrays("labels")[name], np.tile(weak, (10, 1)))
 
 
@@ -156,8 +160,8 @@ def test_labels_are_made_from_logits_that_are_there(workplace, command):
 
 def test_clap_reads_each_sound_once_and_lists_bad_ones(workplace, command, clap_files, monkeypatch):
     reads = []
-    read_sound = media.read_sound
-    monkeypatch.setattr(media, "read_sound", lambda *args: reads.append(args[0]) or read_sound(*args))
+    original = sound.read_sound
+    monkeypatch.setattr(sound, "read_sound", lambda *args: reads.append(args[0]) or original(*args))
     raw = Path("data/raw_videos")
     ffmpeg("-i", raw / "second_____.mp4", raw / "second_____.wav")
     (raw / "second_____.mp4").unlink()

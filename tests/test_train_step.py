@@ -11,8 +11,10 @@ import torch
 
 from nets import MMIL_Net
 from tests.conftest import ROOT, TRAIN
-from utils.processes import Processes
-from utils.train_step import GraphedStep, TrainStep, set_learning_rate
+from utils.base.distributed import ProcessGroup
+from utils.train.cuda_graphs import GraphedStep
+from utils.train.schedule import set_learning_rate
+from utils.train.step import TrainStep
 
 TERMS = ("video", "audio", "visual")
 CPU = torch.device("cpu")
@@ -28,12 +30,15 @@ def batches(*sizes: int) -> list[dict[str, torch.Tensor]]:
     torch.manual_seed(1)
     return [
         {
-            "audio": torch.randn(n, 10, 6), "visual": torch.randn(n, 10, 7), "visual_st": torch.randn(n, 10, 512),
-            "weak": torch.randint(2, (n, 3)).float(), "pseudo_a": torch.randint(2, (n, 10, 3)).float(),
+            "audio": torch.randn(n, 10, 6),
+            "visual": torch.randn(n, 10, 7),
+            "visual_st": torch.randn(n, 10, 512),
+            "weak": torch.randint(2, (n, 3)).float(),
+            "pseudo_a": torch.randint(2, (n, 10, 3)).float(),
             "pseudo_v": torch.randint(2, (n, 10, 3)).float(),
         }
         for n in sizes
-    ]  # fmt: skip
+    ]
 
 
 class Recorder:
@@ -95,7 +100,7 @@ def test_a_learning_rate_on_the_device_stays_where_it_is():
 @pytest.mark.parametrize("count", [2, 3])
 def test_parts_of_a_batch_are_all_of_it(count):
     for videos in (0, 1, 2, 7, 64):
-        parts = [Processes(rank, count).part(torch.arange(videos)) for rank in range(count)]
+        parts = [ProcessGroup(rank, count).part(torch.arange(videos)) for rank in range(count)]
         assert sorted(torch.cat(parts).tolist()) == list(range(videos))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

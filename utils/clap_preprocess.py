@@ -8,24 +8,24 @@ known to have is heard in that second. Finished videos are skipped, so that the 
 Weights (630k-fusion-best.pt of lukewys/laion_clap) come from the hub, or from --checkpoint.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
 import numpy as np
 
-from utils import llp, network_flags, teachers
-from utils.arrays import Layout
-from utils.extraction import Segments, add_flags
+from utils.base import command, flags
+from utils.base.devices import network_device
+from utils.base.errors import InputError
+from utils.base.flags import add_extraction_flags
+from utils.base.npy import Layout
+from utils.extract.outputs import Segments
+from utils.extract.teachers import add_flags, run
+from utils.llp.classes import EventClass
+from utils.llp.videos import Video
 
 FEATURES_FLAG = "--audio_feats_saved_dir"
 FEATURES = Layout((64,), 768, np.float32, "CLAP features")  # 2 frequency rows x 32 time steps of HTSAT-tiny
@@ -33,31 +33,34 @@ FEATURES = Layout((64,), 768, np.float32, "CLAP features")  # 2 frequency rows x
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="clap_preprocess.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="clap_preprocess.py", description=__doc__)
     source = parser.add_argument_group("source")
-    source.add_argument("--audio_dir", type=Path, default=Path("./data/raw_videos"),
-                        help="folder of <id>.mp4 or <id>.wav (default: %(default)s)")  # fmt: skip
-    teachers.add_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
+    source.add_argument(
+        "--audio_dir", type=Path, default=Path("./data/raw_videos"), help="folder of <id>.mp4 or <id>.wav"
+    )
+    add_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
     model = parser.add_argument_group("for trials without network")
-    model.add_argument("--any_vocabulary", action="store_true",
-                       help="also run with a tokenizer that is not RoBERTa's, such as a made-up one")  # fmt: skip
-    add_flags(parser)
+    model.add_argument(
+        "--any_vocabulary",
+        action="store_true",
+        help="also run with a tokenizer that is not RoBERTa's, such as a made-up one",
+    )
+    add_extraction_flags(parser)
     return parser
 
 
-def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
+def load(args: argparse.Namespace, classes: Sequence[EventClass]):
     """The functions that read a video and that compute (`teachers.run`)."""
-    from utils import media
-    from utils.clap_teacher import SAMPLE_RATE, ClapTeacher, Heard
+    from utils.encoders.clap import SAMPLE_RATE, ClapTeacher, Heard
+    from utils.media.files import find_media
+    from utils.media.sound import read_sound
 
-    device = network_flags.select_device(args)
+    device = network_device(args)
     teacher = ClapTeacher.load(args.checkpoint, device, args.precision, args.any_vocabulary)
     captions = teacher.embed_captions([c.clap_caption for c in classes])  # (C, D)
 
-    def read(video: llp.Video) -> Segments:
-        samples = media.read_sound(media.find_media(args.audio_dir, *video.names), SAMPLE_RATE)
+    def read(video: Video) -> Segments:
+        samples = read_sound(find_media(args.audio_dir, *video.names), SAMPLE_RATE)
         return Segments(teacher.hear(samples), len(samples) / SAMPLE_RATE)
 
     def embed(contents: list[Heard]) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +73,9 @@ def load(args: argparse.Namespace, classes: Sequence[llp.EventClass]):
 def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 where some videos failed. Raises InputError for bad input."""
     if not args.audio_dir.is_dir():
-        raise cli.InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
-    return teachers.run(
-        "CLAP", args, FEATURES_FLAG, FEATURES, lambda classes: load(args, classes), threshold="clap_threshold"
-    )
+        raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
+    return run("CLAP", args, FEATURES_FLAG, FEATURES, lambda classes: load(args, classes), threshold="clap_threshold")
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -7,25 +7,25 @@ gone: failures.csv in the folder says of each why (removed, private, region, age
 the exit status is 1. Where a site wants a sign-in ("not a bot"), give --cookies_from_browser firefox or --cookies FILE.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import contextlib
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
-from utils import clip_download, extraction, llp
-from utils.cli import InputError
-from utils.clip_download import Clip, ClipDownloader
-from utils.extract_frames import find_ffmpeg
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import require_writable
+from utils.base.read_ahead import read_ahead
+from utils.download import clips
+from utils.download.clips import Clip, ClipDownloader
+from utils.extract.runner import Run
+from utils.extract.videos import list_videos
+from utils.llp.videos import Video
+from utils.media.ffmpeg import find_ffmpeg
 
 YOUTUBE = "https://www.youtube.com/watch?v={id}"
 ADVICE = {
@@ -36,33 +36,40 @@ ADVICE = {
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="download_dataset.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = flags.ArgumentParser(prog="download_dataset.py", description=__doc__)
+    parser.add_argument(
+        "--videos_saved_dir", type=Path, default="./data/raw_videos", help="folder to write <id>.mp4 to"
     )
-    parser.add_argument("--videos_saved_dir", type=Path, default="./data/raw_videos",
-                        help="folder to write <id>.mp4 to (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv",
-                        help="CSV with the clips, in a column `filename` (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--label_all_dataset",
+        type=Path,
+        default="./data/AVVP_dataset_full.csv",
+        help="CSV with the clips, in a column `filename`",
+    )
     site = parser.add_argument_group("site")
-    site.add_argument("--url_template", default=YOUTUBE, metavar="URL",
-                      help="address of a video, with {id} (default: %(default)s)")  # fmt: skip
-    site.add_argument("--height", type=cli.positive_int, default=360,
-                      help="lines of the picture that are preferred (default: %(default)s)")  # fmt: skip
-    site.add_argument("--retries", type=cli.non_negative_int, default=3,
-                      help="how often to try again where that may help (default: %(default)s)")  # fmt: skip
-    site.add_argument("--sleep", type=cli.non_negative_float, default=0.0, metavar="SECONDS",
-                      help="that each worker waits before a video (default: %(default)s)")  # fmt: skip
+    site.add_argument("--url_template", default=YOUTUBE, metavar="URL", help="address of a video, with {id}")
+    site.add_argument("--height", type=flags.positive_int, default=360, help="lines of the picture that are preferred")
+    site.add_argument(
+        "--retries", type=flags.non_negative_int, default=3, help="how often to try again where that may help"
+    )
+    site.add_argument(
+        "--sleep",
+        type=flags.non_negative_float,
+        default=0.0,
+        metavar="SECONDS",
+        help="that each worker waits before a video",
+    )
     cookies = site.add_mutually_exclusive_group()
     cookies.add_argument("--cookies", type=Path, metavar="FILE", help="of a browser, in Netscape format")
     cookies.add_argument("--cookies_from_browser", metavar="NAME", help="take them from firefox, chrome, ...")
-    extraction.add_flags(parser)
+    flags.add_extraction_flags(parser)
     return parser
 
 
-def list_clips(path: Path) -> list[llp.Video]:
+def list_clips(path: Path) -> list[Video]:
     """The videos of a CSV; names without times have a problem."""
     videos = []
-    for video in extraction.list_videos(path):
+    for video in list_videos(path):
         try:
             if not video.problem:
                 Clip.of(video)
@@ -76,29 +83,29 @@ def make_downloader(args: argparse.Namespace) -> ClipDownloader:
     """The downloader that the flags describe; InputError for impossible ones."""
     if "{id}" not in args.url_template or not args.url_template.startswith(("http://", "https://")):
         raise InputError(f"--url_template {args.url_template}: expected an address with {{id}}, such as {YOUTUBE}")
-    cookies = clip_download.read_cookies(args.cookies, args.cookies_from_browser)
+    cookies = clips.read_cookies(args.cookies, args.cookies_from_browser)
     return ClipDownloader(args.url_template, find_ffmpeg(), args.height, args.retries, cookies)
 
 
 def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 where some clips failed. Raises InputError for bad input."""
     folder = args.videos_saved_dir
-    cli.require_writable("--videos_saved_dir", folder, folder=True)
+    require_writable("--videos_saved_dir", folder, folder=True)
     downloader = make_downloader(args)
     videos = list_clips(args.label_all_dataset)
 
-    def read(video: llp.Video) -> float:
+    def read(video: Video) -> float:
         downloader.stopped.wait(args.sleep)
         return downloader.fetch(Clip.of(video), folder / f"{video.id}.mp4")
 
     kinds = Counter()
-    with tempfile.TemporaryDirectory() as programs, extraction.Run("videos", args, folder) as run:
-        left = run.left_to_do(videos, lambda video: clip_download.is_finished(folder / f"{video.id}.mp4"))
-        clip_download.remove_leftovers(folder, {video.id for video in run.part})
+    with tempfile.TemporaryDirectory() as programs, Run("videos", args, folder) as run:
+        left = run.left_to_do(videos, lambda video: clips.is_finished(folder / f"{video.id}.mp4"))
+        clips.remove_leftovers(folder, {video.id for video in run.part})
         kinds["bad row"] = len(run.bad)
         run.begin()
-        reads = extraction.read_ahead(read, left, args.workers, 2 * args.workers, downloader.stop)
-        with clip_download.ffmpeg_on_path(downloader.ffmpeg, Path(programs)), contextlib.closing(reads):
+        reads = read_ahead(read, left, args.workers, 2 * args.workers, downloader.stop)
+        with clips.ffmpeg_on_path(downloader.ffmpeg, Path(programs)), contextlib.closing(reads):
             for result in reads:
                 if not result.problem:
                     run.done(result.video, result.value)
@@ -117,4 +124,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

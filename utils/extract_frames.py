@@ -6,43 +6,30 @@ As the published frames were made: `ffmpeg -i <id>.mp4 -r 8 %06d.jpg`, by the sy
 imageio-ffmpeg package brings. A folder appears when all its frames are there; finished ones are skipped.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import contextlib
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
-from utils import media
-from utils.cli import InputError
-from utils.extraction import Run, add_flags, read_ahead
-from utils.files import TMP_SUFFIX
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import TMP_SUFFIX, require_writable
+from utils.base.flags import add_extraction_flags
+from utils.base.read_ahead import read_ahead
+from utils.extract.runner import Run
+from utils.llp.classes import FPS
+from utils.media.ffmpeg import find_ffmpeg
+from utils.media.files import VIDEO_SUFFIXES, open_media
+from utils.media.frames import frame_times, is_whole_jpeg
 
 FRAME_NAME = "%06d.jpg"
-
-
-def find_ffmpeg() -> str:
-    """Path of the ffmpeg program: the system's, else the one of imageio-ffmpeg; InputError where there is none."""
-    system = shutil.which("ffmpeg")
-    if system:
-        return system
-    import imageio_ffmpeg
-
-    try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise InputError("found no ffmpeg; install it, or pip install imageio-ffmpeg") from error
 
 
 class VideoFile(NamedTuple):
@@ -57,9 +44,9 @@ def list_videos(folder: Path) -> list[VideoFile]:
     """The video files of a folder, by name; InputError where there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in media.VIDEO_SUFFIXES and p.is_file())
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
     if not files:
-        raise InputError(f"{folder}: holds no videos ({', '.join(media.VIDEO_SUFFIXES)})")
+        raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
     owner = {path.stem: path for path in reversed(files)}
     return [
         VideoFile(path.stem, path, "" if owner[path.stem] == path else f"{owner[path.stem]} has the same name")
@@ -77,7 +64,7 @@ def is_finished(folder: Path) -> bool:
     names = [FRAME_NAME % number for number in range(1, len(sizes) + 1)]
     if not names or not all(sizes.get(name) for name in names):
         return False
-    return all(media.is_whole_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
+    return all(is_whole_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
 
 
 def require_no_others(folder: Path) -> None:
@@ -93,15 +80,15 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
     Raises InputError where it cannot be decoded, has no picture, or ends early.
     """
     require_no_others(folder)
-    with media.open_media(video) as container:
-        media.frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
+    with open_media(video) as container:
+        frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
     tmp = folder.with_name(folder.name + TMP_SUFFIX)
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir(parents=True)
     try:
         # In the folder, since a % in its name would be taken for part of the pattern; in a session of its own, since
         # Ctrl-C is ours to handle.
-        command = [ffmpeg, "-nostdin", "-v", "error", "-i", f"file:{video.resolve()}", "-r", str(media.FPS), FRAME_NAME]
+        command = [ffmpeg, "-nostdin", "-v", "error", "-i", f"file:{video.resolve()}", "-r", str(FPS), FRAME_NAME]
         result = subprocess.run(
             command, check=False, cwd=tmp, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True
         )
@@ -114,27 +101,25 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
         if folder.exists():  # damaged
             shutil.rmtree(folder)
         tmp.rename(folder)
-        return count / media.FPS
+        return count / FPS
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="extract_frames.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = flags.ArgumentParser(prog="extract_frames.py", description=__doc__)
+    parser.add_argument("--video_path", type=Path, default="./data/raw_videos", help="folder of <id>.mp4")
+    parser.add_argument(
+        "--out_dir", type=Path, default="./data/video_frames", help="folder to write <id>/000001.jpg ... to"
     )
-    parser.add_argument("--video_path", type=Path, default="./data/raw_videos",
-                        help="folder of <id>.mp4 (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--out_dir", type=Path, default="./data/video_frames",
-                        help="folder to write <id>/000001.jpg ... to (default: %(default)s)")  # fmt: skip
-    add_flags(parser)
+    add_extraction_flags(parser)
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     """Go through the folder; the exit status is 1 where some videos failed. Raises InputError for bad input."""
-    cli.require_writable("--out_dir", args.out_dir, folder=True)
+    require_writable("--out_dir", args.out_dir, folder=True)
     videos = list_videos(args.video_path)
     ffmpeg = find_ffmpeg()
     with Run("frames", args, args.out_dir) as run:
@@ -151,4 +136,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -7,30 +7,26 @@ feature space, and a segment's feature is the sum of its events' directions and 
 learn. Pseudo labels are the truth with errors, kept to the weak labels, as a teacher's would be.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import string
-import sys
 from pathlib import Path
-
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from utils import llp, published
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.features.kinds import KINDS
+from utils.llp.annotations import REFERENCE_FILES
+from utils.llp.classes import CLASS_NAMES, C, T
+from utils.llp.events import segments_to_events
+from utils.llp.videos import ALL_VIDEOS_FILE, ID_LENGTH, SPLIT_COLUMNS, SPLIT_FILES, video_id
 
 COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, unless told otherwise
-SIZES = {
-    folder.removeprefix("feats/").removesuffix("/features"): layout.columns
-    for folder, layout in published.FEATURES.items()
-}  # of vggish, res152, r2plus1d_18, CLIP, CLAP
 SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15, "CLIP": 0.2, "CLAP": 0.2}  # per noise of 1
 AUDIBLE, VISIBLE = 0.85, 0.7  # how often an event of a video is heard, and seen
 WHOLE_VIDEO = 0.5  # how often it then lasts all ten seconds
@@ -40,25 +36,25 @@ LABEL_NOISE = 0.1  # how often a teacher is wrong about a segment
 def made_up_names(rng: np.random.Generator, count: int) -> list[str]:
     """`count` different names of the published form, `<11 characters>_<start>_<end>`."""
     letters = np.array(list(string.ascii_letters + string.digits + "-_"))
-    ids = dict.fromkeys("".join(row) for row in rng.choice(letters, (2 * count + 10, llp.ID_LENGTH)))
+    ids = dict.fromkeys("".join(row) for row in rng.choice(letters, (2 * count + 10, ID_LENGTH)))
     starts = 10 * rng.integers(0, 30, count)
     return [f"{i}_{start}_{start + 10}" for i, start in zip(ids, starts, strict=False)]
 
 
 def made_up_events(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Audio and visual truth of one video, (2, C, T) bool, and its weak labels, (C,) bool: one to three events."""
-    truth = np.zeros((2, llp.C, llp.T), bool)
-    popularity = 1 / np.arange(2, llp.C + 2)  # Speech is everywhere, others are rare, as in LLP
-    classes = rng.choice(llp.C, rng.integers(1, 4), replace=False, p=popularity / popularity.sum())
+    truth = np.zeros((2, C, T), bool)
+    popularity = 1 / np.arange(2, C + 2)  # Speech is everywhere, others are rare, as in LLP
+    classes = rng.choice(C, rng.integers(1, 4), replace=False, p=popularity / popularity.sum())
     for c in classes:
         happens = rng.random(2) < (AUDIBLE, VISIBLE)
         if not happens.any():
             happens[rng.integers(2)] = True
         for modality in np.flatnonzero(happens):
-            onset, offset = 0, llp.T
+            onset, offset = 0, T
             if rng.random() > WHOLE_VIDEO:
-                length = rng.integers(2, llp.T)
-                onset = rng.integers(0, llp.T - length + 1)
+                length = rng.integers(2, T)
+                onset = rng.integers(0, T - length + 1)
                 offset = onset + length
             truth[modality, c, onset:offset] = True
     return truth, truth.any(axis=(0, 2))
@@ -70,13 +66,13 @@ class FeatureMaker:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.directions = {
-            kind: SIGNAL[kind] * rng.standard_normal((llp.C, size), np.float32) for kind, size in SIZES.items()
+            kind.name: SIGNAL[kind.name] * rng.standard_normal((C, kind.size), np.float32) for kind in KINDS.values()
         }
 
     def features(self, kind: str, events: np.ndarray, rows: int) -> np.ndarray:
         """(C, T) events -> (rows, D) float32, the ten segments spread evenly over the rows."""
-        segments = events.T[np.arange(rows) * llp.T // rows].astype(np.float32)  # (rows, C)
-        return segments @ self.directions[kind] + self.rng.standard_normal((rows, SIZES[kind]), np.float32)
+        segments = events.T[np.arange(rows) * T // rows].astype(np.float32)  # (rows, C)
+        return segments @ self.directions[kind] + self.rng.standard_normal((rows, KINDS[kind].size), np.float32)
 
     def pseudo_labels(self, events: np.ndarray, weak: np.ndarray) -> np.ndarray:
         """(C, T) events -> (T, C) int64 with errors, only for classes of the weak labels."""
@@ -86,11 +82,11 @@ class FeatureMaker:
     def video(self, truth: np.ndarray, weak: np.ndarray) -> dict[str, np.ndarray]:
         """All seven files of a video: folder -> array."""
         audio, visual = truth
-        clip = self.features("CLIP", visual, llp.T)
+        clip = self.features("CLIP", visual, T)
         return {
-            "feats/vggish": self.features("vggish", audio, llp.T),
-            "feats/res152": self.features("res152", visual, 8 * llp.T),
-            "feats/r2plus1d_18": self.features("r2plus1d_18", visual, llp.T),
+            "feats/vggish": self.features("vggish", audio, T),
+            "feats/res152": self.features("res152", visual, 8 * T),
+            "feats/r2plus1d_18": self.features("r2plus1d_18", visual, T),
             "CLIP/features": clip / np.linalg.norm(clip, axis=1, keepdims=True),
             "CLAP/features": np.concatenate([self.features("CLAP", audio, 32) for _ in range(2)]),
             "CLIP/segment_pseudo_labels": self.pseudo_labels(visual, weak),
@@ -110,16 +106,16 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
     truth, weak = np.stack([t for t, _ in videos]), np.stack([w for _, w in videos])
     out.mkdir(parents=True, exist_ok=True)
 
-    labels = [",".join(np.array(llp.CLASS_NAMES)[row]) for row in weak]
-    table = pd.DataFrame(dict(zip(llp.SPLIT_COLUMNS, (names, labels), strict=True)))
+    labels = [",".join(np.array(CLASS_NAMES)[row]) for row in weak]
+    table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, labels), strict=True)))
     ends = np.cumsum(list(counts.values()))
     for split, count, end in zip(counts, counts.values(), ends, strict=True):
-        table[end - count : end].to_csv(out / llp.SPLIT_FILES[split], sep="\t", index=False)
-    table.to_csv(out / llp.ALL_VIDEOS_FILE, sep="\t", index=False)
+        table[end - count : end].to_csv(out / SPLIT_FILES[split], sep="\t", index=False)
+    table.to_csv(out / ALL_VIDEOS_FILE, sep="\t", index=False)
     first = counts.get("train", 0)  # only val and test videos have dense annotations
-    for modality, segments in zip(llp.TRUTH_FILES, truth.transpose(1, 0, 2, 3), strict=True):
-        events = llp.segments_to_events(segments[first:], names[first:])
-        events.to_csv(out / llp.TRUTH_FILES[modality], sep="\t", index=False)
+    for modality, segments in zip(REFERENCE_FILES, truth.transpose(1, 0, 2, 3), strict=True):
+        events = segments_to_events(segments[first:], names[first:])
+        events.to_csv(out / REFERENCE_FILES[modality], sep="\t", index=False)
 
     maker = FeatureMaker(rng)
     for name, video_truth, video_weak in tqdm(
@@ -127,29 +123,26 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
     ):
         for folder, array in maker.video(video_truth, video_weak).items():
             (out / folder).mkdir(parents=True, exist_ok=True)
-            np.save(out / folder / f"{llp.video_id(name)}.npy", array)
+            np.save(out / folder / f"{video_id(name)}.npy", array)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="make_lookalike.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="make_lookalike.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to, new or empty")
     for split, count in COUNTS.items():
-        parser.add_argument(f"--{split}", type=cli.positive_int, default=count,
-                            help=f"videos of the {split} split (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="seed (default: %(default)s)")
+        parser.add_argument(f"--{split}", type=flags.positive_int, default=count, help=f"videos of the {split} split")
+    parser.add_argument("--seed", type=flags.non_negative_int, default=0, help="seed")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Write the data set. Raises InputError where made-up files could get among others."""
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise cli.InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
-    write_lookalike(args.out, {split: getattr(args, split) for split in llp.SPLIT_FILES}, args.seed)
+        raise InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
+    write_lookalike(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)
     print(f"{args.out}: made-up videos, {args.train} to train, {args.val} to validate, {args.test} to test on")
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

@@ -7,52 +7,57 @@ and needs no network. --compare puts a second run beside the first; --figures dr
 docs/RESULTS_PAGE.md.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
-from utils import llp
-from utils.files import write_text
-from utils.report import score_table
-from utils.report_page import Results, Run, render
-from utils.training_log import read_curves
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import require_writable, write_text
+from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES, read_predictions, read_reference
+from utils.llp.classes import read_class_names
+from utils.llp.videos import read_split
+from utils.metrics.tables import score_table
+from utils.report.page import Results, Run, render
+from utils.train.run_folder import read_curves
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="make_report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    cli.add_scoring_flags(parser)
+    parser = flags.ArgumentParser(prog="make_report.py", description=__doc__)
+    flags.add_scoring_flags(parser)
     parser.add_argument("--compare", type=Path, metavar="DIR2", help="predictions of a second run on the same videos")
     parser.add_argument("--log", type=Path, metavar="F", help="log.jsonl of the run, for its training curves")
     parser.add_argument("--out", type=Path, required=True, help="page to write, an HTML file")
-    parser.add_argument("--figures", type=Path, metavar="DIR",
-                        help="write figures for papers here, too: timelines and classes, PNG and PDF")  # fmt: skip
-    parser.add_argument("--videos", nargs="+", metavar="NAME",
-                        help="--figures: file names to draw (default: the worst, the median and the best)")  # fmt: skip
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="write figures for papers here, too: timelines and classes, PNG and PDF",
+    )
+    parser.add_argument(
+        "--videos",
+        nargs="+",
+        metavar="NAME",
+        help="--figures: file names to draw (default: the worst, the median and the best)",
+    )
     return parser
 
 
 def read_results(args: argparse.Namespace) -> Results:
     """Everything the flags name, read and scored. Raises InputError for bad input."""
-    class_names = llp.class_names(llp.read_classes(args.classes))
-    split = llp.read_split(args.label_csv, weak_labels=False)
+    class_names = read_class_names(args.classes)
+    split = read_split(args.label_csv, weak_labels=False)
     if len(set(split.filenames)) < len(split.filenames):
-        raise cli.InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
+        raise InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
     folders = [args.pred_dir, *([args.compare] if args.compare else [])]
-    read = [llp.read_predictions(folder, split.filenames, args.label_csv, class_names) for folder in folders]
-    truth = llp.read_truth(args.gt_dir, split.filenames, class_names)
+    read = [read_predictions(folder, split.filenames, args.label_csv, class_names) for folder in folders]
+    truth = read_reference(args.gt_dir, split.filenames, class_names)
     runs = [
         Run.of(name, predictions["audio"], predictions["visual"], truth)
         for name, (predictions, _) in zip(run_names(folders), read, strict=True)
@@ -70,35 +75,35 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 def require_own_place(args: argparse.Namespace) -> None:
     """InputError where the page would replace a file that is read, or be where the figures go."""
     folders = [folder for folder in (args.pred_dir, args.compare) if folder]
-    read = [folder / name for folder in folders for name in llp.PREDICTION_FILES.values()]
-    read += [args.gt_dir / name for name in llp.TRUTH_FILES.values()]
+    read = [folder / name for folder in folders for name in PREDICTION_FILES.values()]
+    read += [args.gt_dir / name for name in REFERENCE_FILES.values()]
     read += [path for path in (args.label_csv, args.log, args.classes) if path]
     for path in map(Path, read):
         if args.out.exists() and path.exists() and args.out.samefile(path):
-            raise cli.InputError(f"--out {args.out}: is {path}, which is read; choose another name")
+            raise InputError(f"--out {args.out}: is {path}, which is read; choose another name")
     if args.figures and args.out.absolute() in (args.figures.absolute(), *args.figures.absolute().parents):
-        raise cli.InputError(f"--out {args.out}: is in the way of --figures {args.figures}; choose another name")
+        raise InputError(f"--out {args.out}: is in the way of --figures {args.figures}; choose another name")
 
 
 def make_folder(flag: str, folder: Path) -> None:
     """Make a folder; InputError where it cannot be written to, before anything is written."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise cli.InputError(f"{flag}: {folder}: nothing can be written to this folder")
+        raise InputError(f"{flag}: {folder}: nothing can be written to this folder")
 
 
 def main(args: argparse.Namespace) -> None:
     """Read, score, write. Raises InputError for bad input, before anything is written."""
-    cli.require_writable("--out", args.out)
-    cli.require_writable("--figures", args.figures, folder=True)
+    require_writable("--out", args.out)
+    require_writable("--figures", args.figures, folder=True)
     require_own_place(args)
     if args.videos and not args.figures:
-        raise cli.InputError("--videos has no meaning without --figures; the page shows all videos")
+        raise InputError("--videos has no meaning without --figures; the page shows all videos")
     results = read_results(args)
     filenames = results.split.filenames
     unknown = [name for name in args.videos or () if name not in filenames]
     if unknown:
-        raise cli.InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
+        raise InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
     for line in results.notes:
         print(f"note: {line}", file=sys.stderr)
     page = render(results)
@@ -108,7 +113,7 @@ def main(args: argparse.Namespace) -> None:
         make_folder("--figures", args.figures)
     print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
     if args.figures:
-        from utils.report_figures import write_figures  # matplotlib, which the page does without
+        from utils.report.paper_figures import write_figures  # matplotlib, which the page does without
 
         for path in write_figures(args.figures, results, args.videos):
             print(path)
@@ -117,4 +122,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

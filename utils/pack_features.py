@@ -9,73 +9,62 @@ pseudo_v, and says what it was made of. A stop costs nothing: give the command a
 is while its sources are the same, and made anew when they have changed. docs/DATA.md describes the format.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import hashlib
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
 import numpy as np
 from prettytable import PrettyTable
 
-from dataloader import LABELS, REDUCTIONS, find_folders
-from utils import archives, llp, packed
-from utils.cli import InputError
-from utils.feature_cache import FEATURE_DTYPES, plan, stored_dtype
-from utils.feature_folder import FeatureFolder, require_files
-from utils.packed import ColumnPlan, Group, Packed
+from dataloader import LABELS
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import require_space, require_writable, size_text
+from utils.features import packed
+from utils.features.cache import FEATURE_DTYPES, plan, stored_dtype
+from utils.features.folder import FeatureFolder, find_folders, require_files
+from utils.features.kinds import pool
+from utils.features.packed import ColumnPlan, Group, Packed
+from utils.llp.classes import T, read_class_names
+from utils.llp.videos import SPLIT_FILES, read_split
 
-SPLITS = tuple(llp.SPLIT_FILES)
+SPLITS = tuple(SPLIT_FILES)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="pack_features.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.ArgumentParser(prog="pack_features.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="HDF5 file to write")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="which (default: all)")
-    parser.add_argument("--feature_dtype", choices=FEATURE_DTYPES, default="float32",
-                        help="of the features; float16 takes half the room (default: %(default)s)")  # fmt: skip
-    data = parser.add_argument_group("data, as main.py has it")
-    add_data_flags(data)
-    parser.add_argument("--num_workers", type=cli.positive_int, default=4,
-                        help="threads that read files (default: %(default)s)")  # fmt: skip
-    return parser
-
-
-def add_data_flags(group) -> None:
-    """The flags of main.py that say where features and labels are, with its defaults."""
-    from main import get_args_parser as main_parser
-
-    names = (
-        "audio_dir",
-        "video_dir",
-        "st_dir",
-        "v_pseudo_data_dir",
-        "a_pseudo_data_dir",
-        *(f"label_{s}" for s in SPLITS),
+    parser.add_argument(
+        "--feature_dtype",
+        choices=FEATURE_DTYPES,
+        default="float32",
+        help="of the features; float16 takes half the room",
     )
-    actions = {action.dest: action for action in main_parser()._actions}
-    for name in names:
-        group.add_argument(f"--{name}", default=actions[name].default, help=f"{actions[name].help} (%(default)s)")
-    cli.add_classes_flag(group)
+    data = parser.add_argument_group("data, as main.py has it")
+    flags.add_data_flags(data)
+    flags.add_classes_flag(data)
+    parser.add_argument("--num_workers", type=flags.positive_int, default=4, help="threads that read files")
+    return parser
 
 
 def find_split(args: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> Group:
     """What is to be written of one split; InputError for missing or wrong files."""
-    split = llp.read_split(getattr(args, f"label_{name}"), class_names)
+    split = read_split(getattr(args, f"label_{name}"), class_names)
     folders = find_folders(
-        split, audio_dir=args.audio_dir, video_dir=args.video_dir, st_dir=args.st_dir,
-        a_pseudo_dir=args.a_pseudo_data_dir, v_pseudo_dir=args.v_pseudo_data_dir, num_classes=len(class_names),
-    )  # fmt: skip
+        split,
+        audio_dir=args.audio_dir,
+        video_dir=args.video_dir,
+        st_dir=args.st_dir,
+        a_pseudo_dir=args.a_pseudo_data_dir,
+        v_pseudo_dir=args.v_pseudo_data_dir,
+        num_classes=len(class_names),
+    )
     if name == "test":  # testing needs no pseudo labels
         for kind in [kind for kind in folders if kind in LABELS and has_none(folders[kind])]:
             print(f"note: {folders[kind].folder} has no files for {split.path}; test has no {kind}", file=sys.stderr)
@@ -83,8 +72,7 @@ def find_split(args: argparse.Namespace, name: str, class_names: tuple[str, ...]
     require_files(list(folders.values()), args.num_workers)
     columns = {"filename": packed.string_column(split.filenames)}
     for kind, folder in folders.items():
-        reduce = REDUCTIONS.get(folder.shape[0], np.asarray)
-        columns[kind] = plan(folder, reduce, stored_dtype(folder, args.feature_dtype), llp.T)
+        columns[kind] = plan(folder, pool, stored_dtype(folder, args.feature_dtype), T)
     weak = split.weak.astype(np.uint8)
     fingerprint = hashlib.sha256("\n".join(split.filenames).encode() + weak.tobytes()).hexdigest()
     columns["weak"] = ColumnPlan(weak.shape, weak.dtype, weak.__getitem__, {"fingerprint": fingerprint})
@@ -98,8 +86,8 @@ def has_none(folder: FeatureFolder) -> bool:
 
 def main(args: argparse.Namespace) -> None:
     """Write the file, unless it is there and of the same sources. Raises InputError for bad input."""
-    cli.require_writable("--out", args.out)
-    class_names = llp.class_names(llp.read_classes(args.classes))
+    require_writable("--out", args.out)
+    class_names = read_class_names(args.classes)
     groups = {name: find_split(args, name, class_names) for name in args.splits}
     attributes = {"classes": "\n".join(class_names), "feature_dtype": args.feature_dtype}
     if is_current(args.out, groups, attributes):
@@ -108,7 +96,7 @@ def main(args: argparse.Namespace) -> None:
         size = sum(
             np.prod(c.shape, dtype=object) * c.dtype.itemsize for g in groups.values() for c in g.columns.values()
         )
-        archives.require_space(args.out.absolute().parent, size, f"for {args.out}")
+        require_space(args.out.absolute().parent, size, f"for {args.out}")
         packed.write(args.out, groups, attributes, args.num_workers, str(args.out))
     table = PrettyTable(["split", "array", "shape", "type", "of"], align="l")
     for split, columns in Packed.open(args.out).columns.items():
@@ -116,7 +104,7 @@ def main(args: argparse.Namespace) -> None:
             source = column.attributes.get("source", groups[split].attributes["label_csv"] if split in groups else "")
             table.add_row([split, name, column.shape, "text" if column.dtype.kind == "S" else column.dtype, source])
     print(table)
-    print(f"{args.out}: {archives.size_text(args.out.stat().st_size)}")
+    print(f"{args.out}: {size_text(args.out.stat().st_size)}")
 
 
 def is_current(path: Path, groups: dict[str, Group], attributes: dict[str, str]) -> bool:
@@ -138,4 +126,4 @@ def is_current(path: Path, groups: dict[str, Group], attributes: dict[str, str])
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

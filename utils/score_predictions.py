@@ -6,30 +6,27 @@ DIR holds pred_audio.csv and pred_visual.csv, tab-separated `filename, onset, of
 AVVP_eval_audio.csv: seconds onset to offset of that video hold that event. A video without rows predicted nothing.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
-
-from utils import llp
-from utils.eval_metrics import ten_scores, video_scores
-from utils.files import write_json
-from utils.report import class_report, score_table, write_video_scores
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import require_writable, write_json
+from utils.llp.annotations import read_predictions, read_reference
+from utils.llp.classes import read_class_names
+from utils.llp.videos import read_split
+from utils.metrics.eval_metrics import ten_scores, video_scores
+from utils.metrics.tables import class_report, score_table, write_video_scores
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the scorer."""
-    parser = cli.ArgumentParser(
-        prog="score_predictions.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    cli.add_scoring_flags(parser)
+    parser = flags.ArgumentParser(prog="score_predictions.py", description=__doc__)
+    flags.add_scoring_flags(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write the ten scores to this file")
     parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with eight scores of each video")
     parser.add_argument("--classwise", action="store_true", help="print the scores of each class, too")
@@ -38,14 +35,14 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Score and print. Raises InputError for bad input."""
-    cli.require_writable("--json", args.json)
-    cli.require_writable("--per_video", args.per_video)
-    class_names = llp.class_names(llp.read_classes(args.classes))
-    filenames = llp.read_split(args.label_csv, weak_labels=False).filenames
+    require_writable("--json", args.json)
+    require_writable("--per_video", args.per_video)
+    class_names = read_class_names(args.classes)
+    filenames = read_split(args.label_csv, weak_labels=False).filenames
     if len(set(filenames)) < len(filenames):
-        raise cli.InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
-    predictions, quirks = llp.read_predictions(args.pred_dir, filenames, args.label_csv, class_names)
-    truth = llp.read_truth(args.gt_dir, filenames, class_names)
+        raise InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
+    predictions, quirks = read_predictions(args.pred_dir, filenames, args.label_csv, class_names)
+    truth = read_reference(args.gt_dir, filenames, class_names)
     for line in (*quirks, *truth.quirks):
         print(f"note: {line}", file=sys.stderr)
 
@@ -63,4 +60,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

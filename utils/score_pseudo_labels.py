@@ -9,31 +9,32 @@ of each class, from the logits that the teachers write with --logits_saved_dir, 
 classes can be chosen with data.
 """
 
+if __name__ == "__main__":
+    import _start  # noqa: F401
+
 import argparse
 import sys
 from pathlib import Path
-
-if __name__ == "__main__":  # python utils/x.py puts utils/ first on the path: imports start at the repository instead
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from utils import cli
-
-if __name__ == "__main__":
-    cli.quiet_interrupts()
 
 import numpy as np
 import yaml
 from prettytable import PrettyTable
 
-from utils import figures, llp, pseudo_labels, threshold_sweep
-from utils.arrays import Layout
-from utils.cli import InputError
-from utils.eval_metrics import SCORE_NAMES, ten_scores, video_scores
-from utils.feature_cache import plan, read_plan, stored_dtype
-from utils.feature_folder import FeatureFolder, require_files
-from utils.files import write_json, write_text
-from utils.report import score_table
-from utils.threshold_sweep import Sweep
+from utils.base import command, flags
+from utils.base.errors import InputError
+from utils.base.files import require_writable, write_json, write_text
+from utils.base.npy import Layout
+from utils.features.cache import plan, read_plan, stored_dtype
+from utils.features.folder import FeatureFolder, require_files
+from utils.llp import pseudo_labels
+from utils.llp.annotations import Reference, read_reference
+from utils.llp.classes import CLASS_NAMES, EventClass, T, class_indices, class_names, read_classes
+from utils.llp.videos import Split, read_split
+from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
+from utils.metrics.tables import score_table
+from utils.metrics.threshold_sweep import Sweep
+from utils.report import figures
+from utils.report.sweep_figure import draw_sweeps
 
 # CLIP's and CLAP's labels on LLP's test split, segment level, as re-measured in UWAV's paper (CVPR 2025)
 PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
@@ -44,38 +45,39 @@ TEACHERS = {"audio": "clap_threshold", "visual": "clip_threshold"}  # modality -
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
-    parser = cli.ArgumentParser(
-        prog="score_pseudo_labels.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = flags.ArgumentParser(prog="score_pseudo_labels.py", description=__doc__)
+    flags.add_reference_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
+    flags.add_pseudo_label_flags(parser)
+    parser.add_argument(
+        "--json", type=Path, metavar="F", help="write the ten scores, or with --sweep its table, to this file"
     )
-    cli.add_truth_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
-    parser.add_argument("--v_pseudo_data_dir", type=Path, default="./data/CLIP/segment_pseudo_labels",
-                        help="visual pseudo labels (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--a_pseudo_data_dir", type=Path, default="./data/CLAP/segment_pseudo_labels",
-                        help="audio pseudo labels (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="F",
-                        help="write the ten scores, or with --sweep its table, to this file")  # fmt: skip
     sweep = parser.add_argument_group("choosing thresholds")
     sweep.add_argument("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
     sweep.add_argument("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
     sweep.add_argument("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
-    sweep.add_argument("--figure", type=Path, metavar="F", default="threshold_sweep.png",
-                       help="where to draw the curves (default: %(default)s)")  # fmt: skip
-    sweep.add_argument("--best_classes", type=Path, metavar="F",
-                       help="write the class file with the best thresholds in place of its own")  # fmt: skip
+    sweep.add_argument(
+        "--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves"
+    )
+    sweep.add_argument(
+        "--best_classes",
+        type=Path,
+        metavar="F",
+        help="write the class file with the best thresholds in place of its own",
+    )
     return parser
 
 
-def read_arrays(folder: Path, split: llp.Split, layout: Layout) -> np.ndarray:
+def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
     """The (T, C) arrays of a split, turned to (N, C, T); InputError for files that are missing or wrong."""
     files = FeatureFolder(folder, split.ids, layout)
     require_files([files], THREADS)
-    array = plan(files, np.asarray, stored_dtype(files, "float32"), llp.T)
+    array = plan(files, np.asarray, stored_dtype(files, "float32"), T)
     return read_plan(array, files, THREADS, str(folder)).transpose(0, 2, 1)
 
 
-def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: llp.Split, truth: llp.Truth) -> None:
+def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, truth: Reference) -> None:
     """Print the ten scores of the pseudo labels, of the weak labels, and those published."""
-    layout = pseudo_labels.layout(len(classes))
+    layout = pseudo_labels.label_layout(len(classes))
     audio, visual = (
         read_arrays(folder, split, layout).astype(bool) for folder in (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
     )
@@ -85,7 +87,7 @@ def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: 
         f"pseudo labels, {args.label_csv.stem}": scores,
         "weak labels in all segments": ten_scores(video_scores(copied, copied, truth.audio, truth.visual)),
     }
-    if llp.class_names(classes) == llp.CLASS_NAMES:
+    if class_names(classes) == CLASS_NAMES:
         rows["published pseudo labels, LLP test"] = {name: PUBLISHED.get(name) for name in SCORE_NAMES}
     print(f"Annotations: {truth.version}")
     print(score_table(rows, "Labels"))
@@ -93,11 +95,11 @@ def score(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: 
         write_json(args.json, scores)
 
 
-def sweep(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: llp.Split, truth: llp.Truth) -> None:
+def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, truth: Reference) -> None:
     """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits."""
-    names = llp.class_names(classes)
+    names = class_names(classes)
     try:
-        chosen = range(len(names)) if args.sweep == "all" else llp.class_indices([args.sweep], names)
+        chosen = range(len(names)) if args.sweep == "all" else class_indices([args.sweep], names)
     except InputError as error:
         raise InputError(f"--sweep {args.sweep}: {error}") from None
     folders = {"audio": args.a_logits_dir, "visual": args.v_logits_dir}
@@ -112,7 +114,7 @@ def sweep(args: argparse.Namespace, classes: tuple[llp.EventClass, ...], split: 
                 sweeps.append(Sweep.of(names[c], modality, logits[listed, c], reference[:, c], listed, used))
     print(f"Annotations: {truth.version}")
     print(sweep_table(sweeps))
-    threshold_sweep.draw(args.figure, sweeps)
+    draw_sweeps(args.figure, sweeps)
     print(args.figure)
     if args.json:
         write_json(args.json, [s.summary() for s in sweeps])
@@ -132,7 +134,7 @@ def sweep_table(sweeps: list[Sweep]) -> str:
     return f"F of segments, pooled over the videos of the split; labels only where the class is a weak label\n{table}"
 
 
-def write_best_classes(path: Path, classes: tuple[llp.EventClass, ...], sweeps: list[Sweep]) -> None:
+def write_best_classes(path: Path, classes: tuple[EventClass, ...], sweeps: list[Sweep]) -> None:
     """A class file for --classes, with the best threshold wherever there is one."""
     best = {(s.name, TEACHERS[s.modality]): s.summary()["best_threshold"] for s in sweeps}
     rows = []
@@ -152,15 +154,15 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--v_logits_dir, --a_logits_dir and --best_classes belong to --sweep CLASS or --sweep all")
     figures.require_format("--figure", args.figure)
     for flag in ("json", "figure", "best_classes"):
-        cli.require_writable(f"--{flag}", getattr(args, flag))
+        require_writable(f"--{flag}", getattr(args, flag))
     args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
-    classes = llp.read_classes(args.classes)
-    split = llp.read_split(args.label_csv, llp.class_names(classes))
-    truth = llp.read_truth(args.gt_dir, split.filenames, llp.class_names(classes))
+    classes = read_classes(args.classes)
+    split = read_split(args.label_csv, class_names(classes))
+    truth = read_reference(args.gt_dir, split.filenames, class_names(classes))
     for line in truth.quirks:
         print(f"note: {line}", file=sys.stderr)
     (sweep if args.sweep else score)(args, classes, split, truth)
 
 
 if __name__ == "__main__":
-    cli.run(main, get_args_parser())
+    command.run(main, get_args_parser())

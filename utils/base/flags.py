@@ -1,0 +1,163 @@
+"""Command-line flags: their types, and the groups that several commands share."""
+
+import argparse
+import os
+from pathlib import Path
+
+from utils.base.command import EXIT_BAD_INPUT
+
+LLP_CLASSES = Path(__file__).parents[1] / "llp.yaml"
+PRECISIONS = ("fp32", "bf16", "fp16")
+GPU_HELP = "number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each process has its own"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a description, and ends the help of a flag with its default unless the help already says."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        says_nothing = action.default in (None, "", argparse.SUPPRESS) or isinstance(action.default, bool)
+        if says_nothing or "default" in text or "if not given" in text:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, but a wrong flag costs one line instead of the whole usage."""
+
+    def __init__(self, **settings):
+        super().__init__(**{"formatter_class": HelpFormatter} | settings)
+
+    def error(self, message: str) -> None:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
+
+
+# ------------------------------------------------------------------------------------------------------------- types
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    """argparse type: a finite number of at least 0."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """argparse type: what torch takes as a seed."""
+    value = non_negative_int(text)
+    if value >= 2**64:
+        raise argparse.ArgumentTypeError(f"{value} is not below 2**64")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """argparse type: a finite number above 0."""
+    value = non_negative_float(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def unit_float(text: str) -> float:
+    """argparse type: a number in [0, 1), as Adam's betas are."""
+    value = non_negative_float(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
+    return value
+
+
+# ------------------------------------------------------------------------------------------------- groups of flags
+
+
+def add_data_flags(group: argparse._ArgumentGroup) -> None:
+    """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
+    group.add_argument("--audio_dir", default="./data/feats/vggish", help="audio features")
+    group.add_argument("--video_dir", default="./data/feats/res152", help="visual features")
+    group.add_argument("--st_dir", default="./data/feats/r2plus1d_18", help="spatio-temporal features")
+    add_pseudo_label_flags(group)
+    group.add_argument("--label_train", default="./data/AVVP_train.csv", help="videos and their event names")
+    group.add_argument("--label_val", default="./data/AVVP_val_pd.csv", help="videos to validate on")
+    group.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
+
+
+def add_pseudo_label_flags(group: argparse._ActionsContainer) -> None:
+    """Where the teachers' pseudo labels are."""
+    for flag, teacher, what in (("v", "CLIP", "visual"), ("a", "CLAP", "audio")):
+        folder = f"./data/{teacher}/segment_pseudo_labels"
+        group.add_argument(f"--{flag}_pseudo_data_dir", default=folder, help=f"{what} segment-level pseudo labels")
+
+
+def add_reference_flags(
+    parser: argparse.ArgumentParser, label_csv: str | None = "./data/AVVP_test_pd.csv", default_text: str = ""
+) -> None:
+    """The flags of every command that reads the reference annotations of a split.
+
+    Args:
+        default_text: the default of --label_csv in words, if `label_csv` is None.
+    """
+    text = f" (default: {default_text})" if default_text else ""
+    help_text = f"the videos, in a column `filename`{text}"
+    parser.add_argument("--label_csv", type=Path, default=label_csv, help=help_text)
+    help_text = "folder of the reference annotations, AVVP_eval_{audio,visual}.csv"
+    parser.add_argument("--gt_dir", type=Path, default="./data", help=help_text)
+    add_classes_flag(parser)
+
+
+def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that compares predictions with the reference."""
+    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
+    add_reference_flags(parser)
+
+
+def add_classes_flag(
+    group: argparse._ActionsContainer, default: Path | None = LLP_CLASSES, or_else: str = "LLP's 25"
+) -> None:
+    """`--classes FILE`, for every command that knows classes."""
+    text = f"YAML list of the event classes, like utils/llp.yaml; if not given, {or_else}"
+    group.add_argument("--classes", type=Path, metavar="FILE", default=default, help=text)
+
+
+def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, default_text: str = "") -> None:
+    """The flags of every command that runs an encoder over videos: where, with which weights, how precisely.
+
+    Args:
+        batch_size: default number of videos in a batch. default_text: the default in words, if it is None.
+    """
+    model = parser.add_argument_group("model")
+    model.add_argument("--gpu", default="0", help=GPU_HELP)
+    model.add_argument("--checkpoint", type=Path, metavar="FILE", help="local weights, instead of the published ones")
+    model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network")
+    text = f"videos in a batch{f' (default: {default_text})' if default_text else ''}"
+    model.add_argument("--batch_size", type=positive_int, default=batch_size, help=text)
+
+
+def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that goes through many videos."""
+    group = parser.add_argument_group("going through many videos")
+    add = group.add_argument
+    add("--workers", type=positive_int, default=min(8, os.cpu_count() or 1), help="videos that are read at a time")
+    add("--num_shards", type=positive_int, default=1, metavar="K", help="split the list in K parts, for K machines")
+    add("--shard", type=non_negative_int, default=0, metavar="I", help="which part to do, 0 to K - 1")
+    text = (
+        "CSV of the videos that failed, `id,reason` (default: failures.csv in the first output folder, "
+        "failures.shardI.csv with several shards)"
+    )
+    add("--failures", type=Path, metavar="FILE", help=text)
+    add("--print_progress", action="store_true", help="print a line for each video, too")

@@ -1,0 +1,87 @@
+"""`.npy` files: what they must hold, checked from their first bytes, and how they are read and written."""
+
+import functools
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.base.errors import InputError
+from utils.base.files import atomic_path
+
+HEADER, MAX_HEADER = 128, 2**16  # bytes: what numpy writes before a small array's data, and before any
+
+
+class Layout(NamedTuple):
+    """What a `.npy` file of one kind holds: one of these numbers of rows, a row size (None: any), a dtype."""
+
+    rows: tuple[int, ...]
+    columns: int | None
+    dtype: type
+    what: str
+
+    def __str__(self):
+        shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)
+        return f"{shapes} {np.dtype(self.dtype)}"
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of a file with the most rows; only where `columns` says how many."""
+        return HEADER + max(self.rows) * self.columns * np.dtype(self.dtype).itemsize
+
+    def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        """Whether an array of this shape and dtype is one of this kind."""
+        if dtype != self.dtype or len(shape) != 2 or shape[0] not in self.rows:
+            return False
+        return shape[1] > 0 if self.columns is None else shape[1] == self.columns
+
+    def require(self, path: Path) -> None:
+        """InputError where the `.npy` file at `path` is not of this kind, by its first bytes and its size."""
+        shape, dtype = read_npy_header(path)
+        if not self.fits(shape, dtype):
+            raise InputError(f"{path}: holds {shape} {dtype}, expected {self} ({self.what})")
+
+
+def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""
+    with open(path, "rb", buffering=0) as file:
+        start = file.read(HEADER)
+        size = os.fstat(file.fileno()).st_size
+        try:
+            try:
+                shape, dtype, begin = _parse_header(start)
+            except ValueError:  # an unusually long header, or none
+                shape, dtype, begin = _parse_header(start + file.read(MAX_HEADER))
+        except (ValueError, KeyError, EOFError, SyntaxError) as error:
+            raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+    expected = begin + dtype.itemsize * int(np.prod(shape, dtype=object))
+    if dtype.hasobject:
+        raise InputError(f"{path}: holds pickled Python objects, which are never loaded; expected numbers")
+    if size < expected:
+        raise InputError(f"{path}: truncated, {size} of {expected} bytes; copy or download it again")
+    return shape, dtype
+
+
+@functools.lru_cache(maxsize=64)  # thousands of files have the same header
+def _parse_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, dtype and the number of bytes before the data; ValueError where `start` is no header, or not all of it."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    file = io.BytesIO(start)
+    shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+    return shape, dtype, file.tell()
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, never unpickled; InputError for one that cannot be read."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Write `array` to `path`, all or nothing."""
+    with atomic_path(path) as tmp, open(tmp, "wb") as file:  # np.save given a name would append .npy to it
+        np.save(file, array)

@@ -1,0 +1,152 @@
+"""Unpacking the published archives: only files that belong there, never outside the data folder, again after a stop."""
+
+import lzma
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from utils.base.errors import InputError
+from utils.base.files import TMP_SUFFIX, atomic_path, naming, require_space, size_text
+from utils.base.npy import MAX_HEADER, Layout, read_npy_header
+
+WEB_PAGE = (
+    "is a web page, not an archive; Google Drive shows one instead of a file that too many people have fetched lately: "
+    "try again in a day, or save the file with a browser under this name"
+)
+
+
+class Member(NamedTuple):
+    """A file of an archive and where it belongs, relative to the data folder."""
+
+    info: zipfile.ZipInfo
+    target: PurePosixPath
+
+    @property
+    def folder(self) -> str:
+        """Its feature folder, `CLIP/features`."""
+        return str(self.target.parent)
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open a zip file; InputError says what it is instead."""
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error) as error:
+        with open(path, "rb") as file:
+            start = file.read(1024).lstrip().lower()
+        if start.startswith((b"<!doctype html", b"<html")):
+            raise InputError(f"{path}: {WEB_PAGE}") from error
+        what = "a zip file that was cut short or damaged" if start.startswith(b"pk\x03\x04") else "no zip file"
+        raise InputError(f"{path}: is {what} ({error})") from error
+
+
+def list_members(
+    archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]
+) -> list[Member]:
+    """The `<id>.npy` files of an archive that belong into `folders`, each once; anything else in it stays there.
+
+    Args:
+        top: folder in the archive that belongs into data/, whatever is above it.
+        folders: by name, below data/.
+        ids: of the videos that are wanted.
+
+    Raises InputError where any name leads out of a folder, or is a link: such an archive is not to be trusted.
+    """
+    members, wanted = {}, set(ids)
+    for info in archive.infolist():
+        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+        if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
+            raise InputError(f"{archive.filename}: holds {info.filename!r}, which leads out of data/; nothing unpacked")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise InputError(f"{archive.filename}: holds {info.filename!r}, a link; nothing unpacked")
+        if top in parts and not info.is_dir():
+            target = PurePosixPath(*parts[parts.index(top) :])
+            if target.suffix == ".npy" and target.stem in wanted and str(target.parent) in folders:
+                members.setdefault(target, Member(info, target))
+    if not members:
+        raise InputError(f"{archive.filename}: holds no files of these videos for {', '.join(folders)}")
+    return list(members.values())
+
+
+def unpack(
+    archive: zipfile.ZipFile, members: list[Member], data_dir: Path, folders: Mapping[str, Layout], workers: int
+) -> list[str]:
+    """Unpack what is not there and sound yet, each file whole or not at all.
+
+    Args:
+        members: as `list_members` lists them.
+
+    Returns:
+        What is wrong with files of the archive that therefore were not unpacked, a line each.
+
+    Raises:
+        InputError: the disk has too little room for what is in it.
+    """
+    members = [m for m in members if not is_valid(data_dir / m.target, folders[m.folder])]
+    require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {archive.filename}")
+    for folder in {m.folder for m in members}:
+        (data_dir / folder).mkdir(parents=True, exist_ok=True)
+        for leftover in (data_dir / folder).glob(f"*{TMP_SUFFIX}"):
+            leftover.unlink()
+    problems = [problem for problem in _write_all(archive, members, data_dir, folders, workers) if problem]
+    os.sync()
+    return problems
+
+
+def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> Iterator[str]:
+    """Write files; for each what is wrong with it, '' for nothing."""
+
+    def write(member: Member) -> str:
+        target, layout = data_dir / member.target, folders[member.folder]
+        try:
+            content = _read_member(archive, member, layout)
+            with naming(target), atomic_path(target, sync=False) as tmp:
+                tmp.write_bytes(content)
+                layout.require(tmp)
+        except (InputError, IsADirectoryError) as error:
+            reason = str(error).removeprefix(f"{target}{TMP_SUFFIX}: ")
+            return f"{archive.filename}: {member.info.filename} not unpacked: {reason}"
+        return ""
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from tqdm(
+            pool.map(write, members), Path(archive.filename).name, len(members), unit="file", mininterval=0.5
+        )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_member(archive: zipfile.ZipFile, member: Member, layout: Layout) -> bytes:
+    """The content of a file in an archive; InputError where it cannot be had, or is larger than such a file is."""
+    if member.info.file_size > layout.file_size + MAX_HEADER:
+        raise InputError(f"{size_text(member.info.file_size)}, expected {layout}")
+    try:
+        return archive.read(member.info)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise InputError(str(error) or type(error).__name__) from error
+
+
+def is_valid(path: Path, layout: Layout) -> bool:
+    """Whether a `.npy` file is there, whole, and what it should be."""
+    try:
+        return layout.fits(*read_npy_header(path))
+    except (OSError, InputError):
+        return False

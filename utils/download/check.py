@@ -1,0 +1,154 @@
+"""Whether a data folder holds what training and testing need: every video's files, of the right shape.
+
+Quick: names, sizes and headers. Deep: every number of every file. Nothing is changed, nothing fetched.
+"""
+
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from prettytable import PrettyTable
+from tqdm import tqdm
+
+from utils.base.errors import InputError
+from utils.base.npy import Layout
+from utils.download.release import CSVS, MODEL_FILES, SPLITS
+from utils.features.folder import read_checked
+from utils.llp.events import read_events
+from utils.llp.videos import read_split
+
+SHOWN = 3  # of the files that are missing or wrong, of a kind
+
+
+class Report(NamedTuple):
+    """What was found of one kind of file. wrong: what is wrong with each that is there, a line each."""
+
+    what: str
+    layout: str
+    expected: int
+    missing: list[str]
+    wrong: list[str]
+
+    @property
+    def sound(self) -> int:
+        """How many are as they should be."""
+        return self.expected - len(self.missing) - len(self.wrong)
+
+
+def _check_each(
+    what: str, layout: str, files: Mapping[str, Path], check: Callable[[Path], None], workers: int
+) -> Report:
+    """A report on files, by the name that it calls them; `check` raises what is wrong with one."""
+
+    missing, wrong = [], []
+
+    def note(name: str) -> None:
+        try:
+            check(files[name])
+        except FileNotFoundError:
+            missing.append(name)
+        except InputError as error:
+            wrong.append(str(error))
+        except OSError as error:
+            wrong.append(f"{files[name]}: {error.strerror}")
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for _ in tqdm(pool.map(note, files), what, len(files), leave=False, unit="file", delay=1):
+            pass
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return Report(what, layout, len(files), sorted(missing), sorted(wrong))
+
+
+def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, deep: bool, workers: int) -> Report:
+    """The `<id>.npy` of one feature folder."""
+
+    def check(path: Path) -> None:
+        layout.require(path)
+        if deep:
+            read_checked(path, layout)
+
+    return _check_each(name, str(layout), {f"{i}.npy": Path(folder, name, f"{i}.npy") for i in ids}, check, workers)
+
+
+def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
+    """LLP's six CSVs, each read as training and evaluation read it."""
+
+    def check(path: Path) -> None:
+        path.stat()  # FileNotFoundError
+        if path.name in SPLITS:
+            read_split(path, class_names)
+        else:
+            read_events(path, class_names)
+
+    files = {name: data_dir / name for name in CSVS}
+    return _check_each("CSV files", "tab-separated", files, check, workers=1)
+
+
+def check_models(models_dir: Path, deep: bool) -> Report:
+    """The three published models: files of weights, with `deep` of this project's network and finite."""
+
+    def check(path: Path) -> None:
+        path.stat()  # FileNotFoundError
+        if not zipfile.is_zipfile(path):  # its directory is at the end: a file that was cut off has none
+            raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it, to download it again")
+        if deep:
+            check_weights(path)
+
+    files = {name: models_dir / name for name in MODEL_FILES}
+    return _check_each("models", "state_dict", files, check, workers=1)
+
+
+def check_weights(path: Path) -> None:
+    """InputError where a checkpoint does not fit MMIL_Net or holds numbers that are not finite."""
+    import torch
+
+    from nets import MMIL_Net
+    from utils.train import checkpoint
+
+    weights = checkpoint.load(path)
+    try:
+        sizes = checkpoint.describe_weights(weights)
+        with torch.device("meta"):
+            MMIL_Net(**sizes, nhead=1).load_state_dict(weights, assign=True)
+    except (KeyError, RuntimeError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: does not fit MMIL_Net ({' '.join(str(error).split())[:200]})") from error
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(f"{path}: {bad[0]} holds NaN or infinite values")
+
+
+def video_ids(data_dir: Path) -> list[str]:
+    """Names of the feature files of all videos that any of the CSVs lists, without suffix.
+
+    Raises InputError where there is no CSV, or a bad one.
+    """
+    paths = [data_dir / name for name in SPLITS if (data_dir / name).is_file()]
+    if not paths:
+        raise InputError(
+            f"{data_dir}: holds none of {', '.join(SPLITS)}, which say what should be there; "
+            "utils/download_features.py without --check fetches them"
+        )
+    ids = dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids)
+    return list(ids)
+
+
+def show(reports: Sequence[Report]) -> None:
+    """Print the summary: a row for each kind of file, then what is missing and wrong, by name."""
+    table = PrettyTable(["what", "each", "wanted", "sound", "missing", "wrong"])
+    table.align = "r"
+    table.align["what"] = table.align["each"] = "l"
+    for r in reports:
+        table.add_row([r.what, r.layout, r.expected, r.sound, len(r.missing), len(r.wrong)])
+    print(table)
+    for r in reports:
+        if r.missing:
+            more = ", ..." if len(r.missing) > SHOWN else ""
+            print(f"{r.what}: {len(r.missing)} missing: {', '.join(r.missing[:SHOWN])}{more}")
+        for line in r.wrong[:SHOWN]:
+            print(f"{r.what}: {line}")
+        if len(r.wrong) > SHOWN:
+            print(f"{r.what}: ... and {len(r.wrong) - SHOWN} more")

@@ -1,0 +1,159 @@
+"""Fetching large files, from any address by gdown and from the Hugging Face hub by huggingface_hub.
+
+What has arrived stays in a partial file beside the target, from which the next attempt goes on, also in another
+process. The target appears when it is whole.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils.base.errors import InputError
+from utils.base.files import naming
+from utils.encoders import hub
+
+RETRIES = 10  # of a connection that breaks
+TIMEOUT = 60  # seconds without a byte
+
+
+def fetch_url(url: str, path: Path) -> Path:
+    """Fetch a file of a web server or of Google Drive to `path`, unless it is there.
+
+    Raises InputError where it cannot be had; `url` and the reason are in its message.
+    """
+    if path.is_file():
+        return path
+    import gdown
+    from gdown.exceptions import DownloadError, FileURLRetrievalError
+    from requests.exceptions import RequestException
+
+    _require_answer(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _byte_bar(path.name) as progress, naming(path):
+        for last_attempt in (False, True):
+            try:
+                gdown.download(
+                    url, str(path), quiet=True, resume=True, retries=RETRIES, timeout=TIMEOUT, progress=progress
+                )
+                return path
+            except FileURLRetrievalError as error:
+                instead = f"save it with a browser as {path}, and give this command again"
+                raise _unavailable(url, f"{_reason(error)}; {instead}") from error
+            except DownloadError as error:
+                from_the_start = re.search("byte range|multiple temporary files", str(error))
+                if last_attempt or not from_the_start:
+                    raise _unavailable(url, f"{_reason(error)}; give this command again to go on") from error
+                remove_partial(path)  # the server cannot go on in the middle, or its file has changed
+            except RequestException as error:
+                raise _unavailable(url, _reason(error)) from error
+
+
+def _require_answer(url: str) -> None:
+    """InputError where nobody answers at an address: gdown would try for minutes, without a word."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        pass  # an answer is an answer
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise _unavailable(url, _reason(getattr(error, "reason", error))) from error
+
+
+def bytes_there(path: Path) -> int:
+    """How much of a file has been fetched, by either way."""
+    return max((file.stat().st_size for file in path.parent.glob(f"{path.name}*.part")), default=0)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what gdown keeps of a file that it has not got whole."""
+    for file in path.parent.glob(f"{path.name}????????.part"):
+        file.unlink()
+
+
+def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path:
+    """Fetch a file of the Hugging Face hub to `path`, unless it is there, and compare its checksum.
+
+    huggingface_hub's own download begins anew after a stop, which with gigabytes nobody wants: here its transfer
+    function writes to a file that stays.
+
+    Raises InputError where it cannot be had.
+    """
+    if path.is_file():
+        return path
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    url = hf_hub_url(repo, filename, repo_type=repo_type, endpoint=os.environ.get("HF_ENDPOINT"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with naming(path), hub.quiet_logs():
+            metadata = get_hf_file_metadata(url)
+            partial = _partial_file(path, metadata.etag or "unknown", metadata.size)
+            with open(partial, "ab") as file:
+                http_get(
+                    url,
+                    file,
+                    resume_size=file.tell(),
+                    headers=build_hf_headers(),
+                    expected_size=metadata.size,
+                    displayed_filename=path.name,
+                )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
+            raise
+        raise _unavailable(url, _reason(error)) from error
+    _require_checksum(partial, metadata.etag or "", url)
+    os.replace(partial, path)
+    return path
+
+
+def _partial_file(path: Path, version: str, size: int | None) -> Path:
+    """Where the bytes of one version of a file gather; those of other versions are removed."""
+    partial = path.with_name(f"{path.name}.{re.sub(r'[^0-9A-Za-z]', '', version)[:12]}.part")
+    for other in path.parent.glob(f"{path.name}.*.part"):
+        if other != partial or (size is not None and other.stat().st_size > size):
+            other.unlink()
+    return partial
+
+
+def _require_checksum(path: Path, etag: str, url: str) -> None:
+    """InputError where a file is not what the hub says, whose tag of a large file is its SHA-256."""
+    if not re.fullmatch("[0-9a-f]{64}", etag):
+        return
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != etag:
+        path.unlink()
+        raise _unavailable(url, "what arrived has another checksum than the hub states; give this command again")
+
+
+@contextlib.contextmanager
+def _byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar, as a function of the bytes that are there and of all there will be."""
+    with tqdm(desc=name, unit="B", unit_scale=True, mininterval=0.5, delay=0.5) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _unavailable(url: str, reason: str) -> InputError:
+    return InputError(f"{url}: cannot be fetched: {reason}")
+
+
+def _reason(error: Exception | str) -> str:
+    """What went wrong, in one line; of an HTTP error its status."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    # the libraries' advice is for their own command lines
+    text = re.split("\nThe received bytes are kept|Please retry with", str(error))[0]
+    text = " ".join(text.split())[:300] or type(error).__name__
+    return f"HTTP status {status}" if status else text

@@ -1,0 +1,160 @@
+"""How a tool goes through a list of videos: restartable, in shards, one bad video costs that video only.
+
+A finished video is one whose outputs exist and open. Bad videos are listed with their reason in a CSV, and make the
+exit status 1. Reading runs ahead in threads, a bounded number of videos at a time, so that memory does not depend on
+the length of the list.
+"""
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from tqdm import tqdm
+
+from utils.base import command
+from utils.base.distributed import torchrun_rank
+from utils.base.errors import InputError
+from utils.base.files import append_line, locked, require_writable, write_text
+from utils.llp.classes import T
+
+SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted in a warning
+
+
+class Shard(NamedTuple):
+    """One of `count` equal parts of a list, by stride."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Self:
+        """The part that the flags and, under torchrun, the rank of this process say; InputError for an impossible one.
+
+        With both, each of the K parts is split again among the processes of its torchrun.
+        """
+        if args.shard >= args.num_shards:
+            last = args.num_shards - 1
+            raise InputError(f"--shard {args.shard}: expected 0 to {last} with --num_shards {args.num_shards}")
+        rank, world = torchrun_rank()
+        return cls(args.shard * world + rank, args.num_shards * world)
+
+    def failures_file(self, given: Path | None, folder: Path) -> Path:
+        """Where this part lists what failed. A `given` name is kept but where the processes of torchrun share it."""
+        path = given or Path(folder) / "failures.csv"
+        if self.count == 1 or (given and torchrun_rank()[1] == 1):
+            return path
+        return path.with_name(f"{path.stem}.shard{self.index}{path.suffix}")
+
+
+def wait_for_other_ranks() -> None:
+    """Under torchrun, return when all processes have come here: it ends the others as soon as one fails."""
+    if torchrun_rank()[1] > 1:
+        from datetime import timedelta
+
+        import torch.distributed as dist
+
+        dist.init_process_group("gloo", timeout=timedelta(days=30))
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+class Run:
+    """One run of a tool over its part of a list of videos: what is left to do, what failed, the progress bar.
+
+    Use it as a context; `finish` ends it.
+
+    Args:
+        what: name of the work, for the progress bar.
+        args: the flags of `add_flags`.
+        first_output: folder in which the failures are listed unless --failures says where.
+    """
+
+    def __init__(self, what: str, args: argparse.Namespace, first_output: Path):
+        self.shard, self.folder = Shard.of(args), Path(first_output)
+        self.failures = self.shard.failures_file(args.failures, first_output)
+        require_writable("--failures", self.failures)
+        self.what = what if self.shard.count == 1 else f"{what} {self.shard.index}/{self.shard.count}"
+        self.print_progress = args.print_progress
+        self.counts = dict.fromkeys(("done", "skipped", "failed", "short"), 0)
+        self.bar = None
+
+    def __enter__(self) -> Self:
+        # two processes at the same part would write the same files
+        part = f"{os.path.realpath(self.folder)} {self.what} {self.shard}"
+        self._lock = locked(part, f"{self.folder}: another process is at this part of the list")
+        self._lock.__enter__()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self._lock.__exit__(kind, error, traceback)
+        if self.bar is not None:
+            self.bar.close()
+
+    def left_to_do(self, items: Sequence, is_finished: Callable[[object], bool]) -> list:
+        """The items of this part, `part`, that are left to do; those with a problem are `bad`. Call `begin` next.
+
+        Args:
+            items: videos, each with an `id` and a `problem`, '' where there is none.
+        """
+        self.part = items[self.shard.index :: self.shard.count]
+        good = [item for item in self.part if not item.problem]
+        looked_at = tqdm(good, "looking at what is there", leave=False, unit="video", delay=1)
+        left = [item for item in looked_at if not is_finished(item)]
+        self.counts["skipped"] = len(good) - len(left)
+        self.bad = [item for item in self.part if item.problem]
+        self.total = len(left) + len(self.bad)
+        return left
+
+    def begin(self) -> None:
+        """Show the progress bar, now that networks are loaded, and list the bad items as failed."""
+        self.failures.unlink(missing_ok=True)  # it lists what failed in the last run
+        self.bar = tqdm(
+            desc=self.what,
+            total=self.total,
+            unit="video",
+            mininterval=0.5,
+            disable=self.total == 0,
+            position=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+        for item in self.bad:
+            self.fail(item, item.problem)
+
+    def done(self, video, seconds: float | None = None) -> None:
+        """Count a video as processed; `seconds`: its length, if known."""
+        self.counts["short"] += seconds is not None and seconds < SHORT
+        self._count("done", video, "done")
+
+    def fail(self, video, reason: str) -> None:
+        """List a video as failed."""
+        if not self.counts["failed"]:
+            write_text(self.failures, "id,reason\n")
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow([video.id, " ".join(reason.split())])
+        append_line(self.failures, row.getvalue())
+        self._count("failed", video, reason)
+
+    def _count(self, result: str, video, text: str) -> None:
+        command.check_interrupt()
+        self.counts[result] += 1
+        self.bar.update()
+        if self.print_progress:
+            self.bar.write(f"{self.bar.n}/{self.bar.total} {video.id}: {text}", file=sys.stdout)
+
+    def finish(self) -> int:
+        """Print what became of the videos, and return the exit status: 1 where some failed."""
+        self.bar.close()
+        done, skipped, failed, short = self.counts.values()
+        if short:
+            print(
+                f"warning: {short} videos are shorter than {SHORT} s; their ten segments are shorter than 1 s",
+                file=sys.stderr,
+            )
+        listed = f", listed in {self.failures}" if failed else ""
+        print(f"{self.what}: {done} videos done, {skipped} were finished before, {failed} failed{listed}", flush=True)
+        wait_for_other_ranks()
+        return command.EXIT_SOME_FAILED if failed else 0

@@ -1,0 +1,88 @@
+"""The table of feature kinds: the data set, downloads, extractors, the parser and the synthetic data read it.
+
+A new encoder is a row of KINDS and the file in utils/encoders that the row names. Axes: T = 10 segments, D size of a
+feature vector, C classes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.base.npy import Layout
+from utils.features.pooling import pool_clap_map, pool_frames
+from utils.llp.classes import FPS, C, T
+from utils.llp.pseudo_labels import label_layout
+
+STREAMS = ("audio", "visual", "visual_st")  # the inputs of the network, in their order
+LABELS = {"pseudo_a": "CLAP/segment_pseudo_labels", "pseudo_v": "CLIP/segment_pseudo_labels"}  # kind -> folder in data/
+
+
+class FeatureKind(NamedTuple):
+    """One kind of feature, a `.npy` file of (rows, size) float32 for each video.
+
+    Attributes:
+        name: on the command line and in file names.
+        title: in messages and tables.
+        folder: of its files, below data/.
+        stream: the input of the network that it is for, one of STREAMS.
+        rows, size: shape of a file as published.
+        rate: what the encoder takes of a video: audio samples a second, or frames a second.
+        encoder: module of utils/encoders whose `load` returns the network.
+        pool: turns (rows, size) into (T, size); None if the file has a row for each segment.
+    """
+
+    name: str
+    title: str
+    folder: str
+    stream: str
+    rows: int
+    size: int
+    rate: int
+    encoder: str
+    pool: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """What a published file of this kind holds."""
+        return Layout((self.rows,), self.size, np.float32, f"{self.title} features")
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        FeatureKind("vggish", "VGGish", "feats/vggish", "audio", T, 128, 16000, "vggish"),
+        FeatureKind("res152", "ResNet-152", "feats/res152", "visual", FPS * T, 2048, FPS, "visual", pool_frames),
+        FeatureKind("r2plus1d_18", "R(2+1)D-18", "feats/r2plus1d_18", "visual_st", T, 512, FPS, "visual"),
+        FeatureKind("CLIP", "CLIP", "CLIP/features", "visual", T, 768, 1, "clip"),
+        FeatureKind("CLAP", "CLAP", "CLAP/features", "audio", 64, 768, 48000, "clap", pool_clap_map),
+    )
+}
+
+
+def kinds_of(stream: str) -> list[FeatureKind]:
+    """The kinds that one input of the network can take."""
+    return [kind for kind in KINDS.values() if kind.stream == stream]
+
+
+def stream_layout(stream: str) -> Layout:
+    """What a file for one input of the network may hold: any size, as long as the number of rows is a known one.
+
+    The spatio-temporal features have one size, since the network has one.
+    """
+    kinds = kinds_of(stream)
+    rows = tuple(dict.fromkeys((T, *(kind.rows for kind in kinds))))
+    title = {"visual_st": "spatio-temporal"}.get(stream, stream)
+    return Layout(rows, kinds[0].size if stream == "visual_st" else None, np.float32, f"{title} features")
+
+
+def pool(array: np.ndarray) -> np.ndarray:
+    """Features of any kind, or labels, (rows, D) -> (T, D); the kind is told by the number of rows."""
+    by_rows = {kind.rows: kind.pool for kind in KINDS.values() if kind.pool}
+    return by_rows[len(array)](array) if len(array) in by_rows else array
+
+
+def folder_layouts(num_classes: int = C) -> dict[str, Layout]:
+    """Every published folder of `<id>.npy` below data/, features and pseudo labels, and what its files hold."""
+    features = {kind.folder: kind.layout for kind in KINDS.values()}
+    return features | dict.fromkeys(LABELS.values(), label_layout(num_classes))

@@ -1,0 +1,38 @@
+"""Features with more rows than segments, pooled to the ten segments before the network instead of inside it.
+
+Both poolings of the published network are linear, come before any non-linearity and have weights that sum to one, so
+they commute with the first linear layer: the outputs are the same, the features 8 and 6.4 times smaller.
+"""
+
+import functools
+
+import numpy as np
+
+from utils.llp.classes import T
+
+
+def pool_frames(features: np.ndarray) -> np.ndarray:
+    """Mean of the frames of each segment: (80, D) -> (10, D) float32."""
+    return features.reshape(T, len(features) // T, -1).mean(axis=1)
+
+
+def pool_clap_map(features: np.ndarray) -> np.ndarray:
+    """Mean of CLAP's 2 frequency rows, then its 32 time steps to 10 segments: (64, D) -> (10, D) float32."""
+    weights = clap_time_weights()
+    return weights @ features.reshape(-1, weights.shape[1], features.shape[1]).mean(axis=0)
+
+
+@functools.cache
+def clap_time_weights() -> np.ndarray:
+    """(10, 32) float32: the network's bicubic interpolation 32 -> 1024 and pooling 1024 -> 10, as one matrix.
+
+    Read off the network's own functions: the response of each segment to a one in each time step.
+    """
+    import torch  # here, since commands that pool nothing do without
+
+    from nets.mmil_net import CLAP_MAP, pool_time, upsample_clap_map
+
+    frequency_rows, steps = CLAP_MAP
+    ones = torch.eye(steps, dtype=torch.float64).repeat(frequency_rows, 1)[None]  # (1, 64, 32)
+    weights = pool_time(upsample_clap_map(ones).mean(dim=1))[0]  # (10, 32)
+    return weights.numpy().astype(np.float32)

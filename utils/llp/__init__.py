@@ -1,0 +1,5 @@
+"""What LLP is, once: classes, splits and weak labels, dense events, annotations, pseudo labels.
+
+Not here: features, scores.
+Imports: base.
+"""

@@ -1,0 +1,84 @@
+"""Dense events: rows of a CSV <-> (N, C, T) arrays.
+
+Axes: N videos, C classes, T segments of one second."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.base.errors import InputError
+from utils.llp.classes import CLASS_NAMES, C, T, class_indices
+from utils.llp.videos import read_table
+
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
+
+
+class Events(NamedTuple):
+    """Rows of a dense annotation or prediction file, as written: events[i] covers onset[i]..offset[i] - 1."""
+
+    path: Path
+    filename: np.ndarray  # (R,) str
+    onset: np.ndarray  # (R,) int, seconds
+    offset: np.ndarray  # (R,) int, seconds
+    label: np.ndarray  # (R,) int, class index
+
+
+def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
+    """Read `filename, onset, offset, event_labels` rows.
+
+    Rows with onset >= offset are kept, since the published files have six; they cover no segment.
+    Raises InputError, with the line, for a time that is not a whole second in 0..10 or an unknown class.
+    """
+    table = read_table(path, EVENT_COLUMNS)
+    times = {}
+    for column in ("onset", "offset"):
+        seconds = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds % 1 == 0))  # True for NaN, too
+        if wrong.any():
+            line = table.index[wrong][0]
+            raise InputError(
+                f"{path}, line {line}: {column} is {table.loc[line, column]!r}, expected a whole second from 0 to {T}"
+            )
+        times[column] = seconds.astype(int)
+    known = {name: i for i, name in enumerate(class_names)}
+    labels = table["event_labels"].map(known)
+    if labels.isna().any():
+        line = table.index[labels.isna()][0]
+        try:
+            class_indices([table.loc[line, "event_labels"]], class_names)
+        except InputError as error:
+            raise InputError(f"{path}, line {line}: {error}") from None
+    return Events(Path(path), table["filename"].to_numpy(str), label=labels.to_numpy(int), **times)
+
+
+def events_to_segments(events: Events, filenames: Sequence[str], num_classes: int = C) -> np.ndarray:
+    """(N, C, T) bool: segments onset..offset-1 of each row, for rows whose full `filename` is asked for.
+
+    Never by the 11-character id: `19jWnmYnlD8_30_400` is no annotation of `19jWnmYnlD8_30_40` (spec, section 1).
+    """
+    rows_of = {}
+    for row, name in enumerate(filenames):
+        rows_of.setdefault(name, []).append(row)
+    segments = np.zeros((len(filenames), num_classes, T), bool)
+    for name, onset, offset, label in zip(*events[1:], strict=True):
+        segments[rows_of.get(name, []), label, onset:offset] = True
+    return segments
+
+
+def segments_to_events(
+    segments: np.ndarray, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES
+) -> pd.DataFrame:
+    """(N, C, T) bool -> rows of EVENT_COLUMNS: each maximal run of positive segments is one event."""
+    padded = np.pad(np.asarray(segments, bool), ((0, 0), (0, 0), (1, 1)))
+    video, label, boundary = np.nonzero(padded[..., 1:] != padded[..., :-1])  # onsets and offsets alternate
+    return pd.DataFrame(
+        {
+            "filename": np.asarray(filenames, object)[video[::2]],
+            "onset": boundary[::2],
+            "offset": boundary[1::2],
+            "event_labels": np.asarray(class_names, object)[label[::2]],
+        }
+    )

@@ -1,0 +1,42 @@
+"""Segment-level pseudo labels: what a teacher's logits say about the events a video is known to have.
+
+Axes: T segments, C classes. Source: paper, section 3.2; spec, sections 7 and 8.
+"""
+
+import numpy as np
+
+from utils.base.npy import Layout
+from utils.llp.classes import T
+
+
+def label_layout(num_classes: int) -> Layout:
+    """What a file of pseudo labels holds."""
+    return Layout((T,), num_classes, np.int64, "pseudo labels")
+
+
+def logits_layout(num_classes: int) -> Layout:
+    """What a file of a teacher's logits holds."""
+    return Layout((T,), num_classes, np.float32, "logits")
+
+
+def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """1 where a class is among the video's weak labels and its logit is above the class's threshold, else 0.
+
+    Args:
+        logits: (..., T, C) float32, a teacher's similarities of segments and captions.
+        weak: (..., C) 0/1, the video's known events.
+        thresholds: (C,); a logit exactly at its threshold is not above it. Compared in the precision of the logits.
+
+    Returns:
+        (..., T, C) int64.
+
+    Raises:
+        ValueError: the numbers of classes differ.
+    """
+    logits, weak, thresholds = np.asarray(logits), np.asarray(weak, bool), np.asarray(thresholds)
+    if not logits.shape[-1] == weak.shape[-1] == len(thresholds):
+        raise ValueError(
+            f"logits have {logits.shape[-1]} classes, weak labels {weak.shape[-1]}, thresholds {len(thresholds)}"
+        )
+    above = logits > thresholds.astype(logits.dtype)
+    return (above & weak[..., None, :]).astype(np.int64)

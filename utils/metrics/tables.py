@@ -1,0 +1,60 @@
+"""Scores as people read them, and as other programs do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from prettytable import PrettyTable
+
+from utils.base.files import atomic_path
+from utils.llp.annotations import Reference
+from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, class_scores, event_set_scores
+
+COUNTS = ("videos", "TP", "FP", "FN")  # beside F, for each class and modality
+
+
+def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:
+    """The published table: one row of ten scores for each name, two decimals; `-` for None."""
+    table = PrettyTable([first_column, *SCORE_NAMES])
+    for name, scores in rows.items():
+        table.add_row([name, *("-" if scores[key] is None else f"{scores[key]:.2f}" for key in SCORE_NAMES)])
+    return table.get_string()
+
+
+def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str, np.ndarray]) -> None:
+    """Comma-separated, one row per video: filename and its eight scores, 0 to 100, full precision."""
+    frame = pd.DataFrame({"filename": filenames, **{name: per_video[name] for name in VIDEO_SCORE_NAMES}})
+    with atomic_path(path) as tmp:
+        frame.to_csv(tmp, index=False)
+
+
+def class_report(pred_audio: np.ndarray, pred_visual: np.ndarray, truth: Reference, class_names: Sequence[str]) -> str:
+    """Segment-level results of each class, and how well the set of a video's events is found, as two tables.
+
+    Args: predictions (N, C, T) bool, and the truth of the same videos.
+    """
+    pairs = {
+        "audio": (pred_audio, truth.audio),
+        "visual": (pred_visual, truth.visual),
+        "audio-visual": (pred_audio & pred_visual, truth.audio & truth.visual),
+    }
+    columns = ["class"]
+    results = {}
+    for modality, pair in pairs.items():
+        results[modality] = class_scores(*pair)
+        columns += [f"{modality} F", *(f"{modality[0] if modality != 'audio-visual' else 'av'} {n}" for n in COUNTS)]
+    table = PrettyTable(columns, align="r")
+    table.align["class"] = "l"
+    for c, name in enumerate(class_names):
+        row = [name]
+        for result in results.values():
+            f = result["F"][c]
+            row += ["-" if np.isnan(f) else f"{f:.2f}", *(int(result[key][c]) for key in COUNTS)]
+        table.add_row(row)
+
+    pairs["audio or visual"] = (pred_audio | pred_visual, truth.audio | truth.visual)
+    sets = PrettyTable(["video-level F of the event sets", *pairs])
+    sets.add_row(["mean over videos", *(f"{event_set_scores(*pair).mean():.2f}" for pair in pairs.values())])
+    note = "Segment level by class: F is the mean over the `videos` where prediction or truth has the class."
+    return f"{note}\n{table}\n{sets}"

@@ -1,0 +1,129 @@
+"""From what the parser says of the windows of a video to its events.
+
+Axes: n segments of a video of any length, T = 10 of a window, M = 2 modalities (audio, visual), C classes.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.llp.classes import T
+from utils.llp.events import segments_to_events
+from utils.metrics.eval_metrics import THRESHOLD, decide
+
+MODALITIES = ("audio", "visual", "audio_visual")
+COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidence")
+
+
+def as_text(path: Path | str) -> str:
+    """A path to print or write; bytes of it that are no text are replaced."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+class ParsedVideo(NamedTuple):
+    """What the parser says of one video.
+
+    Attributes:
+        path: of the file.
+        seconds: its length.
+        edges: (n + 1,) float, where its segments begin and end, in seconds.
+        frame_prob: (n, M, C) float32 in [0, 1], whether a class is heard, and seen, in a segment.
+        global_prob: (n, C) float32 in [0, 1], whether it is in the window of the segment: the video-level gate.
+        has_track: (n, M) bool, whether there is sound, and a picture. Where there is none, nothing is decided.
+        class_names: C names.
+        hop: seconds from one window to the next.
+        notes: what a reader should know, a line each.
+    """
+
+    path: Path
+    seconds: float
+    edges: np.ndarray
+    frame_prob: np.ndarray
+    global_prob: np.ndarray
+    has_track: np.ndarray
+    class_names: tuple[str, ...]
+    hop: int
+    notes: list[str]
+
+    @property
+    def filename(self) -> str:
+        """Name of the file."""
+        return as_text(self.path.name)
+
+
+class WindowAverage:
+    """Probabilities of a video's segments, averaged over the windows that hold them.
+
+    Args:
+        n: segments of the video. num_classes: C.
+    """
+
+    def __init__(self, n: int, num_classes: int):
+        self.frame_sum = np.zeros((n, 2, num_classes))
+        self.global_sum = np.zeros((n, num_classes))
+        self.windows = np.zeros(n, int)
+
+    def add(self, start: int, frame_prob: np.ndarray, global_prob: np.ndarray) -> None:
+        """Add the window whose first segment is `start`: (T, M, C) and (C,) probabilities."""
+        segments = slice(start, start + T)
+        self.frame_sum[segments] += frame_prob
+        self.global_sum[segments] += global_prob
+        self.windows[segments] += 1
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n, M, C) and (n, C) float32 probabilities; each segment is in a window."""
+        count = self.windows[:, None]
+        return (self.frame_sum / count[..., None]).astype(np.float32), (self.global_sum / count).astype(np.float32)
+
+
+def decide_segments(video: ParsedVideo, threshold: float = THRESHOLD) -> np.ndarray:
+    """Which classes are heard, seen, and both, by the published rule: (3, C, n) bool."""
+    audio, visual = decide(video.global_prob, video.frame_prob[:, None], threshold)  # (n, C, 1) each
+    audio, visual = (x[..., 0].T & track for x, track in zip((audio, visual), video.has_track.T, strict=True))
+    return np.stack([audio, visual, audio & visual])
+
+
+def confidences(video: ParsedVideo) -> np.ndarray:
+    """Probability of a class being heard, seen, and the mean of both: (3, C, n)."""
+    audio, visual = video.frame_prob.transpose(1, 2, 0).astype(float)  # (C, n) each
+    return np.stack([audio, visual, (audio + visual) / 2])
+
+
+def find_events(video: ParsedVideo, threshold: float = THRESHOLD) -> pd.DataFrame:
+    """The events of a video: runs of segments in which a class is decided to be heard, seen, or both.
+
+    Returns:
+        COLUMNS, ordered by onset: name of the file; one of MODALITIES; onset and offset in seconds of the video;
+        class; mean probability over the segments of the event, for `audio_visual` of both modalities.
+    """
+    runs = segments_to_events(decide_segments(video, threshold), range(len(MODALITIES)), range(len(video.class_names)))
+    kind, label, onset, offset = (runs[c].to_numpy(int) for c in ("filename", "event_labels", "onset", "offset"))
+    total = np.pad(np.cumsum(confidences(video), axis=2), ((0, 0), (0, 0), (1, 0)))  # (3, C, n + 1)
+    confidence = (total[kind, label, offset] - total[kind, label, onset]) / np.maximum(offset - onset, 1)
+    order = np.lexsort((label, kind, onset))
+    return pd.DataFrame(
+        {
+            "filename": [video.filename] * len(order),
+            "modality": np.array(MODALITIES, object)[kind[order]],
+            "onset": video.edges[onset[order]].round(3),
+            "offset": video.edges[offset[order]].round(3),
+            "event_labels": np.array(video.class_names, object)[label[order]],
+            "confidence": confidence[order].round(4),
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def decided_classes(decisions: np.ndarray) -> list[int]:
+    """Indices of the classes that are decided anywhere in (3, C, n)."""
+    return np.flatnonzero(decisions.any(axis=(0, 2))).tolist()
+
+
+def join_events(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The events of several videos in one table."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0].copy()

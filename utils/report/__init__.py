@@ -1,0 +1,5 @@
+"""Pages and figures of scored predictions.
+
+Not here: the scores (metrics), pages of parsed videos (parse).
+Imports: base, llp, metrics.
+"""

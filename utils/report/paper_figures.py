@@ -1,0 +1,136 @@
+"""Figures of a test run for papers: timelines of some videos and scores of all classes, as PNG and as vector PDF.
+
+Axes: N videos, C classes, T segments.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from utils.llp.events import segments_to_events
+from utils.metrics.eval_metrics import SCORE_NAMES
+from utils.report import figures
+from utils.report.html import OKABE_ITO, class_colours
+from utils.report.page import Results
+
+WIDTH = 7.0  # inches, two columns of a paper
+DPI = 300
+# Type 42: letters stay letters, as publishers ask for
+STYLE = {"pdf.fonttype": 42, "font.size": 7, "hatch.linewidth": 0.5, "axes.linewidth": 0.5}
+HATCHES = ("", "////", "....", "xxxx", "----", "oooo")  # of the first seven classes, the next seven, ...
+MODALITIES = ("audio", "visual")
+
+
+def write_figures(folder: Path, results: Results, names: Sequence[str] | None = None) -> list[Path]:
+    """Write timelines.{png,pdf} of the videos `names` (default: worst, median, best) and classes.{png,pdf}."""
+    with plt.rc_context(STYLE):
+        drawn = {"timelines": draw_timelines(results, choose(results, names)), "classes": draw_classes(results)}
+        paths = [folder / f"{name}{suffix}" for name in drawn for suffix in (".png", ".pdf")]
+        for path in paths:
+            figures.save(drawn[path.stem], path, dpi=DPI)
+    return paths
+
+
+def choose(results: Results, names: Sequence[str] | None) -> dict[int, str]:
+    """Index of each video to draw -> what is said about it; `names` None: the worst, the median and the best one."""
+    if names:
+        return {results.split.filenames.index(name): "" for name in names}
+    order = results.worst_first()
+    said = {}
+    for text, place in (("worst", 0), ("median", (len(order) - 1) // 2), ("best", -1)):
+        said.setdefault(int(order[place]), text)
+    return said
+
+
+def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
+    """A row of panels per video, audio and visual; in a panel a row for the truth and one for each run."""
+    rows = _rows(results)
+    classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for pair in rows.values() for x in pair], 0)) for n in chosen}
+    heights = [0.34 + len(rows) * max(0.2, 0.085 * len(classes[n])) for n in chosen]
+    figure, axes = plt.subplots(
+        len(chosen),
+        2,
+        figsize=(WIDTH, sum(heights) + 0.6),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+        gridspec_kw={"height_ratios": heights},
+    )
+    for (n, said), pair in zip(chosen.items(), axes, strict=True):
+        score = results.runs[0].scores[n, SCORE_NAMES.index("Seg-type")]
+        note = f" ({said}, Type@AV {score:.1f})" if said else ""
+        for m, ax in enumerate(pair):
+            draw_panel(ax, {name: x[m][n] for name, x in rows.items()}, classes[n])
+            ax.set_title(
+                f"{results.split.filenames[n]}, {MODALITIES[m]}{note}", fontsize=7, loc="left", parse_math=False
+            )
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds")
+    shown = sorted({int(c) for row in classes.values() for c in row})
+    colours, names = class_colours(len(results.class_names)), results.class_names
+    handles = [Patch(**_fill(colours, c), label=names[c].replace("_", " ")) for c in shown]
+    if handles:
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure
+
+
+def _rows(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What is drawn below each other: name -> audio and visual (N, C, T)."""
+    names = ("prediction",) if len(results.runs) == 1 else ("A", "B")
+    runs = {name: (run.audio, run.visual) for name, run in zip(names, results.runs, strict=True)}
+    return {"truth": (results.truth.audio, results.truth.visual), **runs}
+
+
+def _fill(colours: Sequence[str], c: int) -> dict:
+    """How class `c` is filled: its colour, and a hatch where an earlier class has the same one."""
+    hatch = HATCHES[c // len(OKABE_ITO) % len(HATCHES)]
+    return {"facecolor": colours[c], "edgecolor": "black", "linewidth": 0.4, "hatch": hatch}
+
+
+def draw_panel(ax: Axes, rows: dict[str, np.ndarray], classes: np.ndarray) -> None:
+    """Events of one video in one modality: (C, T) bool of each row, in which every one of `classes` has its lane."""
+    colours = class_colours(max(len(x) for x in rows.values()))
+    for y, segments in enumerate(rows.values()):
+        for k, c in enumerate(classes):
+            events = segments_to_events(segments[None, [c]], [""], [""])
+            bars = [(onset, offset - onset) for onset, offset in zip(events.onset, events.offset, strict=True)]
+            lane = 0.84 / len(classes)
+            ax.broken_barh(bars, (y + 0.08 + k * lane, 0.9 * lane), **_fill(colours, c))
+    seconds = next(iter(rows.values())).shape[-1]
+    ax.set(xlim=(0, seconds), ylim=(len(rows), 0), xticks=range(seconds + 1))
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.tick_params(length=0, axis="y")
+    for y in range(1, len(rows)):
+        ax.axhline(y, color="grey", linewidth=0.4)
+    ax.set_axisbelow(True)
+    ax.grid(axis="x", linewidth=0.3)
+
+
+def draw_classes(results: Results) -> Figure:
+    """Segment-level F of each class, audio beside visual; two runs below each other."""
+    names = results.class_names
+    y, thickness = np.arange(len(names)), 0.8 / len(results.runs)
+    height = 0.7 + len(names) * (0.13 + 0.07 * len(results.runs))
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
+    for ax, modality, colour in zip(axes, MODALITIES, (figures.BLUE, figures.ORANGE), strict=True):
+        for r, run in enumerate(results.runs):
+            look = {"facecolor": "white" if r else colour, "hatch": "//////" if r else "", "edgecolor": colour}
+            f, place = run.by_class[modality]["F"], y + (r + 0.5) * thickness - 0.4
+            ax.barh(place, np.nan_to_num(f), 0.9 * thickness, **look, linewidth=0.5, label="AB"[r])
+            for c in np.flatnonzero(np.isnan(f)):
+                ax.text(1, place[c], "in no video", va="center", fontsize=5, color="grey")
+        ax.set_title(modality, fontsize=7)
+        ax.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xlabel="segment-level F (%)")
+        ax.set_axisbelow(True)
+        ax.grid(axis="x", linewidth=0.3)
+        if len(results.runs) > 1:
+            ax.legend(frameon=False)
+    axes[0].set_yticks(y, [name.replace("_", " ") for name in names], parse_math=False)
+    return figure

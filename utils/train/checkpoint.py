@@ -1,0 +1,110 @@
+"""Checkpoints: weights that are interchangeable with the published files, and the state that a run resumes from.
+
+`checkpoint_best.pt` is a plain `state_dict`; `checkpoint_last.pt` one dict of plain values and tensors. Both are read
+with `weights_only=True`, which runs no code from the file, and written whole or not at all.
+"""
+
+import io
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from utils.base.errors import InputError
+from utils.base.files import write_bytes
+
+BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
+
+
+def epoch_name(epoch: int) -> str:
+    """File name of the weights after `epoch`, as the release names them."""
+    return f"checkpoint_epoch_{epoch}.pt"
+
+
+def save(path: Path, value) -> None:
+    """torch.save, all or nothing."""
+    # Through memory, so that a full disk is an OSError and not an internal error of torch's writer.
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def require(path: Path) -> None:
+    """InputError where there is no checkpoint at `path`."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint; train first, or put the published model there (docs/DATA.md)")
+
+
+def load(path: Path):
+    """Read a checkpoint onto the CPU; InputError for one that is missing or cannot be read."""
+    require(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "weights_only" in reason:  # torch advises to run whatever code is in the file
+            reason = "it holds Python objects, which are never loaded"
+        raise InputError(
+            f"{path}: not a PyTorch checkpoint, or damaged; copy or download it again ({reason[:200]})"
+        ) from error
+
+
+def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
+    """Sizes of the network that a state_dict belongs to, named like the flags of main.py."""
+    layers = {name.split(".")[2] for name in weights if name.startswith("hat_encoder.layers.")}
+    return {
+        "input_a_dim": weights["fc_a.weight"].shape[1],
+        "input_v_dim": weights["fc_v.weight"].shape[1],
+        "hidden_dim": weights["fc_prob.weight"].shape[1],
+        "ff_dim": weights["hat_encoder.layers.0.linear1.weight"].shape[0],
+        "num_layers": len(layers),
+        "num_classes": weights["fc_prob.weight"].shape[0],
+    }
+
+
+def _is_state_dict(value) -> bool:
+    """Whether it is a dict of names and plain tensors of floating-point numbers."""
+    return isinstance(value, dict) and all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) and v.is_floating_point() and v.layout == torch.strided
+        for k, v in value.items()
+    )
+
+
+def load_weights(
+    path: Path, net: nn.Module, settings: dict[str, int | str], sources: dict[str, str], recorded: dict[str, str]
+) -> None:
+    """Load a plain state_dict into `net`.
+
+    Args:
+        settings: of `net`, named like the flags of main.py.
+        sources: for some of these names, where the setting comes from if not from the flag, for the message.
+        recorded: the settings that the weights were trained with, as far as they are known and not in the weights.
+
+    Raises:
+        InputError: the file is missing, damaged, no state_dict of this network, or of other sizes.
+    """
+    weights = load(path)
+    try:
+        found = describe_weights(weights) if _is_state_dict(weights) else {}
+    except (KeyError, IndexError):
+        found = {}
+    if not found:
+        raise InputError(f"{path}: holds no MMIL_Net weights, expected a plain state_dict as in {BEST}")
+    found = recorded | found
+    different = [
+        f"{name} {found[name]}, but {sources.get(name, f'--{name}')} is {value}"
+        for name, value in settings.items()
+        if name in found and str(found[name]) != str(value)
+    ]
+    if different:
+        raise InputError(f"{path}: was trained with {'; '.join(different)}")
+    expected = {name: value.shape for name, value in net.state_dict().items()}
+    wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name]]
+    wrong += [name for name in weights if name not in expected]
+    if wrong:
+        raise InputError(
+            f"{path}: {len(wrong)} parameters are missing, unknown or of other shape: {', '.join(wrong[:5])}"
+        )
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise InputError(f"{path}: holds NaN or infinite weights")
+    net.load_state_dict(weights)

@@ -1,0 +1,102 @@
+"""A training step as recorded CUDA graphs."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from utils.train.step import TrainStep
+
+# ------------------------------------------------------------------------------------------------- CUDA graphs
+Replay = Callable[[], None]
+
+
+def record_cuda_graph(function: Replay) -> Replay:
+    """Record what `function` launches, without running it, and return what launches all of it again."""
+    graph = torch.cuda.CUDAGraph()
+    # "thread_local", since nccl's own thread may ask the device something meanwhile
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+        function()
+    return graph.replay
+
+
+class _Recording(NamedTuple):
+    """A step for batches of one size: where its inputs and results lie, and what computes the one from the other."""
+
+    batch: dict[str, Tensor]
+    sums: list[Tensor]
+    values: list[Tensor]
+    compute_gradients: Replay
+    update: Replay
+
+
+class GraphedStep(TrainStep):
+    """The same step from recorded graphs, one pair for each size of a batch.
+
+    Args:
+        record: turns a function that works on fixed tensors into what repeats it; tests replace it.
+    """
+
+    WARM_UP = 3  # steps before recording, in which libraries choose their kernels and allocate their memory
+
+    def __init__(self, *args, record: Callable[[Replay], Replay] = record_cuda_graph, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.record, self.recordings = record, {}
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        size = len(batch["audio"])
+        self.net.train()
+        if size not in self.recordings:
+            self.recordings[size] = self._record(batch)
+        recording = self.recordings[size]
+        for name, value in batch.items():
+            recording.batch[name].copy_(value, non_blocking=True)
+        recording.compute_gradients()
+        self.processes.add_up(recording.sums[0])
+        recording.update()
+        return recording.values[0].clone()
+
+    def _record(self, batch: Mapping[str, Tensor]) -> _Recording:
+        fixed = {name: value.to(self.device).clone() for name, value in batch.items()}
+        self._warm_up(fixed)
+        sums, values = [None], [None]
+
+        def compute_gradients():
+            sums[0] = self.compute_gradients(fixed)
+
+        def update():
+            values[0] = self.update(sums[0])
+
+        return _Recording(fixed, sums, values, self.record(compute_gradients), self.record(update))
+
+    def _warm_up(self, batch: Mapping[str, Tensor]) -> None:
+        """Make some steps of this process alone, and undo what they changed, without moving any tensor."""
+        weights = {name: value.clone() for name, value in self.net.state_dict().items()}
+        moments = copy.deepcopy(self.optimizer.state_dict()["state"])
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), _side_stream(self.device):
+            for _ in range(self.WARM_UP):
+                self.update(self.compute_gradients(batch))
+        self.net.load_state_dict(weights)  # in place
+        for number, parameter in enumerate(self._optimised()):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                before = moments.get(number, {}).get(name)
+                value.zero_() if before is None else value.copy_(before)
+
+    def _optimised(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+@contextlib.contextmanager
+def _side_stream(device: torch.device) -> Iterator[None]:
+    """Let CUDA work run beside the main stream, as recording wants its warm-up."""
+    if device.type != "cuda":
+        yield
+        return
+    stream, main = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(main)
+    with torch.cuda.stream(stream):
+        yield
+    main.wait_stream(stream)
