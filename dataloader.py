@@ -295,11 +295,11 @@ class PackedDataset(SplitData):
 
 
 def make_loader(
-    dataset: SplitData, batch_size: int, shuffle: bool, processes: ProcessGroup = SINGLE
+    dataset: SplitData, batch_size: int, shuffle: bool, group: ProcessGroup = SINGLE
 ) -> BatchLoader | InterruptibleLoader:
     """Batches of a data set: with `exact` from worker processes that read its files, else from memory."""
     if not getattr(dataset, "exact", False):
-        return BatchLoader(dataset, batch_size, shuffle, processes)
+        return BatchLoader(dataset, batch_size, shuffle, group)
     # A plain DataLoader without a generator of its own, for its draws are part of what makes a run the same run.
     return InterruptibleLoader(
         dataset,

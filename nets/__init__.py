@@ -1,4 +1,8 @@
-"""The audio-visual parser: HAN encoder and attentive MMIL pooling. Knows only torch."""
+"""The paper: HAN encoder, attentive MMIL pooling, the parser. Imports only torch.
+
+Not here: anything about files, training or speed; nets/fast/ has the same layers, faster.
+Imports: nothing of this project.
+"""
 
 from nets.mmil_net import MMIL_Net
 

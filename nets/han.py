@@ -1,17 +1,14 @@
 """Hybrid attention network (HAN): each stream attends to itself and to the other one.
 
-Source: Tian et al., "Unified Multisensory Perception", ECCV 2020, section 4.2; spec, section 3.
-Axes: T segments, B videos, D hidden. Tensors in here are (T, B, D), sequence first and contiguous: the dropout masks
-of a seed depend on the layout they are drawn in (spec, section 4).
+Source: Tian et al., "Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing", ECCV 2020,
+section 4.2. Axes: T segments, B videos, D hidden. Tensors in here are (T, B, D), sequence first and contiguous, since
+the dropout masks of a seed depend on the layout that they are drawn in.
 """
 
 import copy
 
 import torch
 from torch import Tensor, nn
-
-from nets.dropout_masks import draw_cheaply, draw_published
-from nets.fast_han import LayerSettings, LayerWeights, update_streams
 
 NORM_PLACES = ("post_norm", "pre_norm")
 DROPOUT = 0.1
@@ -51,8 +48,8 @@ class HANLayer(nn.Module):
     def _attend(self, query: Tensor, other: Tensor, residual: Tensor) -> Tensor:
         # Cross-modal first: dropout takes its random numbers in this order.
         cross_modal, _ = self.cm_attn(query, other, other)
-        within, _ = self.self_attn(query, query, query)
-        return residual + self.dropout11(cross_modal) + self.dropout12(within)
+        self_modal, _ = self.self_attn(query, query, query)
+        return residual + self.dropout11(cross_modal) + self.dropout12(self_modal)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.dropout2(self.linear2(self.dropout(torch.relu(self.linear1(x)))))
@@ -61,11 +58,7 @@ class HANLayer(nn.Module):
 class HANEncoder(nn.Module):
     """`num_layers` HAN layers that start as copies of one, shared by both streams.
 
-    In each layer audio is updated first; visual then attends to the audio stream already updated.
-
-    Attributes:
-        fast: dtype of the fast layers' matrix products (nets/fast_han.py); None: the layers above, as published.
-        published_masks: fast layers draw the dropout masks that the others would draw from the same seed.
+    In each layer audio is updated first; visual then attends to the updated audio stream.
     """
 
     def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, num_layers: int, norm_where: str):
@@ -76,22 +69,12 @@ class HANEncoder(nn.Module):
         self.final_norm_a = nn.LayerNorm(hidden_dim)
         self.final_norm_v = nn.LayerNorm(hidden_dim)
         self.pre_norm = norm_where == "pre_norm"
-        self.fast, self.published_masks = None, True
 
     def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         """(T, B, D), (T, B, D) -> the same shapes."""
         for layer in self.layers:
-            if self.fast:
-                weights = LayerWeights.of_layer(layer)
-                audio, visual = update_streams(audio, visual, self._settings(layer), weights)
-            else:
-                audio = layer(audio, visual)
-                visual = layer(visual, audio)
+            audio = layer(audio, visual)
+            visual = layer(visual, audio)
         if self.pre_norm:
             audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual
-
-    def _settings(self, layer: HANLayer) -> LayerSettings:
-        dropout = layer.dropout.p if self.training else 0.0
-        draw = draw_published if self.published_masks else draw_cheaply
-        return LayerSettings(layer.self_attn.num_heads, self.pre_norm, dropout, draw, self.fast)

@@ -1,17 +1,16 @@
 """MMIL_Net: features of two modalities -> which events are heard and seen, when.
 
-Source: VALOR, section 3.1; HAN (ECCV 2020), sections 4.2-4.3; spec, section 3.
+Source: VALOR (NeurIPS 2023), section 3.1; HAN (ECCV 2020), sections 4.2 and 4.3.
 Axes: B videos, T = 10 segments, M = 2 modalities (audio, visual), C classes, D hidden.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets.han import NORM_PLACES, HANEncoder
-from nets.linear import linear
 
 SEGMENTS = 10
 FRAMES_PER_SEGMENT = 8  # ResNet-152 features: 8 frames a second
@@ -105,19 +104,6 @@ class MMIL_Net(nn.Module):
         self.fc_fusion = nn.Linear(2 * hidden_dim, hidden_dim)
         self.hat_encoder = HANEncoder(hidden_dim, nhead, ff_dim, num_layers, norm_where)
 
-    def use_fast_layers(self, dtype: torch.dtype = torch.float32, published_masks: bool = True) -> Self:
-        """Compute with the layers of nets/fast_han.py from now on, and return the network.
-
-        They give the same numbers to rounding.
-
-        Args:
-            dtype: of matrix products and attention; weights, norms and probabilities keep theirs.
-            published_masks: draw the dropout masks that the published layers would draw from the same seed, on a CPU,
-                instead of cheaper ones.
-        """
-        self.hat_encoder.fast, self.hat_encoder.published_masks = dtype, published_masks
-        return self
-
     def forward(self, audio: Tensor, visual: Tensor, visual_st: Tensor) -> ParserOutput:
         """Parse B videos.
 
@@ -130,29 +116,24 @@ class MMIL_Net(nn.Module):
             ValueError: an input has another length.
         """
         audio = self._embed_audio(audio)  # (B, T, D)
-        visual = torch.cat([self._embed_visual(visual), self._linear(self.fc_st, visual_st)], dim=-1)  # (B, T, 2D)
-        visual = self._linear(self.fc_fusion, visual)  # (B, T, D)
+        visual = torch.cat([self._embed_visual(visual), self.fc_st(visual_st)], dim=-1)  # (B, T, 2D)
+        visual = self.fc_fusion(visual)  # (B, T, D)
 
         audio, visual = (x.transpose(0, 1).contiguous() for x in (audio, visual))  # (T, B, D)
         audio, visual = (x.transpose(0, 1) for x in self.hat_encoder(audio, visual))  # (B, T, D)
         x = torch.stack([audio, visual], dim=2)  # (B, T, M, D)
 
         # Three products, not one: a layer whose output no loss uses must get no gradient, or it would decay.
-        frame_logits = self._linear(self.fc_prob, x)  # (B, T, M, C)
+        frame_logits = self.fc_prob(x)  # (B, T, M, C)
         frame_prob = torch.sigmoid(frame_logits)
-        frame_att = torch.softmax(self._linear(self.fc_frame_att, x), dim=1)  # over segments
-        av_att = torch.softmax(self._linear(self.fc_av_att, x), dim=2)  # over modalities
+        frame_att = torch.softmax(self.fc_frame_att(x), dim=1)  # over segments
+        av_att = torch.softmax(self.fc_av_att(x), dim=2)  # over modalities
         return ParserOutput(*mmil_pooling(frame_prob, frame_att, av_att), frame_prob, frame_logits)
-
-    def _linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """A linear layer, whose product is computed in the fast layers' dtype."""
-        dtype = self.hat_encoder.fast
-        return linear(x, layer.weight, layer.bias, dtype) if dtype else layer(x)
 
     def _embed_audio(self, audio: Tensor) -> Tensor:
         """(B, 10 | 64, Da) -> (B, T, D), in the published order of arithmetic."""
         if audio.shape[1] == SEGMENTS:
-            return self._linear(self.fc_a, audio)
+            return self.fc_a(audio)
         if audio.shape[1] != CLAP_MAP[0] * CLAP_MAP[1]:
             raise ValueError(f"audio has {audio.shape[1]} rows a video, expected 10, or 64 for CLAP's token map")
         x = self.fc_a(upsample_clap_map(audio))  # (B, 2, 1024, D)
@@ -161,7 +142,7 @@ class MMIL_Net(nn.Module):
     def _embed_visual(self, visual: Tensor) -> Tensor:
         """(B, 10 | 80, Dv) -> (B, T, D), in the published order of arithmetic."""
         if visual.shape[1] == SEGMENTS:
-            return self._linear(self.fc_v, visual)
+            return self.fc_v(visual)
         if visual.shape[1] != SEGMENTS * FRAMES_PER_SEGMENT:
             raise ValueError(f"visual has {visual.shape[1]} rows a video, expected 10, or 80 for 8 frames a second")
         return self.fc_v(visual).unflatten(1, (SEGMENTS, FRAMES_PER_SEGMENT)).mean(dim=2)

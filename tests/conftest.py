@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from nets.fast import dropout
 from tests import made_up
 from tests.browser import browser  # noqa: F401 (a fixture)
 from utils.base import command as base_command
@@ -100,6 +101,16 @@ def published_dropout() -> None:
         pytest.skip(
             f"torch {torch.__version__} on this machine draws other dropout masks than the golden values' 2.13.0"
         )
+
+
+@pytest.fixture
+def torch_masks(monkeypatch) -> None:
+    """The fast layers draw the masks of torch's own dropout, which are the published ones."""
+
+    def torch_mask(shape, p, like):
+        return torch.nn.functional.dropout(like.new_ones(shape), p)
+
+    monkeypatch.setattr(dropout, "dropout_mask", torch_mask)
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ import torch
 import main
 from utils import pack_features
 
-pytestmark = pytest.mark.usefixtures("published_dropout")
+pytestmark = pytest.mark.usefixtures("published_dropout", "torch_masks")
 
 RUNS = ["valor", "valorp", "valorpp", "prenorm"]
 LOSSES = ("loss_video", "loss_valor_a", "loss_valor_v", "loss_all")
 SCORES = {"Seg-a": "audio", "Seg-v": "visual", "Seg-type": "type"}
 OURS_TO_SET = ("use_wandb", "model_name", "mode", "gpu", "wandb_project_name", "wandb_run_name")
-# Their true gradient is zero, and rounding decides which way Adam moves them (spec, section 4).
+# Their true gradient is zero, and rounding decides which way Adam moves them.
 NOT_COMPARABLE = ("fc_frame_att.bias", "fc_av_att.bias", "in_proj_bias")
 
 

@@ -14,6 +14,7 @@ from nets import MMIL_Net
 from tests.conftest import SMALL, TRAIN
 from utils import score_predictions
 from utils.metrics.eval_metrics import SCORE_NAMES, decide
+from utils.train.run import Run
 from utils.train.run_folder import read_arguments
 
 ITERATION_KEYS = ["epoch", "iter", "loss_video", "loss_valor_a", "loss_valor_v", "loss_all", "grad_norm"]
@@ -114,6 +115,7 @@ def test_classwise_prints_every_class(trained, command):
     assert "Telephone_bell_ringing" in result.out and "video-level F of the event sets" in result.out
 
 
+@pytest.mark.usefixtures("torch_masks")
 def test_exact_and_pooled_runs_agree(workspace, command):
     for features in (("feats/vggish", "feats/res152"), ("CLAP/features", "CLIP/features")):
         name = features[0][:4]
@@ -158,7 +160,7 @@ def test_schedules_and_optimisers_do_what_their_flags_say(workspace, command):
 
 
 def test_a_run_that_never_scores_says_so(workspace, command, monkeypatch):
-    monkeypatch.setattr(main, "score", lambda evaluation, truth: dict.fromkeys(SCORE_NAMES, 0.0))
+    monkeypatch.setattr(main, "score", lambda evaluation, reference: dict.fromkeys(SCORE_NAMES, 0.0))
     result = command(main, *TRAIN, "--model_name", "run")
     assert result.status == 0, result.err
     assert "no epoch scored above 0" in result.out and "Best F scores" not in result.out
@@ -184,7 +186,7 @@ def test_a_resumed_run_continues_its_wandb_run(workspace, command, monkeypatch):
     started = []
     run = types.SimpleNamespace(id="abc", log=lambda values: None, finish=lambda: None)
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **kw: started.append(kw["id"]) or run))
-    save, calls = main.save_epoch, []
+    save, calls = Run.finish_epoch, []
 
     def save_once(*args, **kwargs):
         calls.append(1)
@@ -192,7 +194,7 @@ def test_a_resumed_run_continues_its_wandb_run(workspace, command, monkeypatch):
             raise KeyboardInterrupt
         return save(*args, **kwargs)
 
-    monkeypatch.setattr(main, "save_epoch", save_once)
+    monkeypatch.setattr(Run, "finish_epoch", save_once)
     flags = (*TRAIN, "--use_wandb", "--model_name", "run")
     assert command(main, *flags).status == 130
     assert command(main, *flags, "--resume").status == 0
@@ -234,8 +236,8 @@ DEFAULTS = {
     "warm_up_epoch": 5,
     "lr_min": 1e-6,
     "model": "MMIL_Net",
-    "input_v_dim": 2048,
-    "input_a_dim": 128,
+    "input_v_dim": None,
+    "input_a_dim": None,
     "hidden_dim": 512,
     "nhead": 8,
     "ff_dim": 1024,

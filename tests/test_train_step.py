@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nets import MMIL_Net
+from nets.fast import FastMMIL_Net
 from tests.conftest import ROOT, TRAIN
 from utils.base.distributed import ProcessGroup
 from utils.train.cuda_graphs import GraphedStep
@@ -20,9 +20,9 @@ TERMS = ("video", "audio", "visual")
 CPU = torch.device("cpu")
 
 
-def network() -> tuple[MMIL_Net, torch.optim.Optimizer]:
+def network() -> tuple[FastMMIL_Net, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    net = MMIL_Net(6, 7, hidden_dim=8, nhead=2, ff_dim=12, num_classes=3).use_fast_layers()
+    net = FastMMIL_Net(6, 7, hidden_dim=8, nhead=2, ff_dim=12, num_classes=3)
     return net, torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
 
 
@@ -100,7 +100,7 @@ def test_a_learning_rate_on_the_device_stays_where_it_is():
 @pytest.mark.parametrize("count", [2, 3])
 def test_parts_of_a_batch_are_all_of_it(count):
     for videos in (0, 1, 2, 7, 64):
-        parts = [ProcessGroup(rank, count).part(torch.arange(videos)) for rank in range(count)]
+        parts = [ProcessGroup(rank, count).shard(torch.arange(videos)) for rank in range(count)]
         assert sorted(torch.cat(parts).tolist()) == list(range(videos))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -113,8 +113,8 @@ sys.path.insert(0, {root!r})
 from nets import han
 han.DROPOUT = {dropout}
 import main
-from utils import cli
-cli.run(main.main, main.get_args_parser())
+from utils.base import command
+command.run(main.main, main.get_args_parser())
 """
 
 
@@ -162,9 +162,9 @@ def test_two_processes_are_stopped_and_resumed(workspace, torchrun):
     script.write_text(
         SCRIPT.format(root=str(ROOT), dropout=0.1).replace(
             "import main\n",
-            "import main\ncalls = []\nsave = main.save_epoch\n"
+            "import main\ncalls = []\nfrom utils.train.run import Run\nsave = Run.finish_epoch\n"
             "def once(*args, **kwargs):\n    calls.append(1)\n    if len(calls) == 2: raise KeyboardInterrupt\n"
-            "    return save(*args, **kwargs)\nmain.save_epoch = once\n",
+            "    return save(*args, **kwargs)\nRun.finish_epoch = once\n",
         )
     )
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]

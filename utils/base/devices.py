@@ -41,6 +41,20 @@ def select_device(gpu: str, deterministic: bool = False) -> torch.device:
     return torch.device("cuda", number)
 
 
+def select_training_device(gpu: str, precision: str, exact: bool) -> torch.device:
+    """The device of this process, deterministic, and ready for `precision` (fp32, tf32 or bf16).
+
+    Raises InputError if there is no such device, or it has no tf32.
+    """
+    device = select_device(gpu_of_this_process(gpu), deterministic=True)
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError("--precision tf32: only CUDA devices have it; choose fp32 or bf16")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    if not exact:
+        keep_large_blocks()
+    return device
+
+
 def available_memory() -> int:
     """Bytes of main memory that programs can still have, as far as the system tells, else half of all."""
     try:

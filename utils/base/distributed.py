@@ -2,97 +2,106 @@
 
     torchrun --nproc_per_node=K main.py ...
 
-Each process has its part of every batch, and all hold the same weights: gradients are added up between them.
+Each rank has its shard of every batch, and all hold the same weights: gradients are summed over the ranks.
 """
 
 import os
 import signal
+from collections.abc import Callable
 from datetime import timedelta
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import torch
-from torch import Tensor
+SEED_STRIDE = 2**32  # distance between the dropout seeds of two ranks
+TIMEOUT = timedelta(days=1)  # a rank may wait while rank 0 reads a data set for the first time
 
 
 def torchrun_rank() -> tuple[int, int]:
-    """Rank of this process and number of processes, (0, 1) without torchrun."""
+    """Rank and world size of this process, (0, 1) without torchrun."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-SEED_STRIDE = 2**32  # apart are the seeds of the processes' dropout
-PATIENCE = timedelta(days=1)  # with a process that reads a data set for the first time
-
-
 class ProcessGroup(NamedTuple):
-    """This process and the others. With `count` 1 every method returns at once what it is given."""
+    """The ranks that train together. With a world size of 1 every method returns its argument at once."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @classmethod
-    def start(cls, device: torch.device) -> Self:
-        """Join the processes of torchrun, if there are any: over nccl for CUDA devices, else over gloo."""
-        processes = cls(*torchrun_rank())
-        if processes.count > 1:
+    def init(cls, device_type: str) -> Self:
+        """Join the processes of torchrun, if there are any: over nccl for `cuda`, else over gloo."""
+        group = cls(*torchrun_rank())
+        if group.world_size > 1:
             import torch.distributed as dist
 
-            if processes.rank:  # it may be waiting for the first one, deaf to Python's handler, when that has failed
+            if group.rank:  # if rank 0 fails, a rank that waits for it inside gloo cannot run Python's handler
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        return processes
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+        return group
 
-    def stop(self) -> None:
-        """Leave the others, when all have come here."""
-        if self.count > 1:
-            self.wait()
-            torch.distributed.destroy_process_group()
+    def destroy(self) -> None:
+        """Leave the group once all ranks have come here."""
+        if self.world_size > 1:
+            import torch.distributed as dist
+
+            self.barrier()
+            dist.destroy_process_group()
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that reads, writes, validates and prints."""
+    def is_rank_zero(self) -> bool:
+        """Whether this is the rank that reads, writes, validates and prints."""
         return self.rank == 0
 
-    def in_turn(self, function):
-        """What `function` returns here: called by the first process, and when it is done by the others."""
-        value = function() if self.is_first else None
-        self.wait()
-        return value if self.is_first else function()
+    def rank_zero_first(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns: rank 0 calls it first, the others after it has returned there."""
+        value = function() if self.is_rank_zero else None
+        self.barrier()
+        return value if self.is_rank_zero else function()
 
-    def wait(self) -> None:
-        """Return when all have come here."""
-        if self.count > 1:
-            torch.distributed.barrier(group=_cpu_group())
+    def barrier(self) -> None:
+        """Return once all ranks have come here."""
+        if self.world_size > 1:
+            import torch.distributed as dist
 
-    def add_up(self, values: Tensor) -> None:
-        """Replace a tensor by its sum over all processes."""
-        if self.count > 1:
-            torch.distributed.all_reduce(values)
+            dist.barrier(group=_cpu_group())
 
-    def of_first(self, value):
-        """The first process's value, for all; a picklable object."""
-        if self.count == 1:
+    def all_reduce(self, values) -> None:
+        """Replace a tensor of any shape by its sum over all ranks, in place."""
+        if self.world_size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(values)
+
+    def broadcast_object(self, value: Any) -> Any:
+        """Rank 0's value on all ranks; a picklable object."""
+        if self.world_size == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
-        torch.distributed.broadcast_object_list(box, src=0, group=_cpu_group())
+        dist.broadcast_object_list(box, src=0, group=_cpu_group())
         return box[0]
 
-    def of_all(self, value) -> list:
-        """The values of all processes, in the order of their ranks."""
-        if self.count == 1:
+    def all_gather_object(self, value: Any) -> list:
+        """The values of all ranks, by rank."""
+        if self.world_size == 1:
             return [value]
-        values = [None] * self.count
-        torch.distributed.all_gather_object(values, value, group=_cpu_group())
+        import torch.distributed as dist
+
+        values = [None] * self.world_size
+        dist.all_gather_object(values, value, group=_cpu_group())
         return values
 
-    def part(self, indices: Tensor) -> Tensor:
-        """Which of a batch's videos are this process's: every `count`-th, so that parts differ by one at most."""
-        return indices[self.rank :: self.count]
+    def shard(self, indices):
+        """This rank's part of a batch, of (B,) indices every `world_size`-th: parts differ by at most one."""
+        return indices[self.rank :: self.world_size]
 
 
 def _cpu_group():
-    """A group over gloo, in which objects travel, made once."""
+    """A gloo group for objects, made once."""
     if not hasattr(_cpu_group, "group"):
-        _cpu_group.group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+        import torch.distributed as dist
+
+        _cpu_group.group = dist.new_group(backend="gloo", timeout=TIMEOUT)
     return _cpu_group.group
 
 

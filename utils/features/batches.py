@@ -68,11 +68,11 @@ class BatchLoader:
     has the same batches and the same dropout (spec, section 4).
 
     Args:
-        processes: of which each gets its part of every batch; the first one says in which order.
+        group: ranks, of which each gets its shard of every batch; rank 0 says in which order.
     """
 
-    def __init__(self, dataset: Videos, batch_size: int, shuffle: bool, processes: ProcessGroup = SINGLE):
-        self.dataset, self.batch_size, self.shuffle, self.processes = dataset, batch_size, shuffle, processes
+    def __init__(self, dataset: Videos, batch_size: int, shuffle: bool, group: ProcessGroup = SINGLE):
+        self.dataset, self.batch_size, self.shuffle, self.group = dataset, batch_size, shuffle, group
 
     def __len__(self) -> int:
         return (len(self.dataset) + self.batch_size - 1) // self.batch_size
@@ -82,8 +82,8 @@ class BatchLoader:
         _random_int64()  # the seed of worker processes, which there are none of
         if self.shuffle:
             order = torch.randperm(len(order), generator=torch.Generator().manual_seed(_random_int64()))
-            order = self.processes.of_first(order)
-        parts = [self.processes.part(indices) for indices in order.split(self.batch_size)]
+            order = self.group.broadcast_object(order)
+        parts = [self.group.shard(indices) for indices in order.split(self.batch_size)]
         with command.deferred_interrupt() as interrupted:
             for batch in self.dataset.batches(parts):
                 yield batch

@@ -55,7 +55,7 @@ class GraphedStep(TrainStep):
         for name, value in batch.items():
             recording.batch[name].copy_(value, non_blocking=True)
         recording.compute_gradients()
-        self.processes.add_up(recording.sums[0])
+        self.group.all_reduce(recording.sums[0])
         recording.update()
         return recording.values[0].clone()
 

@@ -1,7 +1,4 @@
-"""Training for one epoch, evaluation, and the three losses (paper, section 3.2; spec, section 4).
-
-Axes: B or N videos, T segments, M = 2 modalities, C classes.
-"""
+"""Training for one epoch, and evaluation. Axes: B or N videos, T segments, M = 2 modalities, C classes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nets.mmil_net import ParserOutput
-from utils.train.losses import LOSS_NAMES, LossLog, parser_losses
+from utils.train import losses
+from utils.train.losses import LOSS_NAMES, LossLog
+from utils.train.step import forward
 
 
 def train_one_epoch(
@@ -25,20 +23,20 @@ def train_one_epoch(
     log_every: int,
     progress: str | None,
 ) -> dict[str, float | None]:
-    """Train on every batch of `loader` once. The device is waited for only where something is logged.
+    """Train on every batch of `loader` once. The device is waited for only when something is logged.
 
     Args:
         step: a `TrainStep`.
+        loader: batches as dataloader.py describes them.
         terms: keys of LOSS_TERMS.
         log_iteration: called every `log_every`-th iteration, counted over the run from `first_iteration`, with `iter`,
             the losses and `grad_norm` after clipping.
-        progress: title of a progress bar; None for none.
+        progress: title of a progress bar; None for no bar.
 
     Returns:
         means of the losses over videos.
 
-    Raises:
-        InputError: a loss is not finite.
+    Raises InputError if a loss is not finite.
     """
     log = LossLog(terms)
     read_from = first_iteration
@@ -46,8 +44,8 @@ def train_one_epoch(
     for iteration, batch in enumerate(bar, first_iteration):
         log.add(step(batch))
         if iteration % log_every == 0:
-            *losses, norm, _ = log.read(lambda i, first=read_from: f"at iteration {first + i}")[-1]
-            values = dict(zip(log.names, losses, strict=True))
+            *means, norm, _ = log.read(lambda i, first=read_from: f"at iteration {first + i}")[-1]
+            values = dict(zip(log.names, means, strict=True))
             log_iteration({"iter": iteration, **{name: values.get(name) for name in LOSS_NAMES}, "grad_norm": norm})
             read_from = iteration + 1
     log.read(lambda i: f"at iteration {read_from + i}")
@@ -55,7 +53,7 @@ def train_one_epoch(
 
 
 class Evaluation(NamedTuple):
-    """What the network says of N videos, and the mean losses where they were asked for."""
+    """What the network says of N videos, and the mean losses if they were asked for."""
 
     global_prob: np.ndarray  # (N, C) float32
     frame_prob: np.ndarray  # (N, T, M, C) float32
@@ -68,8 +66,10 @@ def evaluate(
 ) -> Evaluation:
     """Run the network on every batch of `loader`; with `terms`, compute these losses, too.
 
-    Raises:
-        InputError: a loss is not finite.
+    Args:
+        loader: batches as dataloader.py describes them: (B, ...) tensors.
+
+    Raises InputError if a loss is not finite.
     """
     net.eval()
     log, global_prob, frame_prob = LossLog(terms), [], []
@@ -79,14 +79,9 @@ def evaluate(
         global_prob.append(output.global_prob)
         frame_prob.append(output.frame_prob)
         if terms:
-            losses = parser_losses(output, batch, terms)
-            log.add(torch.stack([losses[name] for name in log.names]), len(output.global_prob))
+            found = losses.parser_losses(output, batch, terms)
+            log.add(torch.stack([found[name] for name in log.names]), len(output.global_prob))
     log.read(lambda i: "in validation")
     return Evaluation(
         torch.cat(global_prob).cpu().numpy(), torch.cat(frame_prob).cpu().numpy(), log.means() if terms else {}
     )
-
-
-def forward(net: nn.Module, batch: Mapping[str, Tensor]) -> ParserOutput:
-    """The network's output for a batch."""
-    return net(batch["audio"], batch["visual"], batch["visual_st"])

@@ -1,6 +1,7 @@
 """The three losses, and their means over an epoch.
 
-Axes: B videos, T segments, C classes."""
+Source: VALOR (NeurIPS 2023), section 3.2. Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +21,20 @@ PROBABILITY_MARGIN = 1e-7  # keeps log(global_prob) finite
 
 
 def binary_cross_entropy(prob: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy of probabilities in (0, 1); NaN where any is NaN.
+    """Mean binary cross-entropy of probabilities in (0, 1), (...) each -> a scalar; NaN if any probability is NaN.
 
-    torch's function ends the program there instead (on CUDA for good), and the loss could not be named.
+    torch's function ends the program for NaN (on CUDA for good), so that the loss could not be named.
     """
-    wrong = prob.isnan()
-    loss = F.binary_cross_entropy(prob.masked_fill(wrong, 0.5), target)
-    return loss.masked_fill(wrong.any(), torch.nan)
+    is_nan = prob.isnan()
+    loss = F.binary_cross_entropy(prob.masked_fill(is_nan, 0.5), target)
+    return loss.masked_fill(is_nan.any(), torch.nan)
 
 
 def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequence[str]) -> dict[str, Tensor]:
     """The chosen terms of the loss and their sum.
 
     Args:
-        output: of the network, B videos.
+        output: of the network, for B videos.
         batch: weak (B, C), pseudo_a and pseudo_v (B, T, C), float 0/1; only what the terms need.
         terms: keys of LOSS_TERMS.
 
@@ -41,9 +42,9 @@ def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequ
         name in the logs -> scalar, each a mean over its elements; `loss_all`, their sum.
     """
     audio_logits, visual_logits = output.frame_logits.unbind(dim=2)  # (B, T, C) each
-    margin = PROBABILITY_MARGIN
+    global_prob = output.global_prob.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
     compute = {
-        "video": lambda: binary_cross_entropy(output.global_prob.clamp(margin, 1 - margin), batch["weak"]),
+        "video": lambda: binary_cross_entropy(global_prob, batch["weak"]),
         "audio": lambda: F.binary_cross_entropy_with_logits(audio_logits, batch["pseudo_a"]),
         "visual": lambda: F.binary_cross_entropy_with_logits(visual_logits, batch["pseudo_v"]),
     }
@@ -53,14 +54,14 @@ def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequ
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:
-    """InputError naming the first loss that is not finite."""
+    """Raises InputError, naming the first loss that is not finite."""
     for name, value in losses.items():
         if not math.isfinite(value):
             raise InputError(f"{name} is {value} {where}; training stopped: lower --lr or check the features")
 
 
 class LossLog:
-    """Losses of many batches, which stay on their device until somebody asks: asking waits for the device.
+    """Losses of many batches. They are kept on their device: reading them waits for it.
 
     Args:
         terms: keys of LOSS_TERMS, the losses that are computed.
@@ -71,15 +72,17 @@ class LossLog:
         self.waiting, self.sums, self.videos = [], dict.fromkeys(self.names, 0.0), 0
 
     def add(self, values: Tensor, videos: int | None = None) -> None:
-        """Take the values of one batch: (n,), the losses by `names`, then others; the last is the number of videos,
-        unless that is given."""
+        """Add one batch: (n,) values, the losses by `names`, then others; the last is the number of videos unless
+        `videos` gives it."""
         self.waiting.append((values, videos))
 
     def read(self, where: Callable[[int], str]) -> list[list[float]]:
-        """The values of the batches since the last call, which now count; InputError for a loss that is not finite.
+        """The values of the batches since the last call, which now count towards the means.
 
         Args:
-            where: says of the i-th of them which it is.
+            where: names the i-th of them in an error.
+
+        Raises InputError if a loss is not finite.
         """
         if not self.waiting:
             return []

@@ -1,12 +1,9 @@
 """The optimizer, and its learning rate over the epochs."""
 
-import argparse
 import math
 
 import torch
-from torch import Tensor
-
-from nets import MMIL_Net
+from torch import Tensor, nn
 
 
 def learning_rate(
@@ -23,7 +20,7 @@ def learning_rate(
     """Learning rate of epoch 1..epochs.
 
     steplr: multiplied by gamma after every `stepsize` epochs. warm_up_cos_anneal: linear to lr over `warm_up_epoch`
-    epochs, then half a cosine down to lr_min; where no epoch is left for the cosine, the last epoch has lr.
+    epochs, then half a cosine down to lr_min; if no epoch is left for the cosine, the last epoch has lr.
     """
     if scheduler == "steplr":
         for _ in range((epoch - 1) // stepsize):  # one product a step, as StepLR does: the same rounding
@@ -37,33 +34,32 @@ def learning_rate(
     return lr_min + (lr - lr_min) / 2 * (1 + math.cos(math.pi * progress))
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set it for all parameters; where it lies on the device, as recorded graphs need it, in its place."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
+def make_optimizer(
+    net: nn.Module, device: torch.device, kind: str, *, fused: bool, **settings
+) -> torch.optim.Optimizer:
+    """`adamw`, or `adam` with weight decay in the gradient.
 
-
-def make_optimizer(args: argparse.Namespace, net: MMIL_Net, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW, or Adam with weight decay in the gradient; in one kernel, but for --exact."""
-    kind = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(
-        net.parameters(),
-        lr=args.lr,
-        betas=(args.beta1, args.beta2),
-        eps=args.eps,
-        weight_decay=args.weight_decay,
-        fused=not args.exact,
-        capturable=device.type == "cuda" and not args.exact,
-    )
+    Args:
+        fused: in one kernel, which CUDA graphs can record. settings: lr, betas, eps, weight_decay.
+    """
+    optimizer_class = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    capturable = fused and device.type == "cuda"
+    optimizer = optimizer_class(net.parameters(), fused=fused, capturable=capturable, **settings)
     place_learning_rate(optimizer, device)
     return optimizer
 
 
 def place_learning_rate(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Put the learning rate on the device, where recorded graphs read it."""
+    """Put the learning rate on the device, where CUDA graphs read it."""
     for group in optimizer.param_groups:
         if group["capturable"]:
             group["lr"] = torch.tensor(float(group["lr"]), device=device)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every group, in place if it is a tensor (CUDA graphs read it there)."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

@@ -12,14 +12,11 @@ class WandbLog:
         self.run = run
 
     @classmethod
-    def start(cls, wanted: bool, project: str, name: str | None, arguments: dict, state: dict | None) -> Self:
-        """Import wandb and start a run, the same one again where a run is resumed from `state`.
+    def start(cls, project: str, name: str | None, arguments: dict, state: dict | None) -> Self:
+        """Import wandb and start a run, or continue the one of `state`.
 
-        Raises:
-            InputError: wandb is wanted and not installed.
+        Raises InputError if wandb is not installed.
         """
-        if not wanted:
-            return cls()
         try:
             import wandb
         except ImportError as error:
@@ -29,7 +26,7 @@ class WandbLog:
 
     @property
     def id(self) -> str | None:
-        """What a resumed run is continued by."""
+        """What a resumed run is continued by, None without one."""
         return self.run.id if self.run else None
 
     def log_iteration(self, epoch: int, values: dict) -> None:

@@ -1,0 +1,184 @@
+"""One training run: where it starts or resumes, what it prints and writes after each epoch. Rank 0 does the writing."""
+
+import sys
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import nn
+
+from utils.base.devices import random_state, set_random_state
+from utils.base.distributed import ProcessGroup
+from utils.base.errors import InputError
+from utils.base.files import write_json
+from utils.metrics.tables import score_table
+from utils.train import checkpoint
+from utils.train.losses import TOTAL
+from utils.train.run_folder import RunFolder, class_file, plain, require_same_arguments
+from utils.train.schedule import place_learning_rate
+from utils.train.wandb_log import WandbLog
+
+
+class Run:
+    """A run in its folder. Use it as a context: inside, other processes cannot train the same run.
+
+    Args:
+        path: folder of the run.
+        arguments: what changes its numbers, by the names of the flags, and `epochs`, `save_epochs`.
+        resume: go on after its last finished epoch instead of starting in a new folder.
+        classes: class file that --classes gives, if any.
+
+    Raises InputError if the folder exists, cannot be resumed, or was trained with other arguments.
+    """
+
+    def __init__(self, path: Path, group: ProcessGroup, arguments: dict, resume: bool, classes: Path | None):
+        self.folder, self.group, self.resume, self.classes = RunFolder(path), group, resume, classes
+        self.arguments, self.wandb, self.began = arguments, WandbLog(), False
+        self.state: dict | None = None  # what checkpoint_last.pt holds
+
+    def __enter__(self) -> Self:
+        try:
+            if self.group.is_rank_zero and self.resume:
+                self.folder.lock()
+                class_file(self.folder.path, self.classes)  # the same classes?
+                self.state = self.folder.state_to_resume(self.arguments)
+            elif self.group.is_rank_zero:
+                self.folder.require_new()
+            self.state = self.group.broadcast_object(self.state)
+        except BaseException:
+            self.folder.unlock()
+            raise
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if self.began and isinstance(error, (InputError, RuntimeError)):  # a loss is not finite, too little memory
+            self.folder.discard_unfinished()
+        self.folder.unlock()
+        if isinstance(error, KeyboardInterrupt):
+            text = f"go on in {self.folder.path} with --resume"
+            raise KeyboardInterrupt(text if self.folder.path.exists() else "nothing was trained yet") from None
+        if isinstance(error, torch.OutOfMemoryError):
+            raise InputError(f"{self.device} has too little memory; lower --batch_size") from error
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch, 0 before the first."""
+        return self.state["epoch"] if self.state else 0
+
+    @property
+    def iteration(self) -> int:
+        """Iterations until the last finished epoch."""
+        return self.state["iteration"]
+
+    def title(self, epoch: int) -> str | None:
+        """Title of the progress bar of an epoch; None on ranks that show no bar."""
+        return f"Epoch {epoch}/{self.arguments['epochs']}" if self.group.is_rank_zero else None
+
+    def begin(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        settings: dict,
+        extra: dict,
+        wandb: tuple[str, str | None] | None,
+    ) -> None:
+        """Bring network, optimizer and random numbers to the point where the run stopped, or make its folder.
+
+        Args:
+            settings: all flags, with what was read off the files. extra: what else must be the same to resume.
+            wandb: project and run name of Weights & Biases; None: no logging there.
+
+        Raises InputError if the arguments differ from those of the run, or wandb is wanted and not installed.
+        """
+        self.arguments = self.arguments | settings | extra
+        self.net, self.optimizer, self.device = net, optimizer, device
+        if self.state:
+            require_same_arguments(self.state, self.arguments, self.folder.path)
+        settings = {name: plain(value) for name, value in settings.items()}
+        if wandb and self.group.is_rank_zero:
+            self.wandb = WandbLog.start(*wandb, settings, self.state)
+        if self.state:
+            net.load_state_dict(self.state["model"])
+            optimizer.load_state_dict(self.state["optimizer"])
+            place_learning_rate(optimizer, device)
+            states = [self.state["random"], *self.state.get("random_of_others", ())]
+            set_random_state(states[self.group.rank], device)
+            if self.group.is_rank_zero:
+                self.folder.cut_logs(self.epoch)
+        else:
+            if self.group.is_rank_zero:
+                classes = class_file(self.folder.path, self.classes)
+                self.folder.begin(settings, classes, start_over=self.resume)
+            self.state = {"epoch": 0, "iteration": 0, "best_epoch": 0, "best_scores": {}}
+        self.began = self.group.is_rank_zero
+
+    def log_iteration(self, epoch: int, values: dict[str, float]) -> None:
+        """Log the losses of one iteration."""
+        if self.group.is_rank_zero:
+            self.folder.log_iteration({"epoch": epoch, **values})
+            self.wandb.log_iteration(epoch, values)
+
+    def finish_epoch(
+        self,
+        epoch: int,
+        iterations: int,
+        lr: float,
+        seconds: float,
+        losses: dict,
+        validation: tuple[dict, dict[str, float]] | None,
+    ) -> None:
+        """Print and log the results of an epoch, keep the best weights, and write everything to resume from.
+
+        Args:
+            iterations: in the epoch. losses: of training, by their names in the logs.
+            validation: the same of validation, and the ten scores; rank 0 alone has them.
+        """
+        random, *others = self.group.all_gather_object(random_state(self.device))
+        self.state |= {"epoch": epoch, "iteration": self.state["iteration"] + iterations}
+        if not self.group.is_rank_zero:
+            return
+        val_losses, scores = validation
+        self._report(epoch, lr, seconds, losses, val_losses, scores)
+        weights = self.net.state_dict()
+        if scores["Seg-type"] > self.state["best_scores"].get("Seg-type", 0):
+            self.state |= {"best_epoch": epoch, "best_scores": scores}
+            checkpoint.save(self.folder.path / checkpoint.BEST, weights)
+        if self.arguments["save_epochs"]:
+            checkpoint.save(self.folder.path / checkpoint.epoch_name(epoch), weights)
+        self.state |= {
+            "model": weights,
+            "optimizer": self.optimizer.state_dict(),
+            "random": random,
+            "arguments": {name: plain(value) for name, value in self.arguments.items()},
+            "working_directory": str(Path.cwd()),
+            "wandb_id": self.wandb.id,
+        } | ({"random_of_others": others} if others else {})
+        checkpoint.save(self.folder.path / checkpoint.LAST, self.state)  # last: only now is the epoch finished
+
+    def _report(self, epoch: int, lr: float, seconds: float, losses, val_losses, scores) -> None:
+        """Print the published line, and log everything."""
+        head = f"Epoch[{epoch}/{self.arguments['epochs']}](Time:{seconds:.2f} sec)(lr:{lr:.6f})"
+        both = f"Train Loss: {losses[TOTAL]:.3f} Val Loss: {val_losses[TOTAL]:.3f}"
+        print(f"{head} {both}  Val F: {scores['Seg-type']:.3f}", flush=True)
+        train = {f"train_{name}": value for name, value in losses.items()}
+        val = {f"val_{name}": value for name, value in val_losses.items()}
+        self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
+        self.wandb.log_epoch(epoch, lr, val_losses, scores)
+
+    def finish(self, json: Path | None) -> dict[str, float]:
+        """Print the validation scores of the best epoch, write them to `json` if it is given, and return them."""
+        self.wandb.finish()
+        scores, best = self.state["best_scores"], self.folder.path / checkpoint.BEST
+        if not self.group.is_rank_zero:
+            return scores
+        if not self.state["best_epoch"]:
+            print(f"{self.folder.path}: no epoch scored above 0 in Seg-type on validation: there is no {best.name}")
+            return scores
+        print(f"Best F scores (at epoch {self.state['best_epoch']}):")
+        print(score_table({"Val": scores}))
+        if not best.is_file():
+            print(f"note: {best}, which scored this, is no longer there", file=sys.stderr)
+        if json:
+            write_json(json, scores)
+        return scores
