@@ -251,7 +251,7 @@ def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_
     labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
     if args.packed:
         kinds = [labels[term] for term in terms]
-        dataset = PackedDataset(args.packed, name, kinds, class_names, num_workers=args.num_workers, memory_limit=limit)
+        dataset = PackedDataset(args.packed, name, kinds, class_names, memory_limit=limit)
     else:
         dataset = LLPDataset(
             read_split(getattr(args, f"label_{name}"), class_names),

@@ -24,11 +24,10 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import require_writable, write_json, write_text
 from utils.base.npy import Layout
-from utils.features.cache import plan, read_plan, stored_dtype
 from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import CLASS_NAMES, EventClass, T, class_indices, class_names, read_classes
+from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
 from utils.metrics.tables import score_table
@@ -71,8 +70,7 @@ def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
     """The (T, C) arrays of a split, turned to (N, C, T); InputError for files that are missing or wrong."""
     files = FeatureFolder(folder, split.ids, layout)
     require_files([files], THREADS)
-    array = plan(files, np.asarray, stored_dtype(files, "float32"), T)
-    return read_plan(array, files, THREADS, str(folder)).transpose(0, 2, 1)
+    return files.read_all("float32", THREADS, str(folder)).transpose(0, 2, 1)
 
 
 def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, truth: Reference) -> None:
