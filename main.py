@@ -37,7 +37,7 @@ from utils.features.cache import FEATURE_DTYPES
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.classes import read_class_names
 from utils.llp.videos import read_split
-from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
 from utils.train import checkpoint, seeds
 from utils.train.cuda_graphs import GraphedStep
@@ -299,14 +299,14 @@ def net_sizes(args: argparse.Namespace) -> dict[str, int]:
 def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
     """Dense annotations of videos; says once what is odd about the files."""
     truth = read_reference(gt_dir, filenames, class_names)
-    for line in truth.quirks:
+    for line in truth.issues:
         print(f"note: {line}", file=sys.stderr)
     return truth
 
 
 def score(evaluation: Evaluation, truth: Reference) -> dict[str, float]:
     """The ten scores of an evaluation."""
-    decisions = decide(evaluation.global_prob, evaluation.frame_prob)
+    decisions = binarize(evaluation.global_prob, evaluation.frame_prob)
     return ten_scores(video_scores(*decisions, truth.audio, truth.visual))
 
 
@@ -586,7 +586,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     print(f"Annotations: {truth.version}")
     print("Evaluation result:")
     print(score_table({args.mode.capitalize(): scores}))
-    audio, visual = decide(evaluation.global_prob, evaluation.frame_prob)
+    audio, visual = binarize(evaluation.global_prob, evaluation.frame_prob)
     if args.classwise:
         print(class_report(audio, visual, truth, class_names))
     if args.json:

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_stream.py
 
-The larger files are virtual: 10,000 made-up videos again and again (HDF5 virtual data sets). Each line is a process of
+The larger files are virtual (HDF5 virtual datasets): 10,000 synthetic videos, repeated. Each line is a process of
 its own that goes through shuffled batches of 64, once only reading them, once training VALOR on them.
 """
 

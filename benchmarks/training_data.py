@@ -1,4 +1,4 @@
-"""Made-up data of LLP's sizes for the benchmarks: files of raw features, and packed files of any length."""
+"""Synthetic data of LLP's sizes for the benchmarks: files of raw features, and packed files of any length."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from utils.features.packed import ColumnSpec
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES, C, T
 from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, video_id
-from utils.make_lookalike import made_up_names
+from utils.make_lookalike import synthetic_names
 
 MODELS = {
     "VALOR": {"hidden_dim": 512, "num_layers": 1, "audio": "feats/vggish", "visual": "feats/res152", "lr": 1e-4},
@@ -61,16 +61,16 @@ def random_arrays(layout, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_lists(folder: Path, counts: dict[str, int], rng: np.random.Generator) -> list[str]:
-    """CSVs of made-up videos with one event each, and its truth; returns their names."""
-    names = made_up_names(rng, sum(counts.values()))
+    """CSVs of synthetic videos with one event each, and its reference; returns their names."""
+    names = synthetic_names(rng, sum(counts.values()))
     classes = rng.choice(CLASS_NAMES, len(names))
     table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, classes), strict=True)))
     folder.mkdir(parents=True, exist_ok=True)
     for split, last in zip(counts, np.cumsum(list(counts.values())), strict=True):
         table[last - counts[split] : last].to_csv(folder / SPLIT_FILES[split], sep="\t", index=False)
-    truth = pd.DataFrame({"filename": names, "onset": 0, "offset": 10, "event_labels": classes})
+    reference = pd.DataFrame({"filename": names, "onset": 0, "offset": 10, "event_labels": classes})
     for name in REFERENCE_FILES.values():
-        truth.to_csv(folder / name, sep="\t", index=False)
+        reference.to_csv(folder / name, sep="\t", index=False)
     return names
 
 
@@ -86,7 +86,7 @@ def write_files(folder: Path, counts: dict[str, int]) -> None:
 
 
 def write_packed(path: Path, model: str, counts: dict[str, int]) -> None:
-    """A packed file of made-up videos, and the truth beside it."""
+    """A packed file of synthetic videos, and the reference beside it."""
     rng = np.random.default_rng(0)
     names = iter(write_lists(path.parent, counts, rng))
     sizes = {"audio": MODELS[model]["audio"], "visual": MODELS[model]["visual"], "visual_st": "feats/r2plus1d_18"}

@@ -56,7 +56,7 @@ def fails(result, *parts):
 def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
     if (
         "data/AVVP_eval_audio.csv" in flags
-    ):  # a truth CSV has the columns of a split, and one class a row: name a bad one
+    ):  # a reference CSV has the columns of a split, and one class a row: name a bad one
         path = workspace / "data/AVVP_eval_audio.csv"
         text = path.read_text() + "x_0_10\t0\t1\tGunshot\n"
         path.unlink()

@@ -71,7 +71,7 @@ def fetched(command, site):
 
 
 def row(result, what: str) -> list[int]:
-    """wanted, sound, missing, wrong of one row of the summary."""
+    """wanted, valid, missing, wrong of one row of the summary."""
     line = next(line for line in result.out.splitlines() if line.startswith(f"| {what} "))
     return [int(cell) for cell in line.split("|")[3:7]]
 
@@ -279,10 +279,10 @@ def link(name: str, target: str):
         (zip_with(("C:\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
         (zip_with(link("feats/vggish", "/etc")), "'feats/vggish', a link"),
         (zip_with(("readme.txt", b"none")), "holds no files of these videos for feats/vggish"),
-        (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a zip file that was cut short or damaged"),
+        (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a truncated or damaged zip file"),
         (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>", "is a web page, not an archive"),
-        (b"\x1f\x8b what gzip writes", "no zip file"),
-        (b"", "no zip file"),
+        (b"\x1f\x8b what gzip writes", "not a zip file"),
+        (b"", "not a zip file"),
     ],
 )
 def test_archives_that_cannot_be_used(fetched, site, content, message):
@@ -330,7 +330,7 @@ def test_wrong_shapes_and_damage_inside_an_archive(fetched, site, lookalike):
 
 
 def test_only_whole_files_of_these_videos_replace_what_is_missing(fetched, site, lookalike):
-    """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is sound."""
+    """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is valid."""
     names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
     kept = np.full((10, 128), 7, np.float32)
     Path("data/feats/vggish").mkdir(parents=True)
@@ -509,13 +509,13 @@ def test_check_of_models(models, tmp_path):
     folder = tmp_path / "models"
     shutil.copytree(models, folder)
     first, second, third = (folder / name for name in MODEL_FILES)
-    assert check.check_models(folder, deep=True).sound == 3
+    assert check.check_models(folder, deep=True).valid == 3
     first.write_bytes(first.read_bytes()[:-1000])
     weights = torch.load(second)
     torch.save(weights | {"fc_prob.bias": torch.full((25,), torch.nan)}, second)
     torch.save({"fc.weight": torch.zeros(3)}, third)
     quick, deep = (check.check_models(folder, deep) for deep in (False, True))
-    assert (quick.sound, deep.sound) == (2, 0)
+    assert (quick.valid, deep.valid) == (2, 0)
     text = "\n".join(deep.wrong)
     for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit MMIL_Net"):
         assert part in text

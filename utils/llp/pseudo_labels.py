@@ -1,6 +1,6 @@
-"""Segment-level pseudo labels: what a teacher's logits say about the events a video is known to have.
+"""Segment-level pseudo labels: when the events happen that a video is known to have, according to a teacher's logits.
 
-Axes: T segments, C classes. Source: paper, section 3.2; spec, sections 7 and 8.
+Axes: T segments, C classes. Source: VALOR, section 3.2.
 """
 
 import numpy as np
