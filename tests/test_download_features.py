@@ -195,11 +195,11 @@ def test_a_server_that_cannot_go_on_in_the_middle(fetched, site, lookalike):
     assert same_files(Path("data/feats"), lookalike / "feats")
 
 
-def test_damage_on_the_way_is_noticed_by_the_hubs_checksum(fetched, site):
+def test_damage_in_transit_is_noticed_by_the_hubs_checksum(fetched, site):
     page = site.pages[CLIP_PAGE]
     good, page.content = page.content, page.content[:-100] + bytes(100)
     result = fetched("--parts", "csv", "CLIP")
-    assert result.status == 1 and "another checksum than the hub states" in result.err
+    assert result.status == 1 and "checksum mismatch: the file differs from the one on the hub" in result.err
     page.content = good
     assert fetched("--parts", "csv", "CLIP").status == 0
 
@@ -326,7 +326,7 @@ def test_wrong_shapes_and_damage_inside_an_archive(fetched, site, lookalike):
     assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 2, 0]
     assert f"{names[1]} not unpacked: Bad CRC-32" in result.err
     assert f"{names[0]} not unpacked: holds (3,) float64, expected (10, 128) float32" in result.err
-    assert "data/archives/feats.zip: unpacked and kept; remove it, to have it fetched again" in result.out
+    assert "data/archives/feats.zip: unpacked and kept; remove it to fetch it again" in result.out
 
 
 def test_only_whole_files_of_these_videos_replace_what_is_missing(fetched, site, lookalike):
@@ -452,7 +452,7 @@ def test_a_disk_that_is_full_in_the_middle(fetched, site):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))\n"
-        "from utils import cli, download_features as d; cli.run(d.main, d.get_args_parser())"
+        "from utils import download_features as d; from utils.base import command as c; c.run(d.main, d.get_args_parser())"
     )
     argv = [ROOT, *site.flags, "--parts", "csv", "feats"]
     result = subprocess.run([sys.executable, "-c", script, *argv], check=False, capture_output=True, text=True)
