@@ -6,6 +6,7 @@ ten segments once and then kept: in memory, on the GPU if it has room, or, if th
 which batches are read ahead. With `exact` they stay as published, in their files.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,10 +106,7 @@ class SplitData(Dataset):
             yield self.__getitems__(part)
 
     def _keep(self, columns: Mapping[str, Column]) -> None:
-        """Read whole arrays into memory, or leave them in their file if they exceed the limit.
-
-        Either way all of them is read once, so that training never stops at a damaged file.
-        """
+        """Read arrays into memory or, if they exceed the limit, only check them, and read batches ahead later."""
         if sum(column.size for column in columns.values()) > self.limit:
             for column in columns.values():
                 column.read_all(keep=False)
@@ -141,7 +139,7 @@ class LLPDataset(SplitData):
         num_workers: int = 0,
         cache_dir: Path | None = None,
         feature_dtype: str = "float32",
-        memory_limit: float = float("inf"),
+        memory_limit: float = math.inf,
         a_pseudo_dir: Path | None = None,
         v_pseudo_dir: Path | None = None,
         **folders: Path | int,
@@ -214,24 +212,17 @@ class PackedDataset(SplitData):
     """A split from a file that utils/pack_features.py wrote.
 
     Args:
-        path: the file.
         name: train, val or test.
-        labels: that are wanted beside the features: weak, pseudo_a, pseudo_v.
+        labels: that are wanted in addition to the features: weak, pseudo_a, pseudo_v.
         class_names: that the file must have.
         memory_limit: bytes; a larger split is read ahead from the file.
 
     Raises:
-        InputError: the file is missing or damaged, or lacks what is wanted.
+        InputError: the file is missing or damaged, or lacks something.
     """
 
     def __init__(
-        self,
-        path: Path,
-        name: str,
-        labels: Sequence[str],
-        class_names: Sequence[str],
-        *,
-        memory_limit: float = float("inf"),
+        self, path: Path, name: str, labels: Sequence[str], class_names: Sequence[str], memory_limit: float = math.inf
     ):
         packed = Packed.open(path)
         if name not in packed.columns:
@@ -263,10 +254,6 @@ def make_loader(
     if not getattr(dataset, "exact", False):
         return BatchLoader(dataset, batch_size, shuffle, processes)
     # A plain DataLoader without a generator of its own: what it draws is part of what makes a run reproducible.
-    return InterruptibleLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_workers=min(dataset.num_workers, os.cpu_count() or 1),
-        collate_fn=dict,  # __getitems__ returns a batch
-    )
+    workers = min(dataset.num_workers, os.cpu_count() or 1)
+    # __getitems__ returns a batch already, so there is nothing to collate
+    return InterruptibleLoader(dataset, batch_size, shuffle, num_workers=workers, collate_fn=dict)

@@ -452,7 +452,8 @@ def test_a_disk_that_is_full_in_the_middle(fetched, site):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))\n"
-        "from utils import download_features as d; from utils.base import command as c; c.run(d.main, d.get_args_parser())"
+        "from utils import download_features as d; from utils.base import command\n"
+        "command.run(d.main, d.get_args_parser())"
     )
     argv = [ROOT, *site.flags, "--parts", "csv", "feats"]
     result = subprocess.run([sys.executable, "-c", script, *argv], check=False, capture_output=True, text=True)

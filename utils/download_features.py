@@ -30,47 +30,27 @@ PARTS = ("csv", "feats", *BASE, "CLIP", "CLAP", "models")
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="download_features.py", description=__doc__)
-    what = parser.add_argument_group("what")
-    what.add_argument(
-        "--parts",
-        nargs="+",
-        choices=PARTS,
-        metavar="PART",
-        default=PARTS,
-        help=f"some of {', '.join(PARTS)}; feats is {', '.join(BASE)} (default: all)",
-    )
-    what.add_argument(
-        "--annotations",
-        choices=sorted(REVISIONS),
-        help="version of LLP's audio annotations; the paper's numbers used 2020's. Replaces the other "
-        "one (default: the existing one, else 2024)",
-    )
-    flags.add_classes_flag(what)
-    where = parser.add_argument_group("where")
-    where.add_argument("--data_dir", type=Path, default="./data", help="folder of the data")
-    where.add_argument("--model_save_dir", type=Path, default="./models", help="of the models")
-    where.add_argument("--archive_dir", type=Path, metavar="DIR", help="of the archives (default: DATA_DIR/archives)")
-    where.add_argument("--keep_archives", action="store_true", help="keep archives after unpacking")
-    where.add_argument(
-        "--csv_url",
-        default=CSV_URL,
-        metavar="URL",
-        help="address of the CSVs, with {revision} and {name} (default: LLP's repository)",
-    )
-    where.add_argument(
-        "--feats_url",
-        default=FEATS_URL,
-        metavar="URL",
-        help="of the base features (default: Google Drive); for the rest set HF_ENDPOINT in the environment",
-    )
-    check = parser.add_argument_group("checks")
-    check.add_argument("--check", action="store_true", help="fetch nothing, only check existing files")
-    check.add_argument("--deep", action="store_true", help="read every file, to find NaN and damage")
+    add = parser.add_argument_group("what").add_argument
+    help_text = f"some of {', '.join(PARTS)}; feats is {', '.join(BASE)} (default: all)"
+    add("--parts", nargs="+", choices=PARTS, metavar="PART", default=PARTS, help=help_text)
+    help_text = "version of LLP's audio annotations; the paper's numbers used 2020's. Replaces the other one (default: "
+    add("--annotations", choices=sorted(REVISIONS), help=f"{help_text}the existing one, else 2024)")
+    flags.add_classes_flag(parser)
+    add = parser.add_argument_group("where").add_argument
+    add("--data_dir", type=Path, default="./data", help="folder of the data")
+    add("--model_save_dir", type=Path, default="./models", help="of the models")
+    add("--archive_dir", type=Path, metavar="DIR", help="of the archives (default: DATA_DIR/archives)")
+    add("--keep_archives", action="store_true", help="keep archives after unpacking")
+    help_text = "address of the CSVs, with {revision} and {name} (default: LLP's repository)"
+    add("--csv_url", default=CSV_URL, metavar="URL", help=help_text)
+    help_text = "of the base features (default: Google Drive); for the rest set HF_ENDPOINT in the environment"
+    add("--feats_url", default=FEATS_URL, metavar="URL", help=help_text)
+    add = parser.add_argument_group("checks").add_argument
+    add("--check", action="store_true", help="fetch nothing, only check existing files")
+    add("--deep", action="store_true", help="read every file, to find NaN and damage")
+    workers = min(8, os.cpu_count() or 1)
     parser.add_argument(
-        "--workers",
-        type=flags.positive_int,
-        default=min(8, os.cpu_count() or 1),
-        help="files that are unpacked or checked at a time",
+        "--workers", type=flags.positive_int, default=workers, help="files unpacked or checked at a time"
     )
     return parser
 

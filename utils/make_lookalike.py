@@ -28,7 +28,7 @@ from utils.llp.events import segments_to_events
 from utils.llp.videos import ALL_VIDEOS_FILE, ID_LENGTH, SPLIT_COLUMNS, SPLIT_FILES, video_id
 
 COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, by default
-SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15, "CLIP": 0.2, "CLAP": 0.2}  # per noise of 1
+SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15}  # per noise of 1; of other kinds 0.2
 AUDIBLE, VISIBLE = 0.85, 0.7  # probability that an event of a video is heard, and seen
 WHOLE_VIDEO = 0.5  # probability that it then lasts all ten seconds
 LABEL_NOISE = 0.1  # probability that a teacher is wrong about a segment
@@ -67,7 +67,8 @@ class FeatureMaker:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.directions = {
-            kind.name: SIGNAL[kind.name] * rng.standard_normal((C, kind.size), np.float32) for kind in KINDS.values()
+            name: SIGNAL.get(name, 0.2) * rng.standard_normal((C, kind.size), np.float32)
+            for name, kind in KINDS.items()
         }
 
     def features(self, kind: FeatureKind, events: np.ndarray) -> np.ndarray:
@@ -100,11 +101,7 @@ class FeatureMaker:
 
 
 def write_synthetic(out: Path, counts: dict[str, int], seed: int) -> None:
-    """Write CSVs and the seven folders to `out`.
-
-    Args:
-        counts: split (train, val, test) -> number of videos.
-    """
+    """Write CSVs and the seven folders to `out`. counts: split (train, val, test) -> number of videos."""
     rng = np.random.default_rng(seed)
     names = synthetic_names(rng, sum(counts.values()))
     videos = [synthetic_events(rng) for _ in names]
@@ -123,10 +120,8 @@ def write_synthetic(out: Path, counts: dict[str, int], seed: int) -> None:
         events.to_csv(out / REFERENCE_FILES[modality], sep="\t", index=False)
 
     maker = FeatureMaker(rng)
-    for name, video_reference, video_weak in tqdm(
-        zip(names, reference, weak, strict=True), "features", len(names), mininterval=1
-    ):
-        for folder, array in maker.video(video_reference, video_weak).items():
+    for name, (events, labels) in tqdm(zip(names, videos, strict=True), "features", len(names), mininterval=1):
+        for folder, array in maker.video(events, labels).items():
             (out / folder).mkdir(parents=True, exist_ok=True)
             np.save(out / folder / f"{video_id(name)}.npy", array)
 
@@ -142,7 +137,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the data set. Raises InputError if --out holds other files, among which synthetic ones could get lost."""
+    """Write the data set. Raises InputError if --out exists and is not an empty folder."""
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
     write_synthetic(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)

@@ -31,18 +31,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument("--compare", type=Path, metavar="DIR2", help="predictions of a second run on the same videos")
     parser.add_argument("--log", type=Path, metavar="F", help="log.jsonl of the run, for its training curves")
     parser.add_argument("--out", type=Path, required=True, help="page to write, an HTML file")
-    parser.add_argument(
-        "--figures",
-        type=Path,
-        metavar="DIR",
-        help="also write figures for papers: timelines and classes, PNG and PDF",
-    )
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        metavar="NAME",
-        help="--figures: file names to draw (default: the worst, the median and the best)",
-    )
+    help_text = "also write figures for papers: timelines and classes, PNG and PDF"
+    parser.add_argument("--figures", type=Path, metavar="DIR", help=help_text)
+    help_text = "--figures: file names to draw (default: the worst, the median and the best)"
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help=help_text)
     return parser
 
 

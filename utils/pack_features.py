@@ -23,37 +23,33 @@ from prettytable import PrettyTable
 from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import require_space, require_writable, size_text
-from utils.features import packed
 from utils.features.cache import FEATURE_DTYPES, pooled_spec
-from utils.features.folder import find_folders, require_files
+from utils.features.folder import FeatureFolder, find_folders, require_files
 from utils.features.kinds import LABELS
-from utils.features.packed import ColumnSpec, Packed, Writer, encode_texts
+from utils.features.packed import ColumnSpec, Packed, Writer, encode_texts, plan_text
 from utils.llp.classes import read_class_names
-from utils.llp.videos import SPLIT_FILES, Split, read_split
+from utils.llp.videos import SPLIT_FILES, read_split
 
 SPLITS = tuple(SPLIT_FILES)
+Source = FeatureFolder | np.ndarray  # arrays: what a CSV says
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="pack_features.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="HDF5 file to write")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="which (default: all)")
-    parser.add_argument(
-        "--feature_dtype",
-        choices=FEATURE_DTYPES,
-        default="float32",
-        help="of the features; float16 takes half the room",
-    )
-    data = parser.add_argument_group("data, as main.py has it")
+    help_text = "of the features; float16 takes half the room"
+    parser.add_argument("--feature_dtype", choices=FEATURE_DTYPES, default="float32", help=help_text)
+    data = parser.add_argument_group("data, as for main.py")
     flags.add_data_flags(data)
     flags.add_classes_flag(data)
     parser.add_argument("--num_workers", type=flags.positive_int, default=4, help="threads that read files")
     return parser
 
 
-def find_split(args: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> tuple[Split, dict]:
-    """The videos of one split and their folders, by kind. Raises InputError for missing or wrong files."""
+def find_sources(args: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> dict[str, Source]:
+    """What is packed of one split, by kind. Raises InputError for missing or wrong files."""
     split = read_split(getattr(args, f"label_{name}"), class_names)
     folders = find_folders(
         split,
@@ -69,49 +65,38 @@ def find_split(args: argparse.Namespace, name: str, class_names: tuple[str, ...]
             print(f"note: {folders[kind].folder} has no files for {split.path}; test has no {kind}", file=sys.stderr)
             del folders[kind]
     require_files(folders.values(), args.num_workers)
-    return split, folders
+    return {"filename": encode_texts(split.filenames), "weak": split.weak.astype(np.uint8), **folders}
 
 
-def small_arrays(split: Split) -> dict[str, np.ndarray]:
-    """What is packed of a split beside its folders: names, (N,) text, and weak labels, (N, C) uint8."""
-    return {"filename": encode_texts(split.filenames), "weak": split.weak.astype(np.uint8)}
-
-
-def describe(found: dict[str, tuple[Split, dict]], feature_dtype: str) -> dict[str, ColumnSpec]:
-    """Every array of the file, by its place there, in the order in which they are written."""
-    columns = {}
-    for name, (split, folders) in found.items():
-        arrays = small_arrays(split)
-        fingerprint = hashlib.sha256("\n".join(split.filenames).encode() + arrays["weak"].tobytes()).hexdigest()
-        for kind, array in arrays.items():
-            attributes = {"fingerprint": fingerprint} if kind == "weak" else {}
-            columns[f"{name}/{kind}"] = ColumnSpec(array.shape, array.dtype, attributes)
-        for kind, folder in folders.items():
-            columns[f"{name}/{kind}"] = pooled_spec(folder, feature_dtype)
-    return columns
+def describe(source: Source, feature_dtype: str) -> ColumnSpec:
+    """The array that is packed of a folder, or of what a CSV says."""
+    if isinstance(source, FeatureFolder):
+        return pooled_spec(source, feature_dtype)
+    return ColumnSpec(source.shape, source.dtype, {"fingerprint": hashlib.sha256(source.tobytes()).hexdigest()})
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the file, unless it is there and of the same sources. Raises InputError for bad input."""
+    """Write the file, unless it exists and has the same sources. Raises InputError for bad input."""
     require_writable("--out", args.out)
     class_names = read_class_names(args.classes)
-    found = {name: find_split(args, name, class_names) for name in args.splits}
-    columns = describe(found, args.feature_dtype)
-    attributes = {"/": {"classes": "\n".join(class_names), "feature_dtype": args.feature_dtype}}
-    attributes |= {name: {"label_csv": str(s.path), "videos": len(s.filenames)} for name, (s, _) in found.items()}
-    if is_current(args.out, packed.plan_text(columns, attributes)):
+    sources, attributes = {}, {"/": {"classes": "\n".join(class_names), "feature_dtype": args.feature_dtype}}
+    for name in args.splits:
+        found = find_sources(args, name, class_names)
+        sources |= {f"{name}/{kind}": source for kind, source in found.items()}
+        label_csv = str(Path(getattr(args, f"label_{name}")))
+        attributes[name] = {"label_csv": label_csv, "videos": len(found["filename"])}
+    columns = {place: describe(source, args.feature_dtype) for place, source in sources.items()}
+    if is_current(args.out, plan_text(columns, attributes)):
         print(f"{args.out}: is up to date")
     else:
         size = sum(np.prod(c.shape, dtype=object) * c.dtype.itemsize for c in columns.values())
         require_space(args.out.absolute().parent, size, f"for {args.out}")
         with Writer.open(args.out, columns, attributes) as writer:
-            for name, (split, folders) in found.items():
-                for kind, array in small_arrays(split).items():
-                    writer.append(f"{name}/{kind}", array)
-                for kind, folder in folders.items():
-                    dtype = columns[f"{name}/{kind}"].dtype
-                    for rows in folder.blocks(dtype, args.num_workers, f"{args.out}: {name}, {kind}"):
-                        writer.append(f"{name}/{kind}", rows)
+            for place, source in sources.items():
+                is_array, progress = isinstance(source, np.ndarray), f"{args.out}: {place}"
+                blocks = [source] if is_array else source.blocks(columns[place].dtype, args.num_workers, progress)
+                for rows in blocks:
+                    writer.append(place, rows)
     table = PrettyTable(["split", "array", "shape", "type", "of"], align="l")
     for split, arrays in Packed.open(args.out).columns.items():
         for kind, column in arrays.items():

@@ -45,22 +45,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = flags.ArgumentParser(prog="score_pseudo_labels.py", description=__doc__)
     flags.add_reference_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
     flags.add_pseudo_label_flags(parser)
-    parser.add_argument(
-        "--json", type=Path, metavar="F", help="write the ten scores, or with --sweep its table, to this file"
-    )
-    sweep = parser.add_argument_group("choosing thresholds")
-    sweep.add_argument("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
-    sweep.add_argument("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
-    sweep.add_argument("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
-    sweep.add_argument(
-        "--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves"
-    )
-    sweep.add_argument(
-        "--best_classes",
-        type=Path,
-        metavar="F",
-        help="write the class file with the best thresholds in place of its own",
-    )
+    help_text = "write the ten scores, or with --sweep its table, to this file"
+    parser.add_argument("--json", type=Path, metavar="F", help=help_text)
+    add = parser.add_argument_group("choosing thresholds").add_argument
+    add("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
+    add("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
+    add("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
+    add("--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves")
+    add("--best_classes", type=Path, metavar="F", help="write a class file with the best thresholds instead of its own")
     return parser
 
 
@@ -134,20 +126,15 @@ def sweep_table(sweeps: list[Sweep]) -> str:
 
 def write_best_classes(path: Path, classes: tuple[EventClass, ...], sweeps: list[Sweep]) -> None:
     """Write a class file for --classes, with the best threshold of each class that has one."""
-    best = {(s.name, TEACHERS[s.modality]): s.summary()["best_threshold"] for s in sweeps}
-    rows = []
-    for c in classes:
-        found = {t: best.get((c.name, t)) for t in TEACHERS.values()}
-        rows.append(c._asdict() | {t: value for t, value in found.items() if value is not None})
+    found = {(s.name, TEACHERS[s.modality]): best[0] for s in sweeps if (best := s.best())}
+    rows = [c._asdict() | {t: found.get((c.name, t), getattr(c, t)) for t in TEACHERS.values()} for c in classes]
     write_text(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
 
 
 def main(args: argparse.Namespace) -> None:
     """Score or sweep. Raises InputError for bad input."""
     if args.sweep and not (args.v_logits_dir or args.a_logits_dir):
-        raise InputError(
-            "--sweep needs --v_logits_dir or --a_logits_dir, which the teachers write (--logits_saved_dir)"
-        )
+        raise InputError("--sweep needs --v_logits_dir or --a_logits_dir, from the teachers' --logits_saved_dir")
     if not args.sweep and (args.v_logits_dir or args.a_logits_dir or args.best_classes):
         raise InputError("--v_logits_dir, --a_logits_dir and --best_classes belong to --sweep CLASS or --sweep all")
     require_figure_name("--figure", args.figure)

@@ -47,8 +47,8 @@ class FeatureFolder:
 
     def check_headers(self, threads: int) -> None:
         """Set `self.shape` to the shape that most files have. Raises InputError for the first file that differs."""
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            found = pool.map(read_npy_header, self.paths)
+        with ThreadPoolExecutor(max(1, threads)) as executor:
+            found = executor.map(read_npy_header, self.paths)
             headers = list(tqdm(found, str(self.folder), len(self.paths), leave=False, unit="file", delay=1))
         for path, (shape, dtype) in zip(self.paths, headers, strict=True):
             if not self.layout.fits(shape, dtype):

@@ -50,7 +50,7 @@ def plan_text(columns: Mapping[str, ColumnSpec], attributes: Mapping[str, Mappin
 
 
 class Writer:
-    """A packed file that is being written; `Writer.open` makes one."""
+    """A packed file that is being written, made by `Writer.open`."""
 
     def __init__(self, file: h5py.File):
         self.file, self.rows, self.checksums = file, Counter(), defaultdict(list)
