@@ -116,19 +116,15 @@ class SplitData(Dataset):
 
 
 class LLPDataset(SplitData):
-    """A split from the published files.
+    """A split from the published files. Raises InputError if files are missing, or of the wrong kind.
 
     Args:
-        split: the videos, with weak labels or without.
         exact: keep features in the published form, and on disk; else pooled.
         num_workers: threads that read.
         cache_dir: folder of pooled features, cached for the next run; None: no cache.
         feature_dtype: of pooled features in the cache and in memory.
         memory_limit: bytes; a larger split is read ahead from the cache.
         folders: arguments of `find_folders`.
-
-    Raises:
-        InputError: files are missing, or of the wrong kind.
     """
 
     def __init__(
@@ -158,9 +154,8 @@ class LLPDataset(SplitData):
 
     def load(self) -> Self:
         """Read every file, or the cache, and return the data set. Raises InputError for the first bad file."""
-        if self.split.weak is not None:
-            self.memory["weak"] = torch.from_numpy(self.split.weak)
-        columns = {}
+        columns, weak = {}, self.split.weak
+        self.memory |= {} if weak is None else {"weak": torch.from_numpy(weak)}
         for kind, folder in self.folders.items():
             progress = f"{self.split.path.name}: {kind}"
             if self.exact:
@@ -173,9 +168,9 @@ class LLPDataset(SplitData):
                 self.memory[kind] = torch.from_numpy(array)
         try:
             self._keep(columns)
+            return self
         except Damaged as error:
             return self._load_again(error)
-        return self
 
     def _load_again(self, error: Damaged) -> Self:
         """Load without the cached array that cannot be read. Raises `error` if it has just been written."""
@@ -202,23 +197,19 @@ class LLPDataset(SplitData):
         """A batch, as `SplitData` describes it; with `exact` read from the files."""
         batch = super().__getitems__(indices)
         if self.exact:
-            numbers = torch.as_tensor(indices).tolist()
             for kind, folder in self.folders.items():
-                batch[kind] = torch.from_numpy(np.stack([folder.read(i) for i in numbers])).float()
+                batch[kind] = torch.from_numpy(np.stack([folder.read(int(i)) for i in indices])).float()
         return batch
 
 
 class PackedDataset(SplitData):
-    """A split from a file that utils/pack_features.py wrote.
+    """A split from a file of utils/pack_features.py. Raises InputError if it is missing or damaged, or lacks something.
 
     Args:
         name: train, val or test.
         labels: that are wanted in addition to the features: weak, pseudo_a, pseudo_v.
         class_names: that the file must have.
         memory_limit: bytes; a larger split is read ahead from the file.
-
-    Raises:
-        InputError: the file is missing or damaged, or lacks something.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ def measure(path: Path, memory_limit: float, batches: int) -> tuple[float, float
     times = []
     for work in (lambda batch: None, lambda batch: step(batch).tolist()):
         for i, batch in enumerate(make_loader(data, 64, shuffle=True)):
-            if i == 8:  # the first window is read before anything can be done beside it
+            if i == 8:  # the first window is read before any training can overlap with it
                 start = time.perf_counter()
             work(batch)
             if i == 7 + batches:

@@ -86,7 +86,7 @@ def write_files(folder: Path, counts: dict[str, int]) -> None:
 
 
 def write_packed(path: Path, model: str, counts: dict[str, int]) -> None:
-    """A packed file of synthetic videos, and the reference beside it."""
+    """A packed file of synthetic videos, and its reference in the same folder."""
     rng = np.random.default_rng(0)
     names = iter(write_lists(path.parent, counts, rng))
     sizes = {"audio": MODELS[model]["audio"], "visual": MODELS[model]["visual"], "visual_st": "feats/r2plus1d_18"}

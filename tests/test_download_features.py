@@ -142,7 +142,7 @@ def test_both_annotation_versions(fetched, site, llp_dir, gt_dir):
     assert "Annotations: 2024 version" in fetched("--parts", "csv").out
     result = fetched("--parts", "csv", "--annotations", "2020")
     assert result.status == 0 and "Annotations: 2020 version" in result.out
-    assert "Annotations: 2020 version" in fetched("--parts", "csv").out  # kept, where no version is asked for
+    assert "Annotations: 2020 version" in fetched("--parts", "csv").out  # kept if no version is asked for
     site.pages["/llp/HEAD/AVVP_eval_audio.csv"] = site.pages["/llp/0b28c1a/AVVP_eval_audio.csv"]
     result = fetched("--parts", "csv", "--annotations", "2024")
     assert result.status == 1 and "2020 version of LLP's audio annotations" in result.err
@@ -388,7 +388,7 @@ def test_a_model_that_is_none_is_not_kept(fetched, site):
     assert fetched("--parts", "csv", "models").status == 0
 
 
-def test_nobody_answers(command, site):
+def test_an_address_that_does_not_answer(command, site):
     """Every file is named, at once, and not as an error of this machine's disk."""
     where = ("--csv_url", "http://127.0.0.1:9/{revision}/{name}", "--feats_url", "http://127.0.0.1:9/x")
     result = command(download_features, *where, "--parts", "csv")

@@ -232,7 +232,7 @@ def test_two_runs_side_by_side(folder, command):
     data = data_of((folder / "out/page.html").read_text())
     assert data["runs"] == [f"A: {folder}", f"B: {folder}/second"]
     rows = {row["name"]: row for row in data["scores"]}
-    # B is perfect, A equals it in b: the difference is 0 where only b is drawn, a quarter of the draws
+    # B is perfect, A equals it in b: the difference is 0 if only b is drawn, a quarter of the draws
     assert rows["Seg-av"]["difference"] == pytest.approx([50, 0, 100])
     assert rows["Seg-av"]["p"] == pytest.approx(0.5, abs=0.03)
     assert rows["Event-a"]["difference"] == [0, 0, 0] and rows["Event-a"]["p"] == 1

@@ -54,7 +54,7 @@ def labelled(workspace):
     return workspace
 
 
-def test_scores_beside_weak_labels_and_published_figures(labelled, command):
+def test_scores_next_to_weak_labels_and_published_figures(labelled, command):
     result = command(score_pseudo_labels, "--json", "scores.json")
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]

@@ -178,7 +178,7 @@ def test_hostile_names_are_text(run_folder, page, browser):
     assert "<b>first" in driver.find_element("id", "runs").text
     assert driver.execute_script("return window.hacked") is None
     assert driver.execute_script("return document.querySelectorAll('img, b b, script').length") == 2  # its own two
-    assert driver.get_log("browser") == []  # where it says what its policy stopped, too
+    assert driver.get_log("browser") == []  # the policy's violations would be here, too
 
 
 def test_everything_works_with_the_keyboard(run_folder, page, browser):
@@ -194,7 +194,7 @@ def test_everything_works_with_the_keyboard(run_folder, page, browser):
             node.send_keys("\ue007")  # Enter
             assert shown(driver) != before
         outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", node)
-        assert outline != "none", reached  # one sees where one is
+        assert outline != "none", reached  # the focus is visible
         if reached[-1] == "what":
             break
         node.send_keys("\ue004")
@@ -223,7 +223,7 @@ def test_1200_videos_open_in_two_seconds(run_folder, page, browser, capsys):
     driver = browser(1600, 1000)
     address = page(run_folder(1200))
     driver.get("about:blank")
-    driver.get(address + "#videos-part")  # where timelines are in view, which are drawn only there
+    driver.get(address + "#videos-part")  # timelines are drawn only when in view
     milliseconds = driver.execute_async_script("""
         const done = arguments[0], go = () => {
           const drawn = performance.getEntriesByName('list-drawn')[0];

@@ -20,7 +20,7 @@ def folder(tmp_path):
     (tmp_path / "videos.csv").write_text("filename\tevent_labels\na_0_10\tDog\nb_0_10\tCat\n")
     (tmp_path / "AVVP_eval_audio.csv").write_text(HEADER + "a_0_10\t0\t4\tDog\n")
     (tmp_path / "AVVP_eval_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\n")
-    (tmp_path / "pred_audio.csv").write_text(HEADER + "a_0_10\t0\t2\tDog\nnobody_0_10\t0\t2\tCat\n")
+    (tmp_path / "pred_audio.csv").write_text(HEADER + "a_0_10\t0\t2\tDog\nunknown_0_10\t0\t2\tCat\n")
     (tmp_path / "pred_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\na_0_10\t0\t3\tCat\n")
     return tmp_path
 

@@ -51,11 +51,8 @@ class Download:
         self.class_names, self.annotations, self.workers = class_names, annotations, workers
         wanted = {part for given in parts for part in (BASE if given == "feats" else [given])}
         self.wants_csvs, self.wants_models = "csv" in wanted, "models" in wanted
-        self.folders = {
-            name: layout
-            for name, layout in folder_layouts(len(self.class_names)).items()
-            if wanted.intersection(name.split("/"))
-        }
+        layouts = folder_layouts(len(class_names)).items()
+        self.folders = {name: layout for name, layout in layouts if wanted.intersection(name.split("/"))}
         self.problems = []
 
     def fetch(self, csv_url: str, feats_url: str, keep_archives: bool) -> None:
@@ -67,8 +64,8 @@ class Download:
             csv_url: address of the CSVs, with {revision} and {name}. feats_url: of the base features.
             keep_archives: keep archives that are unpacked.
         """
-        for flag, path in (("--data_dir", self.data_dir), ("--model_save_dir", self.models_dir)):
-            require_writable(flag, path, folder=True)
+        require_writable("--data_dir", self.data_dir, folder=True)
+        require_writable("--model_save_dir", self.models_dir, folder=True)
         require_writable("--archive_dir", self.archive_dir, folder=True)
         has_any = any((self.data_dir / name).is_file() for name in SPLITS)
         if self.wants_csvs or not has_any:  # they list the videos

@@ -20,7 +20,7 @@ def logits_layout(num_classes: int) -> Layout:
 
 
 def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """1 where a class is among the video's weak labels and its logit is above the class's threshold, else 0.
+    """1 if a class is among the video's weak labels and its logit is above the class's threshold, else 0.
 
     Args:
         logits: (..., T, C) float32, a teacher's similarities of segments and captions.

@@ -90,7 +90,7 @@ def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) ->
 
 
 def f_scores(counts: Counts) -> np.ndarray:
-    """F = 2 tp / (2 tp + fp + fn), in [0, 1], shape of the counts; NaN where prediction and reference are empty."""
+    """F = 2 tp / (2 tp + fp + fn), in [0, 1], shape of the counts; NaN if prediction and reference are empty."""
     denominator = 2 * counts.tp + counts.fp + counts.fn
     return np.divide(2 * counts.tp, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
 
@@ -153,7 +153,7 @@ def class_scores(pred: np.ndarray, ref: np.ndarray) -> dict[str, np.ndarray]:
     """Segment-level scores of each class in one modality. pred, ref: (N, C, T) bool.
 
     Returns:
-        F: (C,) 0 to 100, the mean over the videos where prediction or reference has the class, NaN if none has;
+        F: (C,) 0 to 100, the mean over the videos in which prediction or reference has the class, NaN if none;
         videos: (C,) how many those are; TP, FP, FN: (C,) segments over all videos.
     """
     counts = segment_counts(pred, ref)

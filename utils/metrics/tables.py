@@ -14,7 +14,7 @@ from utils.base.files import atomic_path
 from utils.llp.annotations import Reference
 from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, class_scores, event_set_scores
 
-COUNTS = ("videos", "TP", "FP", "FN")  # beside F, for each class and modality
+COUNTS = ("videos", "TP", "FP", "FN")  # in addition to F, for each class and modality
 
 
 def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:

@@ -107,7 +107,7 @@ def draw_panel(ax: Axes, rows: dict[str, np.ndarray], classes: np.ndarray) -> No
 
 
 def draw_classes(results: Results) -> Figure:
-    """Segment-level F of each class, audio beside visual; two runs below each other."""
+    """Segment-level F of each class, audio and visual side by side; two runs below each other."""
     names = results.evaluation.class_names
     y, thickness = np.arange(len(names)), 0.8 / len(results.runs)
     height = 0.7 + len(names) * (0.13 + 0.07 * len(results.runs))
