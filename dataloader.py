@@ -239,11 +239,11 @@ class PackedDataset(SplitData):
 
 
 def make_loader(
-    dataset: SplitData, batch_size: int, shuffle: bool, processes: ProcessGroup = SINGLE
+    dataset: SplitData, batch_size: int, shuffle: bool, group: ProcessGroup = SINGLE
 ) -> BatchLoader | InterruptibleLoader:
     """Batches of a data set: with `exact` from worker processes that read its files, else from memory."""
     if not getattr(dataset, "exact", False):
-        return BatchLoader(dataset, batch_size, shuffle, processes)
+        return BatchLoader(dataset, batch_size, shuffle, group)
     # A plain DataLoader without a generator of its own: what it draws is part of what makes a run reproducible.
     workers = min(dataset.num_workers, os.cpu_count() or 1)
     # __getitems__ returns a batch already, so there is nothing to collate

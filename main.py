@@ -418,7 +418,7 @@ def start_session(
         net, optimizer, terms=args.losses.split(","), grad_norm=args.grad_norm, device=device, processes=processes
     )
     loaders = (
-        make_loader(data.train, args.batch_size, shuffle=True, processes=processes),
+        make_loader(data.train, args.batch_size, shuffle=True, group=processes),
         make_loader(data.val, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False),
     )
     return Session(folder, device, processes, net, step, *loaders, data.truth, wandb, arguments | extra), state

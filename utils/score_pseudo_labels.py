@@ -84,7 +84,10 @@ def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
 
 
 def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
-    """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits."""
+    """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits.
+
+    Raises InputError for an unknown class, or for missing or wrong logits.
+    """
     names = class_names(classes)
     try:
         chosen = range(len(names)) if args.sweep == "all" else class_indices([args.sweep], names)

@@ -147,7 +147,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON to `path`, atomically. Floats keep full precision."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 

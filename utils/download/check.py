@@ -88,7 +88,10 @@ def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:
-    """The three published models: files of weights; with `deep` they must be finite and fit this project's network."""
+    """The three published models: files of weights; with `deep` they must be finite and fit MMIL_Net.
+
+    What is wrong with a file, an InputError, becomes a line of the report.
+    """
 
     def check(path: Path) -> None:
         path.stat()  # FileNotFoundError

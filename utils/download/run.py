@@ -97,7 +97,10 @@ class Download:
             print(f"problem: ... and {len(problems) - check.SHOWN} more of this kind", file=sys.stderr)
 
     def fetch_csv(self, name: str, csv_url: str) -> None:
-        """One of LLP's CSVs, if it is missing, or if another version of the audio annotations is asked for."""
+        """One of LLP's CSVs, if it is missing, or if another version of the audio annotations is asked for.
+
+        Raises InputError if it cannot be fetched, or is not the expected file.
+        """
         version, target = self.annotations or "2024", self.data_dir / name
         if target.is_file() and not (name == REFERENCE_FILES["audio"] and self._is_other_version(target)):
             return
@@ -167,7 +170,10 @@ class Download:
         return self.archive_dir / archive.name
 
     def fetch_archive(self, archive: Archive, ids: list[str], feats_url: str, keep_archives: bool) -> None:
-        """Fetch one archive, unpack what is missing of the wanted folders, and remove it if all files are valid."""
+        """Fetch one archive, unpack what is missing of the wanted folders, and remove it if all files are valid.
+
+        Raises InputError if it cannot be fetched or opened.
+        """
         path, was_there = self._archive(archive), self._archive(archive).is_file()
         if not was_there:
             print(f"{path}: fetching", flush=True)

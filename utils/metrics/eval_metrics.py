@@ -82,7 +82,7 @@ def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) ->
     pred_found[i[match]] = True
     ref_found[j[match]] = True
 
-    def per_row(onsets):
+    def per_row(onsets: np.ndarray) -> np.ndarray:
         count = np.bincount(onsets // stride, minlength=pred[..., 0].size)
         return count.reshape(pred.shape[:-1])  # (N, C)
 
