@@ -1,8 +1,10 @@
 """The page about a test run: its numbers by hand and against slow loops, bad input, figures."""
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import re
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from tests.test_score_predictions import HEADER, VIDEO_A
 from utils import make_report
+from utils.base import files
 from utils.base.errors import InputError
 from utils.llp.annotations import Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
@@ -329,7 +332,10 @@ def test_a_log_that_is_none(tmp_path, text):
 
 
 def test_a_folder_without_permission(folder, command, monkeypatch):
-    monkeypatch.setattr(make_report.os, "access", lambda path, mode: False)  # for root, everything can be written
+    def denied(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", denied)  # for root, everything can be written
     result = command(make_report, *flags(folder))
-    assert result.status == 2 and "nothing can be written to this folder" in result.error
+    assert result.status == 2 and "nothing can be written in" in result.error and "Permission denied" in result.error
     assert not list(folder.rglob("*.html*"))

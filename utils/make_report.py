@@ -11,14 +11,13 @@ if __name__ == "__main__":
     import _start  # noqa: F401
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_writable, write_text
+from utils.base.files import require_room_for_files, require_writable, write_text
 from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES, read_evaluation
 from utils.metrics.tables import score_table
 from utils.report.page import Results, ScoredRun, render
@@ -71,13 +70,6 @@ def require_own_place(args: argparse.Namespace) -> None:
         raise InputError(f"--out {args.out}: is in the way of --figures {args.figures}; choose another name")
 
 
-def make_folder(flag: str, folder: Path) -> None:
-    """Make a folder. Raises InputError if nothing can be written to it, before anything is written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{flag}: {folder}: nothing can be written to this folder")
-
-
 def main(args: argparse.Namespace) -> None:
     """Read, score, write. Raises InputError for bad input, before anything is written."""
     require_writable("--out", args.out)
@@ -91,9 +83,8 @@ def main(args: argparse.Namespace) -> None:
         print(f"note: {line}", file=sys.stderr)
     page = render(results)
 
-    make_folder("--out", args.out.parent)
-    if args.figures:
-        make_folder("--figures", args.figures)
+    require_room_for_files("--out", args.out.parent)
+    require_room_for_files("--figures", args.figures)
     print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
     if args.figures:
         from utils.report.paper_figures import write_figures  # matplotlib, which the page does without
