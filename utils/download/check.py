@@ -96,7 +96,7 @@ def check_models(models_dir: Path, deep: bool) -> Report:
     def check(path: Path) -> None:
         path.stat()  # FileNotFoundError
         if not zipfile.is_zipfile(path):  # its directory is at the end: a truncated file has none
-            raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it, to download it again")
+            raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it to download it again")
         if deep:
             check_weights(path)
 
