@@ -34,7 +34,7 @@ from utils.features.cache import FEATURE_DTYPES
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.classes import read_class_names
 from utils.llp.videos import read_split
-from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
 from utils.train import checkpoint, engine, run_folder, schedule, seeds
 from utils.train.cuda_graphs import GraphedStep
@@ -183,16 +183,16 @@ def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_
     Raises InputError if files are missing or do not fit.
     """
     limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * devices.available_memory()
-    reading = {"num_workers": args.num_workers, "memory_limit": limit}
     if args.packed:
         labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
-        return PackedDataset(args.packed, name, [labels[term] for term in terms], class_names, **reading)
+        return PackedDataset(args.packed, name, [labels[term] for term in terms], class_names, memory_limit=limit)
     folders = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     folders["a_pseudo_dir"] = args.a_pseudo_data_dir if "audio" in terms else None
     folders["v_pseudo_dir"] = args.v_pseudo_data_dir if "visual" in terms else None
     cache = {"cache_dir": None if args.no_cache else args.cache_dir, "feature_dtype": args.feature_dtype}
+    reading = {"num_workers": args.num_workers, "memory_limit": limit, "exact": args.exact}
     split = read_split(getattr(args, f"label_{name}"), class_names)
-    return LLPDataset(split, **folders, **cache, **reading, exact=args.exact, num_classes=len(class_names))
+    return LLPDataset(split, **folders, **cache, **reading, num_classes=len(class_names))
 
 
 def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, int | str]:
@@ -221,14 +221,14 @@ def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> MMIL_
 def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
     """Reference annotations of videos; prints once what is odd about the files. Raises InputError for bad files."""
     reference = read_reference(gt_dir, filenames, class_names)
-    for line in reference.quirks:
+    for line in reference.issues:
         print(f"note: {line}", file=sys.stderr)
     return reference
 
 
 def score(evaluation: engine.Evaluation, reference: Reference) -> dict[str, float]:
     """The ten scores of an evaluation."""
-    predictions = decide(evaluation.global_prob, evaluation.frame_prob)
+    predictions = binarize(evaluation.global_prob, evaluation.frame_prob)
     return ten_scores(video_scores(*predictions, reference.audio, reference.visual))
 
 
@@ -382,7 +382,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     print(f"Annotations: {reference.version}")
     print("Evaluation result:")
     print(score_table({args.mode.capitalize(): scores}))
-    audio, visual = decide(evaluation.global_prob, evaluation.frame_prob)
+    audio, visual = binarize(evaluation.global_prob, evaluation.frame_prob)
     if args.classwise:
         print(class_report(audio, visual, reference, class_names))
     if args.json:

@@ -1,4 +1,4 @@
-"""Time of `download_features.py --check` on a made-up data folder of LLP's size: 11,849 videos, 82,943 files.
+"""Time of `download_features.py --check` on a synthetic data folder of LLP's size: 11,849 videos, 82,943 files.
 
     python benchmarks/bench_check.py [--keep DIR]
 
@@ -24,7 +24,7 @@ from utils.features.kinds import folder_layouts
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.events import EVENT_COLUMNS
 from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES, video_id
-from utils.make_lookalike import made_up_names
+from utils.make_lookalike import synthetic_names
 
 COUNTS = {"train": 10000, "val": 649, "test": 1200}
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def write_folder(folder: Path) -> int:
     """Write CSVs and sparse feature files; returns how many of the latter."""
-    names = made_up_names(np.random.default_rng(0), sum(COUNTS.values()))
+    names = synthetic_names(np.random.default_rng(0), sum(COUNTS.values()))
     table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, ["Speech"] * len(names)), strict=True)))
     folder.mkdir(parents=True)
     for split, last in zip(COUNTS, np.cumsum(list(COUNTS.values())), strict=True):

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_metrics.py
 
-Made-up predictions and truth of 1,849 videos (val and test of LLP), about as dense as LLP's; one core.
+Synthetic predictions and reference of 1,849 videos (val and test of LLP), about as dense as LLP's; one core.
 """
 
 import argparse
@@ -18,16 +18,16 @@ import numpy as np
 
 from tests import reference_metrics
 from utils.base import command, flags
-from utils.make_lookalike import made_up_events
-from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.make_lookalike import synthetic_events
+from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 
 
-def made_up_evaluation(videos: int) -> tuple[np.ndarray, ...]:
-    """global_prob (N, C), frame_prob (N, T, 2, C) and the truth, audio and visual (N, C, T)."""
+def synthetic_evaluation(videos: int) -> tuple[np.ndarray, ...]:
+    """global_prob (N, C), frame_prob (N, T, 2, C) and the reference, audio and visual (N, C, T)."""
     rng = np.random.default_rng(0)
-    truth = np.stack([made_up_events(rng)[0] for _ in range(videos)])  # (N, 2, C, T)
-    frame_prob = np.clip(0.7 * truth.transpose(0, 3, 1, 2) + rng.normal(0.1, 0.2, (videos, 10, 2, 25)), 0, 1)
-    return frame_prob.max(axis=(1, 2)), frame_prob.astype(np.float32), truth[:, 0], truth[:, 1]
+    reference = np.stack([synthetic_events(rng)[0] for _ in range(videos)])  # (N, 2, C, T)
+    frame_prob = np.clip(0.7 * reference.transpose(0, 3, 1, 2) + rng.normal(0.1, 0.2, (videos, 10, 2, 25)), 0, 1)
+    return frame_prob.max(axis=(1, 2)), frame_prob.astype(np.float32), reference[:, 0], reference[:, 1]
 
 
 def seconds(function, repeats: int) -> list[float]:
@@ -53,13 +53,13 @@ def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    global_prob, frame_prob, ref_audio, ref_visual = made_up_evaluation(args.videos)
+    global_prob, frame_prob, ref_audio, ref_visual = synthetic_evaluation(args.videos)
 
     def arrays():
-        return ten_scores(video_scores(*decide(global_prob, frame_prob), ref_audio, ref_visual))
+        return ten_scores(video_scores(*binarize(global_prob, frame_prob), ref_audio, ref_visual))
 
     def loops():
-        videos = zip(*decide(global_prob, frame_prob), ref_audio, ref_visual, strict=True)
+        videos = zip(*binarize(global_prob, frame_prob), ref_audio, ref_visual, strict=True)
         return reference_metrics.ten_scores(
             [reference_metrics.video_scores(*map(np.ndarray.tolist, v)) for v in videos]
         )

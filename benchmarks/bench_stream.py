@@ -2,7 +2,7 @@
 
     python benchmarks/bench_stream.py
 
-The larger files are virtual: 10,000 made-up videos again and again (HDF5 virtual data sets). Each line is a process of
+The larger files are virtual (HDF5 virtual datasets): 10,000 synthetic videos, repeated. Each line is a process of
 its own that goes through shuffled batches of 64, once only reading them, once training VALOR on them.
 """
 
@@ -45,7 +45,7 @@ def measure(path: Path, memory_limit: float, batches: int) -> tuple[float, float
     times = []
     for work in (lambda batch: None, lambda batch: step(batch).tolist()):
         for i, batch in enumerate(make_loader(data, 64, shuffle=True)):
-            if i == 8:  # the first window is read before anything can be done beside it
+            if i == 8:  # the first window is read before any training can overlap with it
                 start = time.perf_counter()
             work(batch)
             if i == 7 + batches:

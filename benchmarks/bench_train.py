@@ -44,7 +44,7 @@ from utils.base.errors import InputError
 from utils.base.files import write_json
 from utils.llp.annotations import Reference, read_reference
 from utils.llp.classes import CLASS_NAMES, C
-from utils.metrics.eval_metrics import decide, ten_scores, video_scores
+from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.train.engine import evaluate, forward
 from utils.train.schedule import make_optimizer
 
@@ -143,7 +143,7 @@ class Trainer:
             if i == READ_AHEAD:
                 start, metrics = time.perf_counter(), 0.0
             output = forward(self.net, {k: v.to(self.device) for k, v in batch.items()})
-            decisions = decide(output.global_prob.cpu().numpy(), output.frame_prob.cpu().numpy())
+            decisions = binarize(output.global_prob.cpu().numpy(), output.frame_prob.cpu().numpy())
             begin = time.perf_counter()
             pred_audio, pred_visual = (x[0] for x in decisions)
             reference_metrics.video_scores(pred_audio, pred_visual, truth.audio[i], truth.visual[i])
@@ -157,7 +157,7 @@ class Trainer:
         loader = make_loader(self.test, valor.EVALUATION_BATCH, shuffle=False)
         evaluation = evaluate(self.net, loader, device=self.device)
         begin = time.perf_counter()
-        ten_scores(video_scores(*decide(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
+        ten_scores(video_scores(*binarize(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
         end = time.perf_counter()
         return (end - start) / len(self.test), (end - begin) / len(self.test)
 

@@ -22,7 +22,7 @@ from prettytable import PrettyTable
 import main as valor
 from benchmarks import training_data
 from utils.base import command, flags
-from utils.make_lookalike import write_lookalike
+from utils.make_lookalike import write_synthetic
 from utils.train.seeds import FILE
 
 WAYS = {
@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
     table = PrettyTable(["model", "way", *SHOWN], align="l")
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary, "data")
-        write_lookalike(data, {"train": args.train, "val": 100, "test": 200}, seed=0)
+        write_synthetic(data, {"train": args.train, "val": 100, "test": 200}, seed=0)
         for model in ("VALOR", "VALOR++"):
             for number, (way, more) in enumerate(WAYS.items()):
                 runs = Path(temporary, model, str(number))

@@ -1,4 +1,4 @@
-"""Made-up data of LLP's sizes for the benchmarks: files of raw features, and packed files of any length."""
+"""Synthetic data of LLP's sizes for the benchmarks: files of raw features, and packed files of any length."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import pandas as pd
 
 from utils.features import packed
 from utils.features.kinds import LABELS, folder_layouts
-from utils.features.packed import ColumnPlan, Group
+from utils.features.packed import ColumnSpec
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES, C, T
 from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, video_id
-from utils.make_lookalike import made_up_names
+from utils.make_lookalike import synthetic_names
 
 MODELS = {
     "VALOR": {"hidden_dim": 512, "num_layers": 1, "audio": "feats/vggish", "visual": "feats/res152", "lr": 1e-4},
@@ -61,16 +61,16 @@ def random_arrays(layout, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_lists(folder: Path, counts: dict[str, int], rng: np.random.Generator) -> list[str]:
-    """CSVs of made-up videos with one event each, and its truth; returns their names."""
-    names = made_up_names(rng, sum(counts.values()))
+    """CSVs of synthetic videos with one event each, and its reference; returns their names."""
+    names = synthetic_names(rng, sum(counts.values()))
     classes = rng.choice(CLASS_NAMES, len(names))
     table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, classes), strict=True)))
     folder.mkdir(parents=True, exist_ok=True)
     for split, last in zip(counts, np.cumsum(list(counts.values())), strict=True):
         table[last - counts[split] : last].to_csv(folder / SPLIT_FILES[split], sep="\t", index=False)
-    truth = pd.DataFrame({"filename": names, "onset": 0, "offset": 10, "event_labels": classes})
+    reference = pd.DataFrame({"filename": names, "onset": 0, "offset": 10, "event_labels": classes})
     for name in REFERENCE_FILES.values():
-        truth.to_csv(folder / name, sep="\t", index=False)
+        reference.to_csv(folder / name, sep="\t", index=False)
     return names
 
 
@@ -86,26 +86,28 @@ def write_files(folder: Path, counts: dict[str, int]) -> None:
 
 
 def write_packed(path: Path, model: str, counts: dict[str, int]) -> None:
-    """A packed file of made-up videos, and the truth beside it."""
+    """A packed file of synthetic videos, and its reference in the same folder."""
     rng = np.random.default_rng(0)
     names = iter(write_lists(path.parent, counts, rng))
     sizes = {"audio": MODELS[model]["audio"], "visual": MODELS[model]["visual"], "visual_st": "feats/r2plus1d_18"}
     kinds = {kind: folder_layouts()[folder]._replace(rows=(T,)) for kind, folder in sizes.items()}
     kinds |= {kind: folder_layouts()[folder] for kind, folder in LABELS.items()}
-    groups = {}
+    arrays, columns = {}, {}
     for split, count in counts.items():
-        columns = {"filename": packed.string_column([next(names) for _ in range(count)])}
-        weak = (rng.random((DISTINCT, C)) < 0.06).astype(np.uint8)
-        columns["weak"] = ColumnPlan((count, C), weak.dtype, lambda i, a=weak: a[i % DISTINCT], {})
+        arrays[f"{split}/filename"] = packed.encode_texts([next(names) for _ in range(count)])
+        arrays[f"{split}/weak"] = (rng.random((DISTINCT, C)) < 0.06).astype(np.uint8)
         for kind, layout in kinds.items():
-            arrays = random_arrays(layout, DISTINCT, rng)
-            arrays = arrays.astype(np.uint8) if layout.dtype == np.int64 else arrays
-            attributes = {"source_rows": T, "source": "made up"}
-            columns[kind] = ColumnPlan(
-                (count, *arrays.shape[1:]), arrays.dtype, lambda i, a=arrays: a[i % DISTINCT], attributes
-            )
-        groups[split] = Group(columns, {"videos": count})
-    packed.write(path, groups, {"classes": "\n".join(CLASS_NAMES)}, 2, str(path))
+            values = random_arrays(layout, DISTINCT, rng)
+            arrays[f"{split}/{kind}"] = values.astype(np.uint8) if layout.dtype == np.int64 else values
+        for place in [place for place in arrays if place.startswith(f"{split}/")]:
+            shape, dtype = arrays[place].shape, arrays[place].dtype
+            attributes = {"source_rows": T, "source": "synthetic"} if place.split("/")[1] in kinds else {}
+            columns[place] = ColumnSpec((count, *shape[1:]), dtype, attributes)
+    attributes = {"/": {"classes": "\n".join(CLASS_NAMES)}} | {split: {"videos": n} for split, n in counts.items()}
+    with packed.Writer.open(path, columns, attributes) as writer:
+        for place, values in arrays.items():
+            for first in range(0, columns[place].shape[0], len(values)):
+                writer.append(place, values[: columns[place].shape[0] - first])
 
 
 def write_virtual(path: Path, source: Path, times: int) -> None:

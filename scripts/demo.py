@@ -1,6 +1,6 @@
-"""The main job on a made-up data set: write it, train VALOR, test the best checkpoint, show what it says.
+"""The whole project on a synthetic data set: write it, train VALOR, test the best checkpoint, show the results.
 
-`bash scripts/demo.sh` calls this. Everything goes under demo_output/, which is made anew.
+`bash scripts/demo.sh` calls this. Everything is written to demo_output/, which is replaced.
 """
 
 import argparse
@@ -16,9 +16,9 @@ if __name__ == "__main__":  # imports start at the repository
 import main as valor
 from utils import make_report
 from utils.base import command, flags
-from utils.llp.annotations import read_predictions, read_reference
-from utils.llp.videos import SPLIT_FILES, read_split
-from utils.make_lookalike import COUNTS, write_lookalike
+from utils.llp.annotations import Reference, read_evaluation
+from utils.llp.videos import SPLIT_FILES
+from utils.make_lookalike import COUNTS, write_synthetic
 from utils.metrics.eval_metrics import ten_scores, video_scores
 from utils.metrics.tables import score_table
 from utils.report.timelines import plot_timelines
@@ -35,7 +35,7 @@ import torch
 
 from nets import MMIL_Net
 
-NOTICE = "This data is MADE UP: the numbers show that the program works, and say nothing about LLP."
+NOTICE = "This data is SYNTHETIC: the numbers show that the program works, and say nothing about LLP."
 
 
 def step(title: str) -> None:
@@ -43,9 +43,9 @@ def step(title: str) -> None:
     print(f"\n== {title}", flush=True)
 
 
-def run(*flags: str | Path, quiet: bool = False) -> None:
+def run(*flags: str, quiet: bool = False) -> None:
     """`python main.py` with these flags."""
-    args = valor.get_args_parser().parse_args([str(flag) for flag in flags])
+    args = valor.get_args_parser().parse_args(flags)
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         valor.main(args)
 
@@ -53,135 +53,79 @@ def run(*flags: str | Path, quiet: bool = False) -> None:
 def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     """Run the demo in the folder `out`, which must not exist."""
     data, models = out / "data", out / "models"
-    step(f"writing {sum(counts.values())} made-up videos in LLP's layout to {data}")
-    write_lookalike(data, counts, seed=0)
-    flags = [
-        "--audio_dir",
-        data / "feats/vggish",
-        "--video_dir",
-        data / "feats/res152",
-        "--st_dir",
-        data / "feats/r2plus1d_18",
-        "--a_pseudo_data_dir",
-        data / "CLAP/segment_pseudo_labels",
-        "--v_pseudo_data_dir",
-        data / "CLIP/segment_pseudo_labels",
-        "--label_train",
-        data / SPLIT_FILES["train"],
-        "--label_val",
-        data / SPLIT_FILES["val"],
-        "--label_test",
-        data / SPLIT_FILES["test"],
-        "--gt_dir",
-        data,
-        "--model_save_dir",
-        models,
-    ]
+    step(f"writing {sum(counts.values())} synthetic videos in LLP's layout to {data}")
+    write_synthetic(data, counts, seed=0)
+    folders = {
+        "audio_dir": "feats/vggish",
+        "video_dir": "feats/res152",
+        "st_dir": "feats/r2plus1d_18",
+        "a_pseudo_data_dir": "CLAP/segment_pseudo_labels",
+        "v_pseudo_data_dir": "CLIP/segment_pseudo_labels",
+        **{f"label_{split}": name for split, name in SPLIT_FILES.items()},
+        "gt_dir": ".",
+    }
+    flags = [f"--{name}={data / value}" for name, value in folders.items()] + [f"--model_save_dir={models}"]
 
     step(f"training VALOR on {counts['train']} of them (the published network, {epochs} epochs)")
-    run(
-        *flags,
-        "--mode",
-        "train",
-        "--model_name",
-        "VALOR",
-        "--seed",
-        1000,
-        "--epochs",
-        epochs,
-        "--lr",
-        3e-4,
-        "--scheduler",
-        "warm_up_cos_anneal",
-        "--warm_up_epoch",
-        2,
-    )
+    settings = "--seed 1000 --lr 3e-4 --scheduler warm_up_cos_anneal --warm_up_epoch 2"
+    run(*flags, "--mode=train", "--model_name=VALOR", f"--epochs={epochs}", *settings.split())
 
     step("testing the best checkpoint")
-    predicted = out / "predictions"
-    run(
-        *flags,
-        "--mode",
-        "test",
-        "--model_name",
-        "VALOR",
-        "--save_predictions",
-        predicted,
-        "--json",
-        out / "trained.json",
-    )
+    predicted, scores = out / "predictions", out / "trained.json"
+    run(*flags, "--mode=test", "--model_name=VALOR", f"--save_predictions={predicted}", f"--json={scores}")
 
-    step("beside two baselines, on the same test videos")
+    step("compared with two baselines, on the same test videos")
     torch.manual_seed(1000)
     checkpoint.save(models / "untrained" / checkpoint.BEST, MMIL_Net().state_dict())
-    run(*flags, "--mode", "test", "--model_name", "untrained", "--json", out / "untrained.json", quiet=True)
+    run(*flags, "--mode=test", "--model_name=untrained", f"--json={out / 'untrained.json'}", quiet=True)
+    evaluation = read_evaluation([predicted], data / SPLIT_FILES["test"], data)
     rows = {
-        "nothing predicted": score_nothing(data),
+        "nothing predicted": score_nothing(evaluation.reference),
         "untrained network": json.loads((out / "untrained.json").read_text()),
-        f"VALOR, {epochs} epochs": json.loads((out / "trained.json").read_text()),
+        f"VALOR, {epochs} epochs": json.loads(scores.read_text()),
     }
-    print(score_table(rows, "Made-up test"))
+    print(score_table(rows, "Synthetic test"))
 
-    figure = draw(data, predicted, out / "timeline.png")
-    step("the test run as a page")
-    page = out / "results.html"
-    make_report.main(
-        make_report.get_args_parser().parse_args(
-            [
-                "--pred_dir",
-                str(predicted),
-                "--label_csv",
-                str(data / SPLIT_FILES["test"]),
-                "--gt_dir",
-                str(data),
-                "--log",
-                str(models / "VALOR" / EPOCH_LOG),
-                "--out",
-                str(page),
-            ]
-        )
-    )
-    print(f"\nTimelines, annotated and predicted: {figure}")
+    figure, page = out / "timeline.png", out / "results.html"
+    title = "Synthetic videos: reference and predicted events"
+    plot_timelines(figure, evaluation, busiest_videos(evaluation.reference), title)
+    step("the page of the test run")
+    settings = {
+        "pred_dir": predicted,
+        "label_csv": data / SPLIT_FILES["test"],
+        "gt_dir": data,
+        "log": models / "VALOR" / EPOCH_LOG,
+        "out": page,
+    }
+    report_flags = [f"--{name}={value}" for name, value in settings.items()]
+    make_report.main(make_report.get_args_parser().parse_args(report_flags))
+    print(f"\nTimelines, reference and predicted: {figure}")
     print(f"Scores, training curves and all test videos, to open in a browser: {page.resolve().as_uri()}\n{NOTICE}")
 
 
-def score_nothing(data: Path) -> dict[str, float]:
-    """Scores of a parser that never predicts an event, on the test videos."""
-    filenames = read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
-    truth = read_reference(data, filenames)
-    nothing = truth.audio & False
-    return ten_scores(video_scores(nothing, nothing, truth.audio, truth.visual))
+def score_nothing(reference: Reference) -> dict[str, float]:
+    """Scores of a parser that never predicts an event."""
+    nothing = reference.audio & False
+    return ten_scores(video_scores(nothing, nothing, reference.audio, reference.visual))
 
 
-def draw(data: Path, predicted: Path, path: Path) -> Path:
-    """Timelines of four test videos in which most happens."""
-    filenames = read_split(data / SPLIT_FILES["test"], weak_labels=False).filenames
-    truth = read_reference(data, filenames)
-    boundaries = (truth.audio[..., 1:] != truth.audio[..., :-1]).sum((1, 2))
-    boundaries += (truth.visual[..., 1:] != truth.visual[..., :-1]).sum((1, 2))
-    chosen = boundaries.argsort(kind="stable")[::-1][:4]
-    predictions, _ = read_predictions(predicted, filenames, data / SPLIT_FILES["test"])
-    plot_timelines(
-        path,
-        [filenames[i] for i in chosen],
-        {"audio": truth.audio[chosen], "visual": truth.visual[chosen]},
-        {modality: segments[chosen] for modality, segments in predictions.items()},
-        title="Made-up videos: annotated and predicted events",
-    )
-    return path
+def busiest_videos(reference: Reference) -> list[int]:
+    """Indices of the four videos with the most onsets and offsets."""
+    boundaries = sum((x[..., 1:] != x[..., :-1]).sum((1, 2)) for x in (reference.audio, reference.visual))
+    return boundaries.argsort(kind="stable")[::-1][:4].tolist()
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the demo."""
     parser = flags.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0])
     for split, count in COUNTS.items():
-        parser.add_argument(f"--{split}", type=flags.positive_int, default=count, help="made-up videos")
+        parser.add_argument(f"--{split}", type=flags.positive_int, default=count, help="synthetic videos")
     parser.add_argument("--epochs", type=flags.positive_int, default=8, help="passes over the training videos")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Run in demo_output/, in place of an earlier demo."""
+    """Run in demo_output/, which is replaced."""
     print(NOTICE)
     os.chdir(Path(__file__).resolve().parents[1])
     out = Path("demo_output")

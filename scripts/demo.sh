@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train and test VALOR on a small made-up data set, from nothing: under three minutes on two cores once packages are in.
+# Train and test VALOR on a small synthetic data set, from nothing: under three minutes on two cores once packages are in.
 # Writes to demo_output/ only.
 set -euo pipefail
 unset CDPATH # with it, cd may go elsewhere

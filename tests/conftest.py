@@ -1,4 +1,4 @@
-"""Fixtures: where the real CSVs and golden values are, small made-up data, and commands run in this process."""
+"""Fixtures: where the real CSVs and golden values are, small synthetic data, and commands run in this process."""
 
 import atexit
 import os
@@ -19,7 +19,7 @@ from utils.base import command as base_command
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
 from utils.llp.events import read_events
 from utils.llp.videos import SPLIT_FILES
-from utils.make_lookalike import write_lookalike
+from utils.make_lookalike import write_synthetic
 
 # Tests have a Hugging Face cache of their own; its place is read once, when huggingface_hub is first imported.
 HUB = Path(tempfile.mkdtemp(prefix="valor-hub-"))
@@ -51,7 +51,7 @@ def llp_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def gt_dir(llp_dir, tmp_path_factory):
-    """version (2020, 2024) -> folder with that version of LLP's truth, whatever its file is called."""
+    """version (2020, 2024) -> folder with that version of LLP's reference, whatever its file is called."""
 
     def folder_of(version: str) -> Path:
         for audio in sorted(llp_dir.glob("AVVP_eval_audio*.csv")):
@@ -73,9 +73,9 @@ def golden():
 
 @pytest.fixture(scope="session")
 def lookalike(tmp_path_factory) -> Path:
-    """A data folder of 24 + 8 + 8 made-up videos in the published layout. Tests must not change it."""
+    """A data folder of 24 + 8 + 8 synthetic videos in the published layout. Tests must not change it."""
     folder = tmp_path_factory.mktemp("lookalike") / "data"
-    write_lookalike(folder, {"train": 24, "val": 8, "test": 8}, seed=3)
+    write_synthetic(folder, {"train": 24, "val": 8, "test": 8}, seed=3)
     return folder
 
 

@@ -157,7 +157,7 @@ def zip_of(folder: Path, top: str) -> bytes:
 
 
 def site_flags(site: Site) -> list[str]:
-    """The flags of the download that fetch from a site, beside HF_ENDPOINT in the environment."""
+    """The flags of the download that fetch from a site, in addition to HF_ENDPOINT in the environment."""
     return ["--csv_url", f"{site.url}/llp/{{revision}}/{{name}}", "--feats_url", f"{site.url}/feats.zip"]
 
 

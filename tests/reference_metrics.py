@@ -1,6 +1,6 @@
 """The scores of one video after another, in loops, straight from their definition: the oracle of utils/eval_metrics.py.
 
-Shares no code with it. A video is (C, T) of 0/1 in each modality. Source: spec, section 5.
+Shares no code with it. A video is (C, T) of 0/1 in each modality. Source: VALOR, section 4.1.
 """
 
 
@@ -37,7 +37,7 @@ def event_counts(pred, ref):
 
 
 def mean_f(counts):
-    """Mean F over the classes that have any count; 1.0 where none has."""
+    """Mean F over the classes that have any count; 1.0 if none has."""
     scores = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in counts if tp + fp + fn]
     return sum(scores) / len(scores) if scores else 1.0
 

@@ -56,7 +56,7 @@ def fails(result, *parts):
 def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
     if (
         "data/AVVP_eval_audio.csv" in flags
-    ):  # a truth CSV has the columns of a split, and one class a row: name a bad one
+    ):  # a reference CSV has the columns of a split, and one class a row: name a bad one
         path = workspace / "data/AVVP_eval_audio.csv"
         text = path.read_text() + "x_0_10\t0\t1\tGunshot\n"
         path.unlink()
@@ -298,7 +298,7 @@ def test_other_tools_name_what_is_wrong(workspace, command):
     write_predictions(workspace / "pred", [], *np.zeros((2, 0, 25, 10), bool))
     flags = ("--pred_dir", "pred", "--gt_dir", "data")
     fails(command(plot_timeline, *flags, "--out", "x.jpeg"), "expected a name that ends in .png, .pdf, .svg")
-    fails(command(plot_timeline, *flags, "--out", "x.png", "--videos", "nobody"), "nobody: not in")
+    fails(command(plot_timeline, *flags, "--out", "x.png", "--videos", "unknown"), "unknown: not in")
 
 
 def test_in_a_process_of_its_own(workspace):

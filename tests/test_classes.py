@@ -32,14 +32,14 @@ def own(tmp_path, monkeypatch) -> Path:
     names = [f"video_{i:05d}" for i in range(30)]
     weak = rng.random((30, 3)) < 0.5
     weak[~weak.any(axis=1), 0] = True
-    truth = weak[..., None] & (rng.random((30, 3, 10)) < 0.7)
+    reference = weak[..., None] & (rng.random((30, 3, 10)) < 0.7)
     for split, part in (("train", slice(0, 20)), ("val_pd", slice(20, 25)), ("test_pd", slice(25, 30))):
         rows = [f"{n}\t{','.join(np.array(NAMES)[w])}" for n, w in zip(names[part], weak[part], strict=True)]
         (data / f"AVVP_{split}.csv").write_text("\n".join(["filename\tevent_labels", *rows]) + "\n", encoding="utf-8")
     for kind in ("audio", "visual"):
-        events = segments_to_events(truth[20:], names[20:], NAMES)
+        events = segments_to_events(reference[20:], names[20:], NAMES)
         events.to_csv(data / f"AVVP_eval_{kind}.csv", sep="\t", index=False)
-    for name, segments in zip(names, truth, strict=True):
+    for name, segments in zip(names, reference, strict=True):
         for folder, shape in sizes.items():
             signal = segments.T.repeat(shape[1] // 3, axis=1)
             features = rng.normal(0, 0.3, shape)
@@ -71,7 +71,7 @@ def test_three_classes_from_training_to_scores(own, command):
     assert result.status == 0 and "Häuser" in result.out, result.err
     assert command(plot_timeline, "--pred_dir", "predicted", *flags, "--out", "f.png").status == 0
     result = command(score_pseudo_labels, *flags)
-    assert result.status == 0 and "| 100.00 | 100.00 |" in result.out  # these labels are the truth
+    assert result.status == 0 and "| 100.00 | 100.00 |" in result.out  # these labels are the reference
 
     assert command(main, *train[:-4], "--epochs", "5", "--model_name", "run", "--resume").status == 2  # other epochs
     result = command(main, *train, "--resume")

@@ -71,7 +71,7 @@ def fetched(command, site):
 
 
 def row(result, what: str) -> list[int]:
-    """wanted, sound, missing, wrong of one row of the summary."""
+    """wanted, valid, missing, wrong of one row of the summary."""
     line = next(line for line in result.out.splitlines() if line.startswith(f"| {what} "))
     return [int(cell) for cell in line.split("|")[3:7]]
 
@@ -142,7 +142,7 @@ def test_both_annotation_versions(fetched, site, llp_dir, gt_dir):
     assert "Annotations: 2024 version" in fetched("--parts", "csv").out
     result = fetched("--parts", "csv", "--annotations", "2020")
     assert result.status == 0 and "Annotations: 2020 version" in result.out
-    assert "Annotations: 2020 version" in fetched("--parts", "csv").out  # kept, where no version is asked for
+    assert "Annotations: 2020 version" in fetched("--parts", "csv").out  # kept if no version is asked for
     site.pages["/llp/HEAD/AVVP_eval_audio.csv"] = site.pages["/llp/0b28c1a/AVVP_eval_audio.csv"]
     result = fetched("--parts", "csv", "--annotations", "2024")
     assert result.status == 1 and "2020 version of LLP's audio annotations" in result.err
@@ -195,11 +195,11 @@ def test_a_server_that_cannot_go_on_in_the_middle(fetched, site, lookalike):
     assert same_files(Path("data/feats"), lookalike / "feats")
 
 
-def test_damage_on_the_way_is_noticed_by_the_hubs_checksum(fetched, site):
+def test_damage_in_transit_is_noticed_by_the_hubs_checksum(fetched, site):
     page = site.pages[CLIP_PAGE]
     good, page.content = page.content, page.content[:-100] + bytes(100)
     result = fetched("--parts", "csv", "CLIP")
-    assert result.status == 1 and "another checksum than the hub states" in result.err
+    assert result.status == 1 and "checksum mismatch: the file differs from the one on the hub" in result.err
     page.content = good
     assert fetched("--parts", "csv", "CLIP").status == 0
 
@@ -279,10 +279,10 @@ def link(name: str, target: str):
         (zip_with(("C:\\feats\\vggish\\evil.npy", GOOD)), "which leads out of data/"),
         (zip_with(link("feats/vggish", "/etc")), "'feats/vggish', a link"),
         (zip_with(("readme.txt", b"none")), "holds no files of these videos for feats/vggish"),
-        (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a zip file that was cut short or damaged"),
+        (zip_with(("feats/vggish/a.npy", GOOD))[:150], "a truncated or damaged zip file"),
         (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>", "is a web page, not an archive"),
-        (b"\x1f\x8b what gzip writes", "no zip file"),
-        (b"", "no zip file"),
+        (b"\x1f\x8b what gzip writes", "not a zip file"),
+        (b"", "not a zip file"),
     ],
 )
 def test_archives_that_cannot_be_used(fetched, site, content, message):
@@ -326,11 +326,11 @@ def test_wrong_shapes_and_damage_inside_an_archive(fetched, site, lookalike):
     assert result.status == 1 and row(result, "feats/vggish") == [40, 38, 2, 0]
     assert f"{names[1]} not unpacked: Bad CRC-32" in result.err
     assert f"{names[0]} not unpacked: holds (3,) float64, expected (10, 128) float32" in result.err
-    assert "data/archives/feats.zip: unpacked and kept; remove it, to have it fetched again" in result.out
+    assert "data/archives/feats.zip: unpacked and kept; remove it to fetch it again" in result.out
 
 
 def test_only_whole_files_of_these_videos_replace_what_is_missing(fetched, site, lookalike):
-    """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is sound."""
+    """A pickle, a bomb, files of other videos, one in three places, and another version of a file that is valid."""
     names = sorted(path.name for path in (lookalike / "feats/vggish").iterdir())
     kept = np.full((10, 128), 7, np.float32)
     Path("data/feats/vggish").mkdir(parents=True)
@@ -388,7 +388,7 @@ def test_a_model_that_is_none_is_not_kept(fetched, site):
     assert fetched("--parts", "csv", "models").status == 0
 
 
-def test_nobody_answers(command, site):
+def test_an_address_that_does_not_answer(command, site):
     """Every file is named, at once, and not as an error of this machine's disk."""
     where = ("--csv_url", "http://127.0.0.1:9/{revision}/{name}", "--feats_url", "http://127.0.0.1:9/x")
     result = command(download_features, *where, "--parts", "csv")
@@ -452,7 +452,8 @@ def test_a_disk_that_is_full_in_the_middle(fetched, site):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))\n"
-        "from utils import cli, download_features as d; cli.run(d.main, d.get_args_parser())"
+        "from utils import download_features as d; from utils.base import command\n"
+        "command.run(d.main, d.get_args_parser())"
     )
     argv = [ROOT, *site.flags, "--parts", "csv", "feats"]
     result = subprocess.run([sys.executable, "-c", script, *argv], check=False, capture_output=True, text=True)
@@ -509,13 +510,13 @@ def test_check_of_models(models, tmp_path):
     folder = tmp_path / "models"
     shutil.copytree(models, folder)
     first, second, third = (folder / name for name in MODEL_FILES)
-    assert check.check_models(folder, deep=True).sound == 3
+    assert check.check_models(folder, deep=True).valid == 3
     first.write_bytes(first.read_bytes()[:-1000])
     weights = torch.load(second)
     torch.save(weights | {"fc_prob.bias": torch.full((25,), torch.nan)}, second)
     torch.save({"fc.weight": torch.zeros(3)}, third)
     quick, deep = (check.check_models(folder, deep) for deep in (False, True))
-    assert (quick.sound, deep.sound) == (2, 0)
+    assert (quick.valid, deep.valid) == (2, 0)
     text = "\n".join(deep.wrong)
     for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit MMIL_Net"):
         assert part in text

@@ -15,8 +15,8 @@ from utils.llp.videos import read_split
 from utils.metrics.eval_metrics import (
     SCORE_NAMES,
     VIDEO_SCORE_NAMES,
+    binarize,
     class_scores,
-    decide,
     event_counts,
     event_set_scores,
     segment_counts,
@@ -122,7 +122,7 @@ def test_a_probability_of_exactly_one_half_is_a_decision_and_the_video_level_gat
     frame_prob[:, 4, 0, 1] = 0.5  # audio, class 1
     frame_prob[:, 6, 1, 2] = 0.9  # visual, class 2
     global_prob = np.array([[0.9, 0.5, 0.5], [0.9, 0.4999, 0.5]], np.float32)
-    audio, visual = decide(global_prob, frame_prob)
+    audio, visual = binarize(global_prob, frame_prob)
     assert np.argwhere(audio).tolist() == [[0, 1, 4]]
     assert np.argwhere(visual).tolist() == [[0, 2, 6], [1, 2, 6]]
 
@@ -149,8 +149,8 @@ def test_published_functions_values(golden, gt_dir):
     audio, visual = (
         np.unpackbits(values[f"pred_{m}"])[: np.prod(shape)].reshape(shape).astype(bool) for m in ("audio", "visual")
     )
-    truth = read_reference(gt_dir("2024"), values["filename"].tolist())
-    per_video = video_scores(audio, visual, truth.audio, truth.visual)
+    reference = read_reference(gt_dir("2024"), values["filename"].tolist())
+    per_video = video_scores(audio, visual, reference.audio, reference.visual)
     for level, key in (("Seg", "segment"), ("Event", "event")):
         for i, kind in enumerate(("a", "v", "event", "av")):
             np.testing.assert_allclose(per_video[f"{level}-{kind}"], 100 * values[key][:, i], rtol=0, atol=1e-9)
@@ -161,14 +161,14 @@ def test_published_functions_values(golden, gt_dir):
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_predictions_that_need_no_features(golden, llp_dir, gt_dir, version, file, split):
     videos = read_split(llp_dir / f"AVVP_{split}_pd.csv")
-    truth = read_reference(gt_dir(version), videos.filenames)
+    reference = read_reference(gt_dir(version), videos.filenames)
     weak = np.repeat(videos.weak[..., None] == 1, T, axis=2)
     predictions = {
         "weak_labels_everywhere": (weak, weak),
         "nothing": (weak & False, weak & False),
-        "audio_truth_in_both": (truth.audio, truth.audio),
+        "audio_truth_in_both": (reference.audio, reference.audio),
     }
     expected = json.loads(golden("feature_free.json").read_text())
     for name, (audio, visual) in predictions.items():
-        scores = ten_scores(video_scores(audio, visual, truth.audio, truth.visual))
+        scores = ten_scores(video_scores(audio, visual, reference.audio, reference.visual))
         assert scores == pytest.approx(expected[f"{file} | {split} | {name}"], abs=1e-9)

@@ -93,7 +93,7 @@ def test_a_source_that_changed_is_noticed_and_read_again(workspace, capsys, how)
     change(data / "feats/vggish" / (read_split(data / "AVVP_train.csv").ids[3] + ".npy"), how)
     fresh = dataset(data, cache_dir="cache").load()
     err = capsys.readouterr().err
-    assert "AVVP_train.audio" in err and "feats/vggish have changed; made anew" in err and err.count("note:") == 1
+    assert "AVVP_train.audio" in err and "feats/vggish have changed; rebuilding it" in err and err.count("note:") == 1
     assert_same(everything(fresh), everything(dataset(data).load()))
     dataset(data, cache_dir="cache").load()
     assert capsys.readouterr().err == ""
@@ -107,7 +107,7 @@ def test_another_list_of_videos_is_noticed(workspace, capsys):
     dataset(data, cache_dir="cache").load()
     (data / "AVVP_train.csv").write_text("".join(lines[:1] + lines[:4:-1]))
     fresh = dataset(data, cache_dir="cache").load()
-    assert capsys.readouterr().err.count("have changed; made anew") == 5
+    assert capsys.readouterr().err.count("have changed; rebuilding it") == 5
     assert_same(everything(fresh), everything(dataset(data).load()))
 
 
@@ -115,7 +115,7 @@ def test_another_list_of_videos_is_noticed(workspace, capsys):
     ("how", "limit"),
     [(how, limit) for how in ("a byte", "half", "empty", "text", "another file") for limit in (float("inf"), 1000)],
 )
-def test_a_damaged_cache_is_named_and_made_anew(workspace, capsys, how, limit):
+def test_a_damaged_cache_is_named_and_rebuilt(workspace, capsys, how, limit):
     data = workspace / "data"
     expected = everything(dataset(data, cache_dir="cache").load())
     (path,) = (workspace / "cache").glob("*.visual.*")
@@ -132,7 +132,7 @@ def test_a_damaged_cache_is_named_and_made_anew(workspace, capsys, how, limit):
     )
     fresh = everything(dataset(data, cache_dir="cache", memory_limit=limit).load())
     err = capsys.readouterr().err
-    assert err.count("note: ") == 1 and "made anew" in err and ("visual" in err or str(path) in err)
+    assert err.count("note: ") == 1 and "rebuilding it" in err and ("visual" in err or str(path) in err)
     assert_same(fresh, expected)
     assert_same(everything(dataset(data, cache_dir="cache").load()), expected)
     assert capsys.readouterr().err == ""
@@ -271,11 +271,11 @@ def test_training_and_testing_from_a_packed_file_is_the_same(workspace, command)
     assert [t.status for t in tables] == [0, 0, 0] and len({t.out for t in tables}) == 1
 
 
-def test_a_packed_file_whose_sources_changed_is_made_anew(workspace, command):
+def test_a_packed_file_whose_sources_changed_is_rebuilt(workspace, command):
     assert command(pack_features, *PACK).status == 0
     change(workspace / "data/feats/vggish" / (read_split("data/AVVP_train.csv").ids[3] + ".npy"), "other numbers")
     result = command(pack_features, *PACK)
-    assert result.status == 0 and "v.h5: was made of other files or with other settings; made anew" in result.err
+    assert result.status == 0 and "v.h5: was made of other files or with other settings; rebuilding it" in result.err
     assert np.array_equal(Packed.open("v.h5").columns["train"]["audio"].read(np.array([3])), np.ones((1, 10, 128)))
 
 
@@ -356,9 +356,16 @@ def test_a_damaged_packed_file_is_named(workspace, command):
         file["train/visual"][3, 4, 5] += 1
     for limit in ("10", "0.000001"):
         result = command(main, *TRAIN, "--packed", "v.h5", "--model_name", "run", "--memory_limit", limit)
-        assert result.status == 2 and "v.h5: damaged, the sum of visual from row 0 on is another" in result.error
+        assert (
+            result.status == 2
+            and "v.h5: corrupted: checksum mismatch in 'visual', rows 0 to 23; rebuild the file" in result.error
+        )
     result = command(pack_features, *PACK)
-    assert result.status == 0 and "v.h5: damaged, the sum of visual" in result.err and "made anew" in result.err
+    assert (
+        result.status == 0
+        and "v.h5: corrupted: checksum mismatch in 'visual'" in result.err
+        and "rebuilding it" in result.err
+    )
     assert command(main, *TRAIN, "--packed", "v.h5", "--model_name", "run").status == 0
 
 

@@ -1,13 +1,13 @@
-"""LLP's classes and CSVs: the real files with their quirks, and files that are broken in every way we know."""
+"""LLP's classes and CSVs: the real files with their known issues, and files that are broken in every way we know."""
 
 import numpy as np
 import pytest
 
 from utils.base.errors import InputError
 from utils.llp.annotations import (
-    annotated_videos,
+    annotation_issues,
     annotation_version,
-    describe_quirks,
+    dense_video_names,
     read_predictions,
     write_predictions,
 )
@@ -61,13 +61,13 @@ def test_a_class_listed_twice_counts_once(tmp_path):
     assert np.argwhere(weak).tolist() == [[0, 24], [1, 0], [1, 3]] and weak.max() == 1
 
 
-def test_real_quirks_are_counted(llp_dir, gt_dir):
+def test_real_issues_are_counted(llp_dir, gt_dir):
     events = read_events(gt_dir("2020") / "AVVP_eval_audio.csv")
-    line = describe_quirks(events, annotated_videos(llp_dir), "that neither val nor test lists")
+    (line,) = annotation_issues(events, dense_video_names(llp_dir), "that neither val nor test lists")
     for part in ("5 empty", "1 reversed", "8 duplicate", "17 for 10 names that neither val nor test lists"):
         assert part in line
     events = read_events(gt_dir("2024") / "AVVP_eval_audio.csv")
-    line = describe_quirks(events, annotated_videos(llp_dir), "that neither val nor test lists")
+    (line,) = annotation_issues(events, dense_video_names(llp_dir), "that neither val nor test lists")
     assert "14 for 8 names" in line
 
 
@@ -77,12 +77,12 @@ def test_rows_of_no_length_label_nothing(tmp_path):
     assert np.argwhere(segments).tolist() == [[0, 3, 0], [0, 3, 1]]
 
 
-def test_truth_belongs_to_the_full_name(tmp_path):
+def test_a_reference_belongs_to_the_full_name(tmp_path):
     path = events_file(tmp_path, ("19jWnmYnlD8_30_400", 0, 10, "Clapping"))
     assert not events_to_segments(read_events(path), ["19jWnmYnlD8_30_40"]).any()
 
 
-def test_a_video_listed_twice_gets_its_truth_twice(tmp_path):
+def test_a_video_listed_twice_gets_its_reference_twice(tmp_path):
     path = events_file(tmp_path, ("a", 3, 5, "Cat"))
     segments = events_to_segments(read_events(path), ["a", "b", "a"])
     assert segments.sum(axis=(1, 2)).tolist() == [2, 0, 2]
@@ -93,17 +93,17 @@ def test_events_and_segments_are_two_forms_of_the_same(tmp_path):
     filenames = [f"video{i:06d}_0_10" for i in range(50)]
     audio, visual = rng.random((2, 50, 25, 10)) < 0.4
     write_predictions(tmp_path / "new folder", filenames, audio, visual)
-    back, quirks = read_predictions(tmp_path / "new folder", filenames, "list.csv")
-    assert not quirks
-    np.testing.assert_array_equal(back["audio"], audio)
-    np.testing.assert_array_equal(back["visual"], visual)
+    back = read_predictions(tmp_path / "new folder", filenames, "list.csv")
+    assert not back.issues
+    np.testing.assert_array_equal(back.audio, audio)
+    np.testing.assert_array_equal(back.visual, visual)
 
 
 def test_nothing_predicted_is_a_file_with_a_header(tmp_path):
     nothing = np.zeros((1, 25, 10), bool)
     write_predictions(tmp_path, ["a"], nothing, nothing)
     assert (tmp_path / "pred_audio.csv").read_text() == HEADER
-    assert not read_predictions(tmp_path, ["a"], "list.csv")[0]["audio"].any()
+    assert not read_predictions(tmp_path, ["a"], "list.csv").audio.any()
 
 
 def test_annotation_version_is_judged_by_content(llp_dir, gt_dir, tmp_path):

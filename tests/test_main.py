@@ -13,7 +13,7 @@ import main
 from nets import MMIL_Net
 from tests.conftest import SMALL, TRAIN
 from utils import score_predictions
-from utils.metrics.eval_metrics import SCORE_NAMES, decide
+from utils.metrics.eval_metrics import SCORE_NAMES, binarize
 from utils.train.run import Run
 from utils.train.run_folder import read_arguments
 
@@ -104,7 +104,7 @@ def test_evaluation_needs_no_pseudo_labels_and_its_predictions_score_the_same(tr
     saved = np.load(trained / "pred/probabilities.npz", allow_pickle=False)
     assert saved["filename"].tolist() == [line.split("\t")[0] for line in csv.read_text().splitlines()[1:]]
     assert saved["global_prob"].shape == (8, 25) and saved["frame_prob"].shape == (8, 10, 2, 25)
-    audio, _ = decide(saved["global_prob"], saved["frame_prob"])
+    audio, _ = binarize(saved["global_prob"], saved["frame_prob"])
     rows = (trained / "pred/pred_audio.csv").read_text().splitlines()[1:]
     assert audio.sum() == sum(int(r.split("\t")[2]) - int(r.split("\t")[1]) for r in rows)
 

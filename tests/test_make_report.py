@@ -1,8 +1,10 @@
 """The page about a test run: its numbers by hand and against slow loops, bad input, figures."""
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import re
 
 import numpy as np
@@ -10,15 +12,16 @@ import pytest
 
 from tests.test_score_predictions import HEADER, VIDEO_A
 from utils import make_report
+from utils.base import files
 from utils.base.errors import InputError
-from utils.llp.annotations import read_reference
+from utils.llp.annotations import Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import read_split
 from utils.metrics import bootstrap
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
 from utils.report import paper_figures
 from utils.report.html import class_colours, script_json
-from utils.report.page import Run
+from utils.report.page import ScoredRun
 from utils.train.run_folder import read_curves
 
 EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
@@ -68,8 +71,8 @@ def test_page_of_two_videos_by_hand(folder, command):
 
     assert [video[0] for video in data["videos"]] == ["a_0_10", "b_0_10"]  # worst first, b is listed first
     dog, cat = CLASS_NAMES.index("Dog"), CLASS_NAMES.index("Cat")
-    truth, predicted = data["videos"][0][2]
-    assert truth == [[dog, 0, 4], [dog, 2, 4]] and predicted == [[dog, 0, 2], [dog, 2, 4, cat, 0, 3]]
+    reference, predicted = data["videos"][0][2]
+    assert reference == [[dog, 0, 4], [dog, 2, 4]] and predicted == [[dog, 0, 2], [dog, 2, 4, cat, 0, 3]]
     assert data["videos"][1][2] == [[[], []], [[], []]]
     audio, visual = data["byClass"][0]["audio"], data["byClass"][0]["visual"]
     assert (audio["f"][dog], audio["videos"][dog], audio["f"][cat]) == (66.67, 1, None)
@@ -175,9 +178,9 @@ def test_exclusive_scores_by_hand():
     ref_audio, ref_visual = one_class("1111111100"), one_class("0000111111")
     pred_audio, pred_visual = one_class("1111110000"), one_class("0001111110")
     scores = exclusive_scores(pred_audio, pred_visual, ref_audio, ref_visual)
-    # audible-only: truth 1111000000, prediction 1110000000: tp 3, fn 1: 6/7; IoU 3/4: found
-    # visible-only: truth 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found
-    # both:         truth 0000111100, prediction 0001110000: tp 2, fp 1, fn 2: 4/7; IoU 2/5: not found
+    # audible-only: reference 1111000000, prediction 1110000000: tp 3, fn 1: 6/7; IoU 3/4: found
+    # visible-only: reference 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found
+    # both:         reference 0000111100, prediction 0001110000: tp 2, fp 1, fn 2: 4/7; IoU 2/5: not found
     expected = (600 / 7, 40, 400 / 7, 100, 0, 0)
     assert (
         tuple(scores)
@@ -210,12 +213,12 @@ def test_exclusive_scores_average_over_the_classes_that_count():
 
 def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
     filenames = read_split(lookalike / "AVVP_val_pd.csv").filenames
-    truth = read_reference(lookalike, filenames)
-    audio, visual = np.random.default_rng(7).random((2, *truth.audio.shape)) < 0.1
-    per_video = video_scores(audio, visual, truth.audio, truth.visual)
-    run = Run.of("x", audio, visual, truth)
+    reference = read_reference(lookalike, filenames)
+    audio, visual = np.random.default_rng(7).random((2, *reference.audio.shape)) < 0.1
+    per_video = video_scores(audio, visual, reference.audio, reference.visual)
+    run = ScoredRun.of("x", Predictions(audio, visual, []), reference)
     assert run.ten_scores() == pytest.approx(ten_scores(per_video), abs=1e-12)
-    both = exclusive_scores(audio, visual, truth.audio, truth.visual)
+    both = exclusive_scores(audio, visual, reference.audio, reference.visual)
     np.testing.assert_array_equal(both["Event audio-visual"], per_video["Event-av"])
     draws = bootstrap.draw_means(run.scores, draws=50)
     for level in ("Seg", "Event"):  # type is the mean of its three in every draw
@@ -232,7 +235,7 @@ def test_two_runs_side_by_side(folder, command):
     data = data_of((folder / "out/page.html").read_text())
     assert data["runs"] == [f"A: {folder}", f"B: {folder}/second"]
     rows = {row["name"]: row for row in data["scores"]}
-    # B is perfect, A equals it in b: the difference is 0 where only b is drawn, a quarter of the draws
+    # B is perfect, A equals it in b: the difference is 0 if only b is drawn, a quarter of the draws
     assert rows["Seg-av"]["difference"] == pytest.approx([50, 0, 100])
     assert rows["Seg-av"]["p"] == pytest.approx(0.5, abs=0.03)
     assert rows["Event-a"]["difference"] == [0, 0, 0] and rows["Event-a"]["p"] == 1
@@ -260,7 +263,7 @@ def test_worst_median_and_best_are_drawn(folder):
     assert paper_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
     figure = paper_figures.draw_timelines(results, {1: "worst"})
     audio, visual = figure.axes
-    assert [tick.get_text() for tick in audio.get_yticklabels()] == ["truth", "A", "B"]
+    assert [tick.get_text() for tick in audio.get_yticklabels()] == ["reference", "A", "B"]
     assert visual.get_title(loc="left") == "a_0_10, visual (worst, Type@AV 38.9)"
     spans = [path.get_extents() for x in audio.collections for path in x.get_paths()]
     assert [(box.x0, box.x1, int(box.y0)) for box in spans] == [(0, 4, 0), (0, 2, 1), (0, 4, 2)]
@@ -329,7 +332,10 @@ def test_a_log_that_is_none(tmp_path, text):
 
 
 def test_a_folder_without_permission(folder, command, monkeypatch):
-    monkeypatch.setattr(make_report.os, "access", lambda path, mode: False)  # for root, everything can be written
+    def denied(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", denied)  # for root, everything can be written
     result = command(make_report, *flags(folder))
-    assert result.status == 2 and "nothing can be written to this folder" in result.error
+    assert result.status == 2 and "nothing can be written in" in result.error and "Permission denied" in result.error
     assert not list(folder.rglob("*.html*"))

@@ -54,7 +54,7 @@ def labelled(workspace):
     return workspace
 
 
-def test_scores_beside_weak_labels_and_published_figures(labelled, command):
+def test_scores_next_to_weak_labels_and_published_figures(labelled, command):
     result = command(score_pseudo_labels, "--json", "scores.json")
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
@@ -112,7 +112,7 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
     )
     assert result.status == 0, result.err
     split = read_split(labelled / "data" / SPLIT_FILES["val"])
-    truth = read_reference(labelled / "data", split.filenames)
+    reference = read_reference(labelled / "data", split.filenames)
     rows = json.loads((labelled / "sweep.json").read_text())
     assert len(rows) == 2 * C
     tried = 0
@@ -120,15 +120,15 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
         c = CLASS_NAMES.index(row["class"])
         teacher = {"audio": "clap", "visual": "clip"}[row["modality"]]
         logits = np.stack([np.load(labelled / f"logits/{teacher}/{v}.npy")[:, c] for v in split.ids])  # (N, T)
-        reference = getattr(truth, row["modality"])[:, c]
+        segments = getattr(reference, row["modality"])[:, c]
         assert row["threshold"] == thresholds(teacher)[c]
 
-        def f_at(threshold, logits=logits, reference=reference, c=c):
+        def f_at(threshold, logits=logits, segments=segments, c=c):
             labels = (logits > np.float32(threshold)) & (split.weak[:, c, None] > 0)
-            return 100 * 2 * (labels & reference).sum() / max(labels.sum() + reference.sum(), 1)
+            return 100 * 2 * (labels & segments).sum() / max(labels.sum() + segments.sum(), 1)
 
         if row["best_F"] is None:
-            assert not (reference & (split.weak[:, c, None] > 0)).any()  # nothing a label could get right
+            assert not (segments & (split.weak[:, c, None] > 0)).any()  # nothing a label could get right
             continue
         tried += 1
         candidates = np.arange(-10, row["threshold"] + 2, 0.25)  # at 2 above, no label is left
@@ -154,7 +154,7 @@ def test_a_sweep_by_hand():
     assert sweep.at(2.5) == 50 and sweep.at(-99) == pytest.approx(200 / 3) and sweep.at(99) == 0
 
 
-def test_without_truth_no_threshold_is_best():
+def test_without_reference_no_threshold_is_best():
     logits = np.array([[1.0, 2.0, 3.0]])
     sweep = Sweep.of("x", "visual", logits, np.zeros((1, 3), bool), np.array([True]), used=20)
     assert sweep.best() is None and sweep.summary()["F"] is None

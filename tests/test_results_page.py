@@ -13,7 +13,7 @@ from utils.llp.annotations import REFERENCE_FILES, read_predictions, read_refere
 from utils.llp.classes import CLASS_NAMES, CLASSES
 from utils.llp.events import segments_to_events
 from utils.llp.videos import read_split
-from utils.make_lookalike import made_up_events, made_up_names
+from utils.make_lookalike import synthetic_events, synthetic_names
 
 HOSTILE_NAME = "<img src=x onerror=window.hacked=1>_0_10"
 HOSTILE_CLASS = "</script><script>window.hacked=2</script>"
@@ -21,20 +21,20 @@ HOSTILE_CLASS = "</script><script>window.hacked=2</script>"
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
-    """run_folder(count, names=(), class_names=LLP's) -> folder of a made-up split, its truth, and two runs on it."""
+    """run_folder(count, names=(), class_names=LLP's) -> folder of a synthetic split, its reference, and two runs."""
 
     def make(count: int, names=(), class_names=CLASS_NAMES):
         folder = tmp_path_factory.mktemp("run")
         rng = np.random.default_rng(8)
-        names = [*names, *made_up_names(rng, count - len(names))]
-        truth = np.stack([made_up_events(rng)[0] for _ in names], axis=1)  # (2, N, C, T)
+        names = [*names, *synthetic_names(rng, count - len(names))]
+        reference = np.stack([synthetic_events(rng)[0] for _ in names], axis=1)  # (2, N, C, T)
         (folder / "videos.csv").write_text("filename\n" + "".join(f"{name}\n" for name in names))
-        for modality, segments in zip(REFERENCE_FILES, truth, strict=True):
+        for modality, segments in zip(REFERENCE_FILES, reference, strict=True):
             events = segments_to_events(segments, names, class_names)
             events.to_csv(folder / REFERENCE_FILES[modality], sep="\t", index=False)
         for run, noise in (("<b>first", 0.02), ("second", 0.01)):
-            wrong = np.repeat(rng.random((*truth.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
-            write_predictions(folder / run, names, *(truth ^ wrong), class_names)
+            wrong = np.repeat(rng.random((*reference.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
+            write_predictions(folder / run, names, *(reference ^ wrong), class_names)
         epochs = [
             {
                 "epoch": e,
@@ -101,9 +101,9 @@ def test_sorting_and_filtering(run_folder, page, browser):
     driver = browser(1600, 1000)
     driver.get(page(folder))
     names = read_split(folder / "videos.csv", weak_labels=False).filenames
-    truth = read_reference(folder, names)
-    predictions, _ = read_predictions(folder / "<b>first", names, folder / "videos.csv")
-    run = make_report.Run.of("", predictions["audio"], predictions["visual"], truth)
+    reference = read_reference(folder, names)
+    predictions = read_predictions(folder / "<b>first", names, folder / "videos.csv")
+    run = make_report.ScoredRun.of("", predictions, reference)
     seg_type, event_a = run.scores[:, 3], run.scores[:, 5]
 
     order = shown(driver)
@@ -120,7 +120,7 @@ def test_sorting_and_filtering(run_folder, page, browser):
     assert "1 of 40 videos" in driver.find_element("id", "count").text
     choose(driver, "text", "")
     speech = CLASS_NAMES.index("Speech")
-    refs, preds = (np.stack(x)[:, :, speech] for x in ((truth.audio, truth.visual), tuple(predictions.values())))
+    refs, preds = (np.stack(x)[:, :, speech] for x in ((reference.audio, reference.visual), predictions[:2]))
     wanted = {
         "any": (refs | preds),
         "true": refs,
@@ -152,12 +152,12 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
         " x.length ? done(x) : setTimeout(go, 20) }; go()"
     )
     names = [name]
-    truth = read_reference(folder, names)
-    runs = [read_predictions(folder / run, names, "")[0] for run in ("<b>first", "second")]
+    reference = read_reference(folder, names)
+    runs = [read_predictions(folder / run, names, "") for run in ("<b>first", "second")]
     expected = []
     for label, audio, visual in (
-        ("truth", truth.audio, truth.visual),
-        *((x, r["audio"], r["visual"]) for x, r in zip("AB", runs, strict=True)),
+        ("reference", reference.audio, reference.visual),
+        *((x, r.audio, r.visual) for x, r in zip("AB", runs, strict=True)),
     ):
         for segments in (audio, visual):
             for row in segments_to_events(segments, names).itertuples():
@@ -178,7 +178,7 @@ def test_hostile_names_are_text(run_folder, page, browser):
     assert "<b>first" in driver.find_element("id", "runs").text
     assert driver.execute_script("return window.hacked") is None
     assert driver.execute_script("return document.querySelectorAll('img, b b, script').length") == 2  # its own two
-    assert driver.get_log("browser") == []  # where it says what its policy stopped, too
+    assert driver.get_log("browser") == []  # the policy's violations would be here, too
 
 
 def test_everything_works_with_the_keyboard(run_folder, page, browser):
@@ -194,7 +194,7 @@ def test_everything_works_with_the_keyboard(run_folder, page, browser):
             node.send_keys("\ue007")  # Enter
             assert shown(driver) != before
         outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", node)
-        assert outline != "none", reached  # one sees where one is
+        assert outline != "none", reached  # the focus is visible
         if reached[-1] == "what":
             break
         node.send_keys("\ue004")
@@ -223,7 +223,7 @@ def test_1200_videos_open_in_two_seconds(run_folder, page, browser, capsys):
     driver = browser(1600, 1000)
     address = page(run_folder(1200))
     driver.get("about:blank")
-    driver.get(address + "#videos-part")  # where timelines are in view, which are drawn only there
+    driver.get(address + "#videos-part")  # timelines are drawn only when in view
     milliseconds = driver.execute_async_script("""
         const done = arguments[0], go = () => {
           const drawn = performance.getEntriesByName('list-drawn')[0];

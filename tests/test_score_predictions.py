@@ -20,7 +20,7 @@ def folder(tmp_path):
     (tmp_path / "videos.csv").write_text("filename\tevent_labels\na_0_10\tDog\nb_0_10\tCat\n")
     (tmp_path / "AVVP_eval_audio.csv").write_text(HEADER + "a_0_10\t0\t4\tDog\n")
     (tmp_path / "AVVP_eval_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\n")
-    (tmp_path / "pred_audio.csv").write_text(HEADER + "a_0_10\t0\t2\tDog\nnobody_0_10\t0\t2\tCat\n")
+    (tmp_path / "pred_audio.csv").write_text(HEADER + "a_0_10\t0\t2\tDog\nunknown_0_10\t0\t2\tCat\n")
     (tmp_path / "pred_visual.csv").write_text(HEADER + "a_0_10\t2\t4\tDog\na_0_10\t0\t3\tCat\n")
     return tmp_path
 
@@ -81,7 +81,7 @@ def test_classwise_by_hand(folder, command):
     assert rows["mean over videos"][-4:] == ["100.00", "83.33", "50.00", "83.33"]
 
 
-def test_real_truth_scores_100_against_itself(gt_dir, llp_dir, tmp_path, command):
+def test_the_real_reference_scores_100_against_itself(gt_dir, llp_dir, tmp_path, command):
     folder = gt_dir("2024")
     for modality in ("audio", "visual"):
         (tmp_path / f"pred_{modality}.csv").symlink_to(folder / f"AVVP_eval_{modality}.csv")
@@ -110,8 +110,8 @@ def test_random_predictions_survive_the_files(gt_dir, llp_dir, tmp_path, command
     flags = ("--pred_dir", tmp_path, "--label_csv", llp_dir / "AVVP_val_pd.csv", "--gt_dir", gt_dir("2020"))
     result = command(score_predictions, *flags, "--json", tmp_path / "s.json", "--per_video", tmp_path / "v.csv")
     assert result.status == 0 and "2020 version" in result.out
-    truth = read_reference(gt_dir("2020"), filenames)
-    per_video = video_scores(audio, visual, truth.audio, truth.visual)
+    reference = read_reference(gt_dir("2020"), filenames)
+    per_video = video_scores(audio, visual, reference.audio, reference.visual)
     assert json.loads((tmp_path / "s.json").read_text()) == ten_scores(per_video)
     written = pd.read_csv(tmp_path / "v.csv", float_precision="round_trip")
     for name in VIDEO_SCORE_NAMES:

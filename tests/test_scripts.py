@@ -1,4 +1,4 @@
-"""The shell scripts, the environment files, the demo, the made-up data, the figure."""
+"""The shell scripts, the environment files, the demo, the synthetic data, the figure."""
 
 import argparse
 import os
@@ -179,7 +179,7 @@ def test_made_up_data_have_the_published_layout(lookalike):
             assert all((a.max(axis=0) <= w).all() for a, w in zip(arrays, full.weak, strict=True))
     val = read_split(lookalike / "AVVP_val_pd.csv")
     truth = read_reference(lookalike, val.filenames)
-    assert truth.quirks == []
+    assert truth.issues == []
     np.testing.assert_array_equal((truth.audio | truth.visual).any(axis=2), val.weak == 1)
 
 

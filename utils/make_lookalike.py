@@ -1,10 +1,10 @@
-"""Write a made-up data set in LLP's published layout, to try the whole project without downloads.
+"""Write a synthetic data set in LLP's published layout, to try the whole project without downloads.
 
     python utils/make_lookalike.py --out demo_output/data
 
 Nothing in it comes from LLP: names, events and features are drawn at random. Each class has a direction in every
-feature space, and a segment's feature is the sum of its events' directions and noise, so that there is something to
-learn. Pseudo labels are the truth with errors, kept to the weak labels, as a teacher's would be.
+feature space, and a segment's feature is the sum of its events' directions and noise, so that a network can learn.
+Pseudo labels are the reference with errors, limited to the weak labels, as a teacher's are.
 """
 
 if __name__ == "__main__":
@@ -20,20 +20,21 @@ from tqdm import tqdm
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.features.kinds import KINDS
+from utils.features.kinds import KINDS, LABELS, FeatureKind
+from utils.features.pooling import pool_clap_map
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES, C, T
 from utils.llp.events import segments_to_events
 from utils.llp.videos import ALL_VIDEOS_FILE, ID_LENGTH, SPLIT_COLUMNS, SPLIT_FILES, video_id
 
-COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, unless told otherwise
-SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15, "CLIP": 0.2, "CLAP": 0.2}  # per noise of 1
-AUDIBLE, VISIBLE = 0.85, 0.7  # how often an event of a video is heard, and seen
-WHOLE_VIDEO = 0.5  # how often it then lasts all ten seconds
-LABEL_NOISE = 0.1  # how often a teacher is wrong about a segment
+COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, by default
+SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15}  # per noise of 1; of other kinds 0.2
+AUDIBLE, VISIBLE = 0.85, 0.7  # probability that an event of a video is heard, and seen
+WHOLE_VIDEO = 0.5  # probability that it then lasts all ten seconds
+LABEL_NOISE = 0.1  # probability that a teacher is wrong about a segment
 
 
-def made_up_names(rng: np.random.Generator, count: int) -> list[str]:
+def synthetic_names(rng: np.random.Generator, count: int) -> list[str]:
     """`count` different names of the published form, `<11 characters>_<start>_<end>`."""
     letters = np.array(list(string.ascii_letters + string.digits + "-_"))
     ids = dict.fromkeys("".join(row) for row in rng.choice(letters, (2 * count + 10, ID_LENGTH)))
@@ -41,9 +42,9 @@ def made_up_names(rng: np.random.Generator, count: int) -> list[str]:
     return [f"{i}_{start}_{start + 10}" for i, start in zip(ids, starts, strict=False)]
 
 
-def made_up_events(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Audio and visual truth of one video, (2, C, T) bool, and its weak labels, (C,) bool: one to three events."""
-    truth = np.zeros((2, C, T), bool)
+def synthetic_events(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One to three events of one video: audio and visual reference, (2, C, T) bool, and weak labels, (C,) bool."""
+    reference = np.zeros((2, C, T), bool)
     popularity = 1 / np.arange(2, C + 2)  # Speech is everywhere, others are rare, as in LLP
     classes = rng.choice(C, rng.integers(1, 4), replace=False, p=popularity / popularity.sum())
     for c in classes:
@@ -56,8 +57,8 @@ def made_up_events(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
                 length = rng.integers(2, T)
                 onset = rng.integers(0, T - length + 1)
                 offset = onset + length
-            truth[modality, c, onset:offset] = True
-    return truth, truth.any(axis=(0, 2))
+            reference[modality, c, onset:offset] = True
+    return reference, reference.any(axis=(0, 2))
 
 
 class FeatureMaker:
@@ -66,44 +67,45 @@ class FeatureMaker:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.directions = {
-            kind.name: SIGNAL[kind.name] * rng.standard_normal((C, kind.size), np.float32) for kind in KINDS.values()
+            name: SIGNAL.get(name, 0.2) * rng.standard_normal((C, kind.size), np.float32)
+            for name, kind in KINDS.items()
         }
 
-    def features(self, kind: str, events: np.ndarray, rows: int) -> np.ndarray:
-        """(C, T) events -> (rows, D) float32, the ten segments spread evenly over the rows."""
+    def features(self, kind: FeatureKind, events: np.ndarray) -> np.ndarray:
+        """(C, T) events -> (rows, D) float32 features of a kind."""
+        if kind.pool is pool_clap_map:  # (frequency, time) rows
+            return np.concatenate([self._rows(kind, events, kind.rows // 2) for _ in range(2)])
+        features = self._rows(kind, events, kind.rows)
+        return features / np.linalg.norm(features, axis=1, keepdims=True) if kind.name == "CLIP" else features
+
+    def _rows(self, kind: FeatureKind, events: np.ndarray, rows: int) -> np.ndarray:
+        """(rows, D) float32, the ten segments of (C, T) events spread evenly over the rows."""
         segments = events.T[np.arange(rows) * T // rows].astype(np.float32)  # (rows, C)
-        return segments @ self.directions[kind] + self.rng.standard_normal((rows, KINDS[kind].size), np.float32)
+        return segments @ self.directions[kind.name] + self.rng.standard_normal((rows, kind.size), np.float32)
 
     def pseudo_labels(self, events: np.ndarray, weak: np.ndarray) -> np.ndarray:
         """(C, T) events -> (T, C) int64 with errors, only for classes of the weak labels."""
         wrong = self.rng.random(events.shape) < LABEL_NOISE
         return ((events ^ wrong) & weak[:, None]).T.astype(np.int64)
 
-    def video(self, truth: np.ndarray, weak: np.ndarray) -> dict[str, np.ndarray]:
-        """All seven files of a video: folder -> array."""
-        audio, visual = truth
-        clip = self.features("CLIP", visual, T)
-        return {
-            "feats/vggish": self.features("vggish", audio, T),
-            "feats/res152": self.features("res152", visual, 8 * T),
-            "feats/r2plus1d_18": self.features("r2plus1d_18", visual, T),
-            "CLIP/features": clip / np.linalg.norm(clip, axis=1, keepdims=True),
-            "CLAP/features": np.concatenate([self.features("CLAP", audio, 32) for _ in range(2)]),
-            "CLIP/segment_pseudo_labels": self.pseudo_labels(visual, weak),
-            "CLAP/segment_pseudo_labels": self.pseudo_labels(audio, weak),
+    def video(self, reference: np.ndarray, weak: np.ndarray) -> dict[str, np.ndarray]:
+        """All files of a video, by folder, from its (2, C, T) reference and (C,) weak labels."""
+        audio, visual = reference
+        # CLIP first: another order would draw other numbers
+        features = {
+            kind.folder: self.features(kind, audio if kind.stream == "audio" else visual)
+            for kind in sorted(KINDS.values(), key=lambda kind: kind.name != "CLIP")
         }
+        events = {"pseudo_v": visual, "pseudo_a": audio}
+        return features | {LABELS[name]: self.pseudo_labels(segments, weak) for name, segments in events.items()}
 
 
-def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
-    """Write CSVs and the seven folders to `out`.
-
-    Args:
-        counts: split (train, val, test) -> number of videos.
-    """
+def write_synthetic(out: Path, counts: dict[str, int], seed: int) -> None:
+    """Write CSVs and the seven folders to `out`. counts: split (train, val, test) -> number of videos."""
     rng = np.random.default_rng(seed)
-    names = made_up_names(rng, sum(counts.values()))
-    videos = [made_up_events(rng) for _ in names]
-    truth, weak = np.stack([t for t, _ in videos]), np.stack([w for _, w in videos])
+    names = synthetic_names(rng, sum(counts.values()))
+    videos = [synthetic_events(rng) for _ in names]
+    reference, weak = np.stack([r for r, _ in videos]), np.stack([w for _, w in videos])
     out.mkdir(parents=True, exist_ok=True)
 
     labels = [",".join(np.array(CLASS_NAMES)[row]) for row in weak]
@@ -113,21 +115,19 @@ def write_lookalike(out: Path, counts: dict[str, int], seed: int) -> None:
         table[end - count : end].to_csv(out / SPLIT_FILES[split], sep="\t", index=False)
     table.to_csv(out / ALL_VIDEOS_FILE, sep="\t", index=False)
     first = counts.get("train", 0)  # only val and test videos have dense annotations
-    for modality, segments in zip(REFERENCE_FILES, truth.transpose(1, 0, 2, 3), strict=True):
+    for modality, segments in zip(REFERENCE_FILES, reference.transpose(1, 0, 2, 3), strict=True):
         events = segments_to_events(segments[first:], names[first:])
         events.to_csv(out / REFERENCE_FILES[modality], sep="\t", index=False)
 
     maker = FeatureMaker(rng)
-    for name, video_truth, video_weak in tqdm(
-        zip(names, truth, weak, strict=True), "features", len(names), mininterval=1
-    ):
-        for folder, array in maker.video(video_truth, video_weak).items():
+    for name, (events, labels) in tqdm(zip(names, videos, strict=True), "features", len(names), mininterval=1):
+        for folder, array in maker.video(events, labels).items():
             (out / folder).mkdir(parents=True, exist_ok=True)
             np.save(out / folder / f"{video_id(name)}.npy", array)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="make_lookalike.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to, new or empty")
     for split, count in COUNTS.items():
@@ -137,11 +137,11 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the data set. Raises InputError where made-up files could get among others."""
+    """Write the data set. Raises InputError if --out exists and is not an empty folder."""
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
-    write_lookalike(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)
-    print(f"{args.out}: made-up videos, {args.train} to train, {args.val} to validate, {args.test} to test on")
+    write_synthetic(args.out, {split: getattr(args, split) for split in SPLIT_FILES}, args.seed)
+    print(f"{args.out}: synthetic videos, {args.train} to train, {args.val} to validate, {args.test} to test on")
 
 
 if __name__ == "__main__":

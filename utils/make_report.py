@@ -1,79 +1,64 @@
-"""Write a page on which a test run can be read: scores with intervals, classes, training curves, every video.
+"""Write the page of a test run: scores with intervals, classes, training curves, every video.
 
     python utils/make_report.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data --out results.html
 
-DIR is what `main.py --save_predictions` writes, or anyone's pred_audio.csv and pred_visual.csv. The page is one file
-and needs no network. --compare puts a second run beside the first; --figures draws for papers. What the numbers mean:
-docs/RESULTS_PAGE.md.
+DIR is what `main.py --save_predictions` writes, or holds any other pred_audio.csv and pred_visual.csv. The page is one
+file and needs no network. --compare adds a second run; --figures draws figures for papers. docs/RESULTS_PAGE.md
+explains the numbers.
 """
 
 if __name__ == "__main__":
     import _start  # noqa: F401
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_writable, write_text
-from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES, read_predictions, read_reference
-from utils.llp.classes import read_class_names
-from utils.llp.videos import read_split
+from utils.base.files import require_room_for_files, require_writable, write_text
+from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES, read_evaluation
 from utils.metrics.tables import score_table
-from utils.report.page import Results, Run, render
-from utils.train.run_folder import read_curves
+from utils.report.page import Results, ScoredRun, render
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="make_report.py", description=__doc__)
     flags.add_scoring_flags(parser)
     parser.add_argument("--compare", type=Path, metavar="DIR2", help="predictions of a second run on the same videos")
     parser.add_argument("--log", type=Path, metavar="F", help="log.jsonl of the run, for its training curves")
     parser.add_argument("--out", type=Path, required=True, help="page to write, an HTML file")
-    parser.add_argument(
-        "--figures",
-        type=Path,
-        metavar="DIR",
-        help="write figures for papers here, too: timelines and classes, PNG and PDF",
-    )
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        metavar="NAME",
-        help="--figures: file names to draw (default: the worst, the median and the best)",
-    )
+    help_text = "also write figures for papers: timelines and classes, PNG and PDF"
+    parser.add_argument("--figures", type=Path, metavar="DIR", help=help_text)
+    help_text = "--figures: file names to draw (default: the worst, the median and the best)"
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help=help_text)
     return parser
 
 
 def read_results(args: argparse.Namespace) -> Results:
     """Everything the flags name, read and scored. Raises InputError for bad input."""
-    class_names = read_class_names(args.classes)
-    split = read_split(args.label_csv, weak_labels=False)
-    if len(set(split.filenames)) < len(split.filenames):
-        raise InputError(f"{args.label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
     folders = [args.pred_dir, *([args.compare] if args.compare else [])]
-    read = [read_predictions(folder, split.filenames, args.label_csv, class_names) for folder in folders]
-    truth = read_reference(args.gt_dir, split.filenames, class_names)
+    evaluation = read_evaluation(folders, args.label_csv, args.gt_dir, args.classes)
     runs = [
-        Run.of(name, predictions["audio"], predictions["visual"], truth)
-        for name, (predictions, _) in zip(run_names(folders), read, strict=True)
+        ScoredRun.of(name, predictions, evaluation.reference)
+        for name, predictions in zip(run_names(folders), evaluation.predictions, strict=True)
     ]
-    curves = read_curves(args.log) if args.log else None
-    notes = [line for _, quirks in read for line in quirks] + truth.quirks
-    return Results(split, truth, runs, class_names, curves, notes)
+    if not args.log:
+        return Results(evaluation, runs, None)
+    from utils.train.run_folder import read_curves  # torch, which the page does without
+
+    return Results(evaluation, runs, read_curves(args.log))
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """What runs are called: the folders as given, or A and B with them, where there are two."""
+    """Names of the runs: the folder as given, or for two runs A and B with their folders."""
     return [str(folders[0])] if len(folders) == 1 else [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)]
 
 
 def require_own_place(args: argparse.Namespace) -> None:
-    """InputError where the page would replace a file that is read, or be where the figures go."""
+    """Raises InputError if the page would replace a file that is read, or is in the way of the figures."""
     folders = [folder for folder in (args.pred_dir, args.compare) if folder]
     read = [folder / name for folder in folders for name in PREDICTION_FILES.values()]
     read += [args.gt_dir / name for name in REFERENCE_FILES.values()]
@@ -85,13 +70,6 @@ def require_own_place(args: argparse.Namespace) -> None:
         raise InputError(f"--out {args.out}: is in the way of --figures {args.figures}; choose another name")
 
 
-def make_folder(flag: str, folder: Path) -> None:
-    """Make a folder; InputError where it cannot be written to, before anything is written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{flag}: {folder}: nothing can be written to this folder")
-
-
 def main(args: argparse.Namespace) -> None:
     """Read, score, write. Raises InputError for bad input, before anything is written."""
     require_writable("--out", args.out)
@@ -100,25 +78,22 @@ def main(args: argparse.Namespace) -> None:
     if args.videos and not args.figures:
         raise InputError("--videos has no meaning without --figures; the page shows all videos")
     results = read_results(args)
-    filenames = results.split.filenames
-    unknown = [name for name in args.videos or () if name not in filenames]
-    if unknown:
-        raise InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
-    for line in results.notes:
+    results.evaluation.indices("--videos", args.videos or ())
+    for line in results.evaluation.issues:
         print(f"note: {line}", file=sys.stderr)
     page = render(results)
 
-    make_folder("--out", args.out.parent)
-    if args.figures:
-        make_folder("--figures", args.figures)
+    require_room_for_files("--out", args.out.parent)
+    require_room_for_files("--figures", args.figures)
     print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
     if args.figures:
         from utils.report.paper_figures import write_figures  # matplotlib, which the page does without
 
         for path in write_figures(args.figures, results, args.videos):
             print(path)
-    write_text(args.out, page)  # last: where it is, all is there
-    print(f"{args.out}: {len(filenames)} {'videos' if len(filenames) > 1 else 'video'}; open it in a browser")
+    write_text(args.out, page)  # last: if it exists, the run was complete
+    count = len(results.filenames)
+    print(f"{args.out}: {count} {'videos' if count > 1 else 'video'}; open it in a browser")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Draw which events were annotated and which predicted, on the time axis of each video.
+"""Draw the reference and predicted events of videos on a time axis.
 
     python utils/plot_timeline.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data --out timeline.png
 
-One panel per video and modality; in it a row per event class, annotated above, predicted below.
+One panel for each video and modality; in it a row for each event class, reference above, prediction below.
 """
 
 if __name__ == "__main__":
@@ -12,16 +12,12 @@ import argparse
 from pathlib import Path
 
 from utils.base import command, flags
-from utils.base.errors import InputError
-from utils.llp.annotations import read_predictions, read_reference
-from utils.llp.classes import read_class_names
-from utils.llp.videos import read_split
-from utils.report import figures
-from utils.report.timelines import plot_timelines
+from utils.base.files import require_figure_name
+from utils.llp.annotations import read_evaluation
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="plot_timeline.py", description=__doc__)
     flags.add_scoring_flags(parser)
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="file names to draw (default: the first --count)")
@@ -33,19 +29,12 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Draw. Raises InputError for bad input."""
-    figures.require_format("--out", args.out)
-    listed = read_split(args.label_csv, weak_labels=False).filenames
-    filenames = args.videos or listed[: args.count]
-    unknown = [name for name in filenames if name not in listed]
-    if unknown:
-        raise InputError(f"--videos {unknown[0]}: not in {args.label_csv}")
-    class_names = read_class_names(args.classes)
-    predictions, _ = read_predictions(args.pred_dir, listed, args.label_csv, class_names)
-    truth = read_reference(args.gt_dir, filenames, class_names)
-    chosen = [listed.index(name) for name in filenames]
-    predictions = {modality: segments[chosen] for modality, segments in predictions.items()}
-    references = {"audio": truth.audio, "visual": truth.visual}
-    plot_timelines(args.out, filenames, references, predictions, class_names, title=args.title)
+    require_figure_name("--out", args.out)
+    evaluation = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, args.classes, distinct=False)
+    chosen = evaluation.indices("--videos", args.videos or evaluation.split.filenames[: args.count])
+    from utils.report.timelines import plot_timelines  # matplotlib, which --help does without
+
+    plot_timelines(args.out, evaluation, chosen, args.title)
     print(args.out)
 
 

@@ -1,12 +1,12 @@
-"""How good segment-level pseudo labels are: held against the dense annotations of val or test videos.
+"""Score segment-level pseudo labels against the dense annotations of val or test videos.
 
     python utils/score_pseudo_labels.py
     python utils/score_pseudo_labels.py --sweep all --v_logits_dir data/CLIP/logits --a_logits_dir data/CLAP/logits
 
 The first prints the ten scores of the CLIP and CLAP labels together on test (or --label_csv data/AVVP_val_pd.csv),
-beside the weak labels copied to all segments and the published figures. The second shows F on val against the threshold
-of each class, from the logits that the teachers write with --logits_saved_dir, so that thresholds for other teachers or
-classes can be chosen with data.
+next to the weak labels copied to all segments and the published figures. The second shows F on val as a function of
+each class's threshold, from the logits that the teachers write with --logits_saved_dir, to choose thresholds for
+other teachers or classes.
 """
 
 if __name__ == "__main__":
@@ -22,21 +22,18 @@ from prettytable import PrettyTable
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_writable, write_json, write_text
+from utils.base.files import require_figure_name, require_writable, write_json, write_text
 from utils.base.npy import Layout
-from utils.features.cache import plan, read_plan, stored_dtype
 from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import CLASS_NAMES, EventClass, T, class_indices, class_names, read_classes
+from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
 from utils.metrics.tables import score_table
 from utils.metrics.threshold_sweep import Sweep
-from utils.report import figures
-from utils.report.sweep_figure import draw_sweeps
 
-# CLIP's and CLAP's labels on LLP's test split, segment level, as re-measured in UWAV's paper (CVPR 2025)
+# CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
 PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
 SCORED, SWEPT = Path("data/AVVP_test_pd.csv"), Path("data/AVVP_val_pd.csv")
 THREADS = 8
@@ -44,59 +41,53 @@ TEACHERS = {"audio": "clap_threshold", "visual": "clip_threshold"}  # modality -
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="score_pseudo_labels.py", description=__doc__)
     flags.add_reference_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
     flags.add_pseudo_label_flags(parser)
-    parser.add_argument(
-        "--json", type=Path, metavar="F", help="write the ten scores, or with --sweep its table, to this file"
-    )
-    sweep = parser.add_argument_group("choosing thresholds")
-    sweep.add_argument("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
-    sweep.add_argument("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
-    sweep.add_argument("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
-    sweep.add_argument(
-        "--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves"
-    )
-    sweep.add_argument(
-        "--best_classes",
-        type=Path,
-        metavar="F",
-        help="write the class file with the best thresholds in place of its own",
-    )
+    help_text = "write the ten scores, or with --sweep its table, to this file"
+    parser.add_argument("--json", type=Path, metavar="F", help=help_text)
+    add = parser.add_argument_group("choosing thresholds").add_argument
+    add("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
+    add("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
+    add("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
+    add("--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves")
+    add("--best_classes", type=Path, metavar="F", help="write a class file with the best thresholds instead of its own")
     return parser
 
 
 def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
-    """The (T, C) arrays of a split, turned to (N, C, T); InputError for files that are missing or wrong."""
+    """The (T, C) arrays of a split, as (N, C, T). Raises InputError for missing or wrong files."""
     files = FeatureFolder(folder, split.ids, layout)
     require_files([files], THREADS)
-    array = plan(files, np.asarray, stored_dtype(files, "float32"), T)
-    return read_plan(array, files, THREADS, str(folder)).transpose(0, 2, 1)
+    return files.read_all("float32", THREADS, str(folder)).transpose(0, 2, 1)
 
 
-def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, truth: Reference) -> None:
+def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
     """Print the ten scores of the pseudo labels, of the weak labels, and those published."""
     layout = pseudo_labels.label_layout(len(classes))
     audio, visual = (
         read_arrays(folder, split, layout).astype(bool) for folder in (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
     )
     copied = np.broadcast_to(split.weak.astype(bool)[..., None], audio.shape)
-    scores = ten_scores(video_scores(audio, visual, truth.audio, truth.visual))
+    scores = ten_scores(video_scores(audio, visual, reference.audio, reference.visual))
     rows = {
         f"pseudo labels, {args.label_csv.stem}": scores,
-        "weak labels in all segments": ten_scores(video_scores(copied, copied, truth.audio, truth.visual)),
+        "weak labels in all segments": ten_scores(video_scores(copied, copied, reference.audio, reference.visual)),
     }
     if class_names(classes) == CLASS_NAMES:
         rows["published pseudo labels, LLP test"] = {name: PUBLISHED.get(name) for name in SCORE_NAMES}
-    print(f"Annotations: {truth.version}")
+    print(f"Annotations: {reference.version}")
     print(score_table(rows, "Labels"))
     if args.json:
         write_json(args.json, scores)
 
 
-def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, truth: Reference) -> None:
-    """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits."""
+def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
+    """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits.
+
+    Raises InputError for an unknown class, or for missing or wrong logits.
+    """
     names = class_names(classes)
     try:
         chosen = range(len(names)) if args.sweep == "all" else class_indices([args.sweep], names)
@@ -107,13 +98,15 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
     for modality, folder in folders.items():
         if folder:
             logits = read_arrays(folder, split, pseudo_labels.logits_layout(len(classes)))
-            reference = getattr(truth, modality)
+            segments = getattr(reference, modality)
             for c in chosen:
                 listed = split.weak[:, c] > 0
                 used = getattr(classes[c], TEACHERS[modality])
-                sweeps.append(Sweep.of(names[c], modality, logits[listed, c], reference[:, c], listed, used))
-    print(f"Annotations: {truth.version}")
+                sweeps.append(Sweep.of(names[c], modality, logits[listed, c], segments[:, c], listed, used))
+    print(f"Annotations: {reference.version}")
     print(sweep_table(sweeps))
+    from utils.report.sweep_figure import draw_sweeps  # matplotlib, which scoring does without
+
     draw_sweeps(args.figure, sweeps)
     print(args.figure)
     if args.json:
@@ -131,37 +124,32 @@ def sweep_table(sweeps: list[Sweep]) -> str:
         row = s.summary()
         numbers = (row["threshold"], row["F"], row["best_threshold"], row["best_F"])
         table.add_row([s.name, s.modality, row["videos"], *("-" if x is None else f"{x:.2f}" for x in numbers)])
-    return f"F of segments, pooled over the videos of the split; labels only where the class is a weak label\n{table}"
+    return f"F of segments, pooled over the videos of the split; labels only for classes among the weak labels\n{table}"
 
 
 def write_best_classes(path: Path, classes: tuple[EventClass, ...], sweeps: list[Sweep]) -> None:
-    """A class file for --classes, with the best threshold wherever there is one."""
-    best = {(s.name, TEACHERS[s.modality]): s.summary()["best_threshold"] for s in sweeps}
-    rows = []
-    for c in classes:
-        found = {t: best.get((c.name, t)) for t in TEACHERS.values()}
-        rows.append(c._asdict() | {t: value for t, value in found.items() if value is not None})
+    """Write a class file for --classes, with the best threshold of each class that has one."""
+    found = {(s.name, TEACHERS[s.modality]): best[0] for s in sweeps if (best := s.best())}
+    rows = [c._asdict() | {t: found.get((c.name, t), getattr(c, t)) for t in TEACHERS.values()} for c in classes]
     write_text(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
 
 
 def main(args: argparse.Namespace) -> None:
     """Score or sweep. Raises InputError for bad input."""
     if args.sweep and not (args.v_logits_dir or args.a_logits_dir):
-        raise InputError(
-            "--sweep needs --v_logits_dir or --a_logits_dir, which the teachers write (--logits_saved_dir)"
-        )
+        raise InputError("--sweep needs --v_logits_dir or --a_logits_dir, from the teachers' --logits_saved_dir")
     if not args.sweep and (args.v_logits_dir or args.a_logits_dir or args.best_classes):
         raise InputError("--v_logits_dir, --a_logits_dir and --best_classes belong to --sweep CLASS or --sweep all")
-    figures.require_format("--figure", args.figure)
+    require_figure_name("--figure", args.figure)
     for flag in ("json", "figure", "best_classes"):
         require_writable(f"--{flag}", getattr(args, flag))
     args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
     classes = read_classes(args.classes)
     split = read_split(args.label_csv, class_names(classes))
-    truth = read_reference(args.gt_dir, split.filenames, class_names(classes))
-    for line in truth.quirks:
+    reference = read_reference(args.gt_dir, split.filenames, class_names(classes))
+    for line in reference.issues:
         print(f"note: {line}", file=sys.stderr)
-    (sweep if args.sweep else score)(args, classes, split, truth)
+    (sweep if args.sweep else score)(args, classes, split, reference)
 
 
 if __name__ == "__main__":

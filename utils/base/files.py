@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, whatever kills the writer."""
+"""Writing files atomically, locks, and whether there is a place to write to."""
 
 import contextlib
 import errno
@@ -12,9 +12,12 @@ from pathlib import Path
 
 from utils.base.errors import Busy, InputError
 
+TMP_SUFFIX = ".tmp"
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+
 
 def require_writable(flag: str, path: Path | None, folder: bool = False) -> None:
-    """InputError where `path`, if any, is a folder and a file is to be written there, or the other way round."""
+    """Raises InputError if `path` is a folder and a file is to be written there, or the other way round."""
     above = next((p for p in path.absolute().parents if p.exists()), None) if path else None
     if above and not above.is_dir():
         raise InputError(f"{flag} {path}: {above} is a file, expected a folder")
@@ -23,13 +26,19 @@ def require_writable(flag: str, path: Path | None, folder: bool = False) -> None
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
 
 
+def require_figure_name(flag: str, path: Path) -> None:
+    """Raises InputError if the name does not end in one of FIGURE_SUFFIXES."""
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise InputError(f"{flag} {path}: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}")
+
+
 def existing_part(path: Path) -> Path:
-    """What is there of a path, which may not exist yet: itself, or the nearest folder above it."""
+    """The path itself if it exists, else the nearest existing folder above it."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def require_room_for_files(flag: str, folder: Path | None) -> None:
-    """InputError where nothing can be written in `folder`, or in what is there of its path: before hours of work."""
+    """Raises InputError if nothing can be written in `folder` or its nearest existing parent: before hours of work."""
     if not folder:
         return
     there = existing_part(folder)
@@ -40,12 +49,9 @@ def require_room_for_files(flag: str, folder: Path | None) -> None:
         raise InputError(f"{flag} {folder}: nothing can be written in {there} ({error.strerror})") from error
 
 
-TMP_SUFFIX = ".tmp"
-
-
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let the system's error of a write, which knows no file (a full disk), say which one it was."""
+    """Add the file's name to the system's error of a write, which may lack it (a full disk)."""
     try:
         yield
     except OSError as error:
@@ -82,7 +88,7 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk; `target` is whole or not there."""
+    """Move a file atomically, also to another disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
@@ -95,14 +101,16 @@ def move(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(work: str, busy: str) -> Iterator[None]:
-    """Let one process of this machine at a time do `work`; Busy(busy) where another one is at it."""
+def locked_path(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock of an existing file or folder. Raises Busy(busy) if another process holds it.
+
+    A file system without locks gives none, and nothing is raised.
+    """
     import fcntl  # here, since Windows has none
 
-    name = f"valor-{os.getuid()}-{hashlib.sha256(work.encode()).hexdigest()[:16]}.lock"
-    lock = os.open(Path(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(OSError):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -112,8 +120,18 @@ def locked(work: str, busy: str) -> Iterator[None]:
         os.close(lock)
 
 
+@contextlib.contextmanager
+def locked(work: str, busy: str) -> Iterator[None]:
+    """Let one process of this user on this machine at a time do `work`. Raises Busy(busy) if another one does it."""
+    name = f"valor-{os.getuid()}-{hashlib.sha256(work.encode()).hexdigest()[:16]}.lock"
+    path = Path(tempfile.gettempdir(), name)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with locked_path(path, busy):
+        yield
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, all or nothing."""
+    """Write `data` to `path`, atomically."""
     with atomic_path(path) as tmp:
         tmp.write_bytes(data)
 
@@ -125,17 +143,17 @@ def append_line(path: Path, line: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, all or nothing."""
+    """Write `text` as UTF-8 to `path`, atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value) -> None:
-    """Write `value` as indented JSON to `path`, all or nothing. Floats keep full precision."""
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON to `path`, atomically. Floats keep full precision."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """InputError where the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
+    """Raises InputError if the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
     free = shutil.disk_usage(existing_part(folder)).free
     if needed > free:
         raise InputError(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")

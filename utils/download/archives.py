@@ -1,4 +1,4 @@
-"""Unpacking the published archives: only files that belong there, never outside the data folder, again after a stop."""
+"""Unpacking the published archives: only files that belong in the data folder, and again after an interruption."""
 
 import lzma
 import os
@@ -18,9 +18,12 @@ from utils.base.files import TMP_SUFFIX, atomic_path, naming, require_space, siz
 from utils.base.npy import MAX_HEADER, Layout, read_npy_header
 
 WEB_PAGE = (
-    "is a web page, not an archive; Google Drive shows one instead of a file that too many people have fetched lately: "
+    "is a web page, not an archive; Google Drive shows one instead of a file that many people have downloaded lately: "
     "try again in a day, or save the file with a browser under this name"
 )
+
+
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, OSError, ValueError)
 
 
 class Member(NamedTuple):
@@ -36,7 +39,7 @@ class Member(NamedTuple):
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a zip file; InputError says what it is instead."""
+    """Open a zip file. Raises InputError, which says what it is instead, if it is not a valid one."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error) as error:
@@ -44,21 +47,22 @@ def open_archive(path: Path) -> zipfile.ZipFile:
             start = file.read(1024).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html")):
             raise InputError(f"{path}: {WEB_PAGE}") from error
-        what = "a zip file that was cut short or damaged" if start.startswith(b"pk\x03\x04") else "no zip file"
+        what = "a truncated or damaged zip file" if start.startswith(b"pk\x03\x04") else "not a zip file"
         raise InputError(f"{path}: is {what} ({error})") from error
 
 
 def list_members(
     archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]
 ) -> list[Member]:
-    """The `<id>.npy` files of an archive that belong into `folders`, each once; anything else in it stays there.
+    """The `<id>.npy` files of an archive that belong in `folders`, each once; all others are ignored.
 
     Args:
-        top: folder in the archive that belongs into data/, whatever is above it.
+        top: folder in the archive that belongs in data/, at any depth.
         folders: by name, below data/.
         ids: of the videos that are wanted.
 
-    Raises InputError where any name leads out of a folder, or is a link: such an archive is not to be trusted.
+    Raises:
+        InputError: a name leads out of a folder or is a link, so the archive cannot be trusted; or nothing belongs.
     """
     members, wanted = {}, set(ids)
     for info in archive.infolist():
@@ -79,16 +83,16 @@ def list_members(
 def unpack(
     archive: zipfile.ZipFile, members: list[Member], data_dir: Path, folders: Mapping[str, Layout], workers: int
 ) -> list[str]:
-    """Unpack what is not there and sound yet, each file whole or not at all.
+    """Unpack, atomically, the files that are missing or invalid.
 
     Args:
         members: as `list_members` lists them.
 
     Returns:
-        What is wrong with files of the archive that therefore were not unpacked, a line each.
+        A line for each file of the archive that is bad and was not unpacked.
 
     Raises:
-        InputError: the disk has too little room for what is in it.
+        InputError: the disk is too small.
     """
     members = [m for m in members if not is_valid(data_dir / m.target, folders[m.folder])]
     require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {archive.filename}")
@@ -102,7 +106,7 @@ def unpack(
 
 
 def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> Iterator[str]:
-    """Write files; for each what is wrong with it, '' for nothing."""
+    """Write files; for each yields what is wrong with it, or ''."""
 
     def write(member: Member) -> str:
         target, layout = data_dir / member.target, folders[member.folder]
@@ -126,26 +130,17 @@ def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], 
 
 
 def _read_member(archive: zipfile.ZipFile, member: Member, layout: Layout) -> bytes:
-    """The content of a file in an archive; InputError where it cannot be had, or is larger than such a file is."""
+    """The content of a file in an archive. Raises InputError if it cannot be read or is too large."""
     if member.info.file_size > layout.file_size + MAX_HEADER:
         raise InputError(f"{size_text(member.info.file_size)}, expected {layout}")
     try:
         return archive.read(member.info)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        OSError,
-        ValueError,
-    ) as error:
+    except READ_ERRORS as error:
         raise InputError(str(error) or type(error).__name__) from error
 
 
 def is_valid(path: Path, layout: Layout) -> bool:
-    """Whether a `.npy` file is there, whole, and what it should be."""
+    """Whether a `.npy` file exists, is complete, and has the right shape and dtype."""
     try:
         return layout.fits(*read_npy_header(path))
     except (OSError, InputError):

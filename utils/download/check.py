@@ -1,6 +1,6 @@
-"""Whether a data folder holds what training and testing need: every video's files, of the right shape.
+"""Check that a data folder holds what training and testing need: every video's files, of the right shape.
 
-Quick: names, sizes and headers. Deep: every number of every file. Nothing is changed, nothing fetched.
+Quick: names, sizes and headers. Deep: every number of every file. Nothing is changed or fetched.
 """
 
 import zipfile
@@ -19,11 +19,11 @@ from utils.features.folder import read_checked
 from utils.llp.events import read_events
 from utils.llp.videos import read_split
 
-SHOWN = 3  # of the files that are missing or wrong, of a kind
+SHOWN = 3  # missing or wrong files that are named, of each kind
 
 
 class Report(NamedTuple):
-    """What was found of one kind of file. wrong: what is wrong with each that is there, a line each."""
+    """What was found of one kind of file. wrong: a line for each existing file that is not valid."""
 
     what: str
     layout: str
@@ -32,16 +32,15 @@ class Report(NamedTuple):
     wrong: list[str]
 
     @property
-    def sound(self) -> int:
-        """How many are as they should be."""
+    def valid(self) -> int:
+        """How many files are valid."""
         return self.expected - len(self.missing) - len(self.wrong)
 
 
 def _check_each(
     what: str, layout: str, files: Mapping[str, Path], check: Callable[[Path], None], workers: int
 ) -> Report:
-    """A report on files, by the name that it calls them; `check` raises what is wrong with one."""
-
+    """Check every file; `check` raises InputError for a bad one. files: by the name that the report gives them."""
     missing, wrong = [], []
 
     def note(name: str) -> None:
@@ -75,7 +74,7 @@ def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, de
 
 
 def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
-    """LLP's six CSVs, each read as training and evaluation read it."""
+    """LLP's six CSVs, read as training and evaluation read them."""
 
     def check(path: Path) -> None:
         path.stat()  # FileNotFoundError
@@ -89,12 +88,15 @@ def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:
-    """The three published models: files of weights, with `deep` of this project's network and finite."""
+    """The three published models: files of weights; with `deep` they must be finite and fit MMIL_Net.
+
+    What is wrong with a file, an InputError, becomes a line of the report.
+    """
 
     def check(path: Path) -> None:
         path.stat()  # FileNotFoundError
-        if not zipfile.is_zipfile(path):  # its directory is at the end: a file that was cut off has none
-            raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it, to download it again")
+        if not zipfile.is_zipfile(path):  # its directory is at the end: a truncated file has none
+            raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it to download it again")
         if deep:
             check_weights(path)
 
@@ -103,7 +105,7 @@ def check_models(models_dir: Path, deep: bool) -> Report:
 
 
 def check_weights(path: Path) -> None:
-    """InputError where a checkpoint does not fit MMIL_Net or holds numbers that are not finite."""
+    """Raises InputError if a checkpoint does not fit MMIL_Net or holds non-finite numbers."""
     import torch
 
     from nets import MMIL_Net
@@ -124,12 +126,12 @@ def check_weights(path: Path) -> None:
 def video_ids(data_dir: Path) -> list[str]:
     """Names of the feature files of all videos that any of the CSVs lists, without suffix.
 
-    Raises InputError where there is no CSV, or a bad one.
+    Raises InputError if there is no CSV, or a bad one.
     """
     paths = [data_dir / name for name in SPLITS if (data_dir / name).is_file()]
     if not paths:
         raise InputError(
-            f"{data_dir}: holds none of {', '.join(SPLITS)}, which say what should be there; "
+            f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; "
             "utils/download_features.py without --check fetches them"
         )
     ids = dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids)
@@ -137,12 +139,12 @@ def video_ids(data_dir: Path) -> list[str]:
 
 
 def show(reports: Sequence[Report]) -> None:
-    """Print the summary: a row for each kind of file, then what is missing and wrong, by name."""
-    table = PrettyTable(["what", "each", "wanted", "sound", "missing", "wrong"])
+    """Print the summary: a row for each kind of file, then the names of missing and wrong files."""
+    table = PrettyTable(["what", "each", "wanted", "valid", "missing", "wrong"])
     table.align = "r"
     table.align["what"] = table.align["each"] = "l"
     for r in reports:
-        table.add_row([r.what, r.layout, r.expected, r.sound, len(r.missing), len(r.wrong)])
+        table.add_row([r.what, r.layout, r.expected, r.valid, len(r.missing), len(r.wrong)])
     print(table)
     for r in reports:
         if r.missing:

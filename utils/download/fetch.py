@@ -1,7 +1,7 @@
-"""Fetching large files, from any address by gdown and from the Hugging Face hub by huggingface_hub.
+"""Fetching large files: from any address with gdown, from the Hugging Face hub with huggingface_hub.
 
-What has arrived stays in a partial file beside the target, from which the next attempt goes on, also in another
-process. The target appears when it is whole.
+Received bytes stay in a partial file next to the target, and the next attempt, also of another process, resumes there.
+The target appears when it is complete.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ TIMEOUT = 60  # seconds without a byte
 
 
 def fetch_url(url: str, path: Path) -> Path:
-    """Fetch a file of a web server or of Google Drive to `path`, unless it is there.
+    """Fetch a file of a web server or of Google Drive to `path`, unless it exists.
 
-    Raises InputError where it cannot be had; `url` and the reason are in its message.
+    Raises InputError, with the reason, if it cannot be fetched.
     """
     if path.is_file():
         return path
@@ -44,45 +44,43 @@ def fetch_url(url: str, path: Path) -> Path:
                 )
                 return path
             except FileURLRetrievalError as error:
-                instead = f"save it with a browser as {path}, and give this command again"
+                instead = f"save it with a browser as {path}, and rerun this command"
                 raise _unavailable(url, f"{_reason(error)}; {instead}") from error
             except DownloadError as error:
                 from_the_start = re.search("byte range|multiple temporary files", str(error))
                 if last_attempt or not from_the_start:
-                    raise _unavailable(url, f"{_reason(error)}; give this command again to go on") from error
-                remove_partial(path)  # the server cannot go on in the middle, or its file has changed
+                    raise _unavailable(url, f"{_reason(error)}; rerun this command to resume") from error
+                remove_partial(path)  # the server cannot resume, or its file has changed
             except RequestException as error:
                 raise _unavailable(url, _reason(error)) from error
 
 
 def _require_answer(url: str) -> None:
-    """InputError where nobody answers at an address: gdown would try for minutes, without a word."""
+    """Raises InputError if an address does not answer: gdown would try for minutes, silently."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT).close()
     except urllib.error.HTTPError:
-        pass  # an answer is an answer
+        pass  # any answer will do here
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise _unavailable(url, _reason(getattr(error, "reason", error))) from error
 
 
-def bytes_there(path: Path) -> int:
-    """How much of a file has been fetched, by either way."""
+def bytes_fetched(path: Path) -> int:
+    """How much of a file has been fetched, from either source."""
     return max((file.stat().st_size for file in path.parent.glob(f"{path.name}*.part")), default=0)
 
 
 def remove_partial(path: Path) -> None:
-    """Remove what gdown keeps of a file that it has not got whole."""
+    """Remove gdown's partial files of a target."""
     for file in path.parent.glob(f"{path.name}????????.part"):
         file.unlink()
 
 
 def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path:
-    """Fetch a file of the Hugging Face hub to `path`, unless it is there, and compare its checksum.
+    """Fetch a file of the Hugging Face hub to `path`, unless it exists, and compare its checksum.
 
-    huggingface_hub's own download begins anew after a stop, which with gigabytes nobody wants: here its transfer
-    function writes to a file that stays.
-
-    Raises InputError where it cannot be had.
+    huggingface_hub's own download starts over after an interruption; here its transfer function writes to a partial
+    file that stays. Raises InputError if the file cannot be fetched.
     """
     if path.is_file():
         return path
@@ -115,7 +113,7 @@ def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path
 
 
 def _partial_file(path: Path, version: str, size: int | None) -> Path:
-    """Where the bytes of one version of a file gather; those of other versions are removed."""
+    """The partial file of one version of a file; those of other versions are removed."""
     partial = path.with_name(f"{path.name}.{re.sub(r'[^0-9A-Za-z]', '', version)[:12]}.part")
     for other in path.parent.glob(f"{path.name}.*.part"):
         if other != partial or (size is not None and other.stat().st_size > size):
@@ -124,19 +122,19 @@ def _partial_file(path: Path, version: str, size: int | None) -> Path:
 
 
 def _require_checksum(path: Path, etag: str, url: str) -> None:
-    """InputError where a file is not what the hub says, whose tag of a large file is its SHA-256."""
+    """Raises InputError if a file does not match the hub's tag, which for a large file is its SHA-256."""
     if not re.fullmatch("[0-9a-f]{64}", etag):
         return
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != etag:
         path.unlink()
-        raise _unavailable(url, "what arrived has another checksum than the hub states; give this command again")
+        raise _unavailable(url, "checksum mismatch: the file differs from the one on the hub; rerun this command")
 
 
 @contextlib.contextmanager
 def _byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar, as a function of the bytes that are there and of all there will be."""
+    """A progress bar, as a function of the bytes received and of the total."""
     with tqdm(desc=name, unit="B", unit_scale=True, mininterval=0.5, delay=0.5) as bar:
 
         def show(done: int, total: int | None) -> None:
@@ -151,7 +149,7 @@ def _unavailable(url: str, reason: str) -> InputError:
 
 
 def _reason(error: Exception | str) -> str:
-    """What went wrong, in one line; of an HTTP error its status."""
+    """What went wrong, in one line; for an HTTP error its status."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     # the libraries' advice is for their own command lines
     text = re.split("\nThe received bytes are kept|Please retry with", str(error))[0]

@@ -1,4 +1,4 @@
-"""What is published for LLP, and where (README, Data): the one place for its folders, shapes and addresses."""
+"""What is published for LLP, and where: the one place for its addresses (docs/DATA.md)."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_FILES
 SPLITS = (*SPLIT_FILES.values(), ALL_VIDEOS_FILE)
 CSVS = (*SPLITS, *REFERENCE_FILES.values())
 MODEL_FILES = tuple(f"{name}/checkpoint_best.pt" for name in ("model_VALOR", "model_VALOR+", "model_VALOR++"))
-# LLP's CSVs; the audio annotations exist in two versions, which are two revisions of that repository
+# the audio annotations exist in two versions, which are two revisions of LLP's repository
 CSV_URL = "https://github.com/YapengTian/AVVP-ECCV20/raw/{revision}/data/{name}"
 REVISIONS = {"2020": "0b28c1a", "2024": "HEAD"}
 FEATS_URL = "https://drive.google.com/uc?id=10CeaI1G9uIyz5dKnd7XTeH9-qOehC7CL"
-FEATURES_REPO = "NTUBarista/valor_features"  # a data set of the Hugging Face hub
+FEATURES_REPO = "NTUBarista/valor_features"  # a dataset of the Hugging Face hub
 MODELS_REPO = "NTUBarista/valor_trained_models"
 
 
 class Archive(NamedTuple):
-    """A zip file; `top`: the folder in it that belongs into data/."""
+    """A zip file; `top`: the folder in it that belongs in data/."""
 
     name: str
     top: str

@@ -1,4 +1,4 @@
-"""Batches of a split: which videos are in each, and reading them ahead where they are not in memory.
+"""Batches of a split: which videos are in each, and reading ahead those that are not in memory.
 
 Axes: N or B videos.
 """
@@ -15,7 +15,7 @@ from utils.base import command
 from utils.base.distributed import SINGLE, ProcessGroup
 from utils.features.packed import Column
 
-READ_AHEAD = 512  # videos that are read in one go where they are not in memory
+READ_AHEAD = 512  # videos that are read at once if they are not in memory
 
 
 class Videos(Protocol):
@@ -24,21 +24,21 @@ class Videos(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, order: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
-        """One batch after another; order: the videos of each."""
+        """One batch after another; order: the videos of each, (B,) int."""
 
 
 def stream(
     columns: Mapping[str, Column], order: Sequence[Tensor], held: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches from files, whose videos are read ahead, some batches in the order in which they lie on the disk.
+    """Batches from files. The videos of several batches are read ahead in one window, in their order on the disk.
 
-    Memory holds two such windows, of about READ_AHEAD videos, whatever the number of videos.
+    Memory holds two windows, of about READ_AHEAD videos each, whatever the number of videos.
 
     Args:
-        order: the videos of each batch. held: arrays of the same videos that are in memory.
+        order: the videos of each batch, (B,) int. held: (N, ...) arrays of the same videos that are in memory.
 
     Yields:
-        batches: by kind, (B, ...) float32.
+        by kind, (B, ...) float32.
     """
     count = max(1, READ_AHEAD // max(1, len(order[0]))) if order else 1  # batches in a window
     windows = [order[i : i + count] for i in range(0, len(order), count)]
@@ -62,13 +62,10 @@ def stream(
 
 
 class BatchLoader:
-    """Batches of a split that is in memory or read ahead, the last one smaller.
+    """Batches of a split that is in memory or read ahead; the last one may be smaller.
 
-    Takes the numbers from torch's global generator that the published DataLoader takes, so that a run with a seed
-    has the same batches and the same dropout (spec, section 4).
-
-    Args:
-        group: ranks, of which each gets its shard of every batch; rank 0 says in which order.
+    Draws from torch's global generator what the published DataLoader draws, so that a seed gives the same batches and
+    the same dropout. Each rank of `group` gets its shard of every batch, in the order that rank 0 draws.
     """
 
     def __init__(self, dataset: Videos, batch_size: int, shuffle: bool, group: ProcessGroup = SINGLE):
@@ -79,7 +76,7 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = torch.arange(len(self.dataset))
-        _random_int64()  # the seed of worker processes, which there are none of
+        _random_int64()  # a DataLoader would draw the base seed of its workers here
         if self.shuffle:
             order = torch.randperm(len(order), generator=torch.Generator().manual_seed(_random_int64()))
             order = self.group.broadcast_object(order)
@@ -96,10 +93,7 @@ def _random_int64() -> int:
 
 
 class InterruptibleLoader(DataLoader):
-    """A DataLoader that Ctrl-C stops between two batches.
-
-    In the middle of one, or of starting and ending its worker processes, it would leave tracebacks of theirs behind.
-    """
+    """A DataLoader that Ctrl-C stops between two batches: at other times its workers would print tracebacks."""
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         with command.deferred_interrupt() as interrupted:

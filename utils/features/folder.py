@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,22 +11,19 @@ from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.npy import Layout, read_npy, read_npy_header
-from utils.features.kinds import stream_layout
+from utils.features.kinds import LABELS, STREAMS, pool, stream_layout
+from utils.llp.classes import T
 from utils.llp.pseudo_labels import label_layout
 from utils.llp.videos import Split
 
 WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
+READ_AT_ONCE = 256  # videos
 
 
 class FeatureFolder:
-    """One kind of `.npy` file for each video of a split.
+    """One kind of `.npy` file for each video of a split: `folder/ids[i].npy`, which must hold what `layout` says.
 
-    Args:
-        folder, ids: the file of video i is `folder/ids[i].npy`.
-        layout: what each must hold.
-
-    Raises:
-        InputError: there is no such folder.
+    Raises InputError if there is no such folder.
     """
 
     def __init__(self, folder: Path, ids: Sequence[str], layout: Layout):
@@ -37,11 +34,11 @@ class FeatureFolder:
 
     @functools.cached_property
     def paths(self) -> list[Path]:
-        """The files; a quarter of a second for LLP, that a start from the cache does without."""
+        """The files. Made on demand: that takes a quarter of a second for LLP, and the cache does not need them."""
         return [self.folder / name for name in self.names]
 
     def missing(self) -> str:
-        """How many files are missing and the first five; '' where none is."""
+        """How many files are missing and the first five; '' if none is."""
         names = [p.name for p in self.paths if not p.is_file()]
         if not names:
             return ""
@@ -49,9 +46,9 @@ class FeatureFolder:
         return f"{len(names)} of {len(self.paths)} files are missing in {self.folder} ({', '.join(names[:5])}{more})"
 
     def check_headers(self, threads: int) -> None:
-        """Find the shape that most files have, as `self.shape`; InputError names the first file that differs."""
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            found = pool.map(read_npy_header, self.paths)
+        """Set `self.shape` to the shape that most files have. Raises InputError for the first file that differs."""
+        with ThreadPoolExecutor(max(1, threads)) as executor:
+            found = executor.map(read_npy_header, self.paths)
             headers = list(tqdm(found, str(self.folder), len(self.paths), leave=False, unit="file", delay=1))
         for path, (shape, dtype) in zip(self.paths, headers, strict=True):
             if not self.layout.fits(shape, dtype):
@@ -61,31 +58,65 @@ class FeatureFolder:
             if shape != self.shape:
                 raise InputError(f"{path}: holds {shape}, but {count} other files of {self.folder} hold {self.shape}")
 
+    def stored_dtype(self, feature_dtype: str) -> np.dtype:
+        """The dtype in which pooled arrays are kept: labels in a byte, features as asked for."""
+        return np.dtype(np.uint8) if self.layout.dtype == np.int64 else np.dtype(feature_dtype)
+
     def read(self, index: int) -> np.ndarray:
-        """The array of video `index`, as stored; InputError for a damaged one."""
+        """The array of video `index`, (rows, D), as stored. Raises InputError if it is damaged."""
         return read_checked(self.paths[index], self.layout)
 
-    def read_all(self, threads: int, progress: str, take: Callable[[int], None] | None = None) -> None:
-        """Read and check every file, in parallel: by `take`, which is given each file's index, or for nothing."""
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            done = pool.map(take or self.read, range(len(self.paths)))
+    def check_all(self, threads: int, progress: str) -> None:
+        """Read every file and keep nothing. Raises InputError for the first damaged one."""
+        with ThreadPoolExecutor(max(1, threads)) as executor:
+            done = executor.map(lambda path: read_checked(path, self.layout) is None, self.paths)
             for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
                 pass
 
+    def blocks(self, dtype: np.dtype, threads: int, progress: str) -> Iterator[np.ndarray]:
+        """All arrays in order, pooled to segments: (n, T, D) of up to READ_AT_ONCE videos.
+
+        Raises InputError if a file is damaged, or holds values too large for `dtype`.
+        """
+        bar = tqdm(desc=progress, total=len(self.paths), leave=False, unit="file", delay=1)
+        with ThreadPoolExecutor(max(1, threads)) as executor, bar:
+            for first in range(0, len(self.paths), READ_AT_ONCE):
+                paths = self.paths[first : first + READ_AT_ONCE]
+                yield np.stack(list(executor.map(lambda path: self._pooled(path, dtype), paths)))
+                bar.update(len(paths))
+
+    def _pooled(self, path: Path, dtype: np.dtype) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            values = pool(read_checked(path, self.layout)).astype(dtype)
+        if values.dtype == np.float16 and not np.isfinite(values).all():
+            raise InputError(f"{path}: holds values too large for float16")
+        return values
+
+    def read_all(self, feature_dtype: str, threads: int, progress: str) -> np.ndarray:
+        """All arrays, pooled: (N, T, D). Raises InputError as `blocks` does."""
+        values = np.empty((len(self.paths), T, self.shape[1]), self.stored_dtype(feature_dtype))
+        for number, rows in enumerate(self.blocks(values.dtype, threads, progress)):
+            values[number * READ_AT_ONCE :][: len(rows)] = rows
+        return values
+
 
 def read_checked(path: Path, layout: Layout) -> np.ndarray:
-    """The array of a file, as stored; InputError for a damaged one, NaN, or labels other than 0 and 1."""
+    """The array of a file, (rows, D), as stored.
+
+    Raises InputError if it is damaged, or holds NaN, or labels other than 0 and 1.
+    """
     array = read_npy(path)
     if layout.dtype == np.int64:
         if not np.isin(array, (0, 1)).all():
             raise InputError(f"{path}: holds values other than 0 and 1")
     elif not np.isfinite(array).all():
-        raise InputError(f"{path}: holds NaN or infinite values; make the file anew")
+        raise InputError(f"{path}: holds NaN or infinite values; rebuild the file")
     return array
 
 
-def require_files(folders: Sequence[FeatureFolder], threads: int) -> None:
-    """InputError where files are missing in any of the folders, or are not what they must be."""
+def require_files(folders: Iterable[FeatureFolder], threads: int) -> None:
+    """Raises InputError if files are missing in any of the folders, or are not what they must be."""
+    folders = list(folders)
     missing = [text for folder in folders if (text := folder.missing())]
     if missing:
         raise InputError(f"{'; '.join(missing)}; {WHERE_TO_GET}")
@@ -103,20 +134,10 @@ def find_folders(
     v_pseudo_dir: Path | None,
     num_classes: int,
 ) -> dict[str, FeatureFolder]:
-    """The folders of a split's files, by what they hold; InputError where two videos would read the same files."""
-    kinds = {
-        "audio": (audio_dir, stream_layout("audio")),
-        "visual": (video_dir, stream_layout("visual")),
-        "visual_st": (st_dir, stream_layout("visual_st")),
-        "pseudo_a": (a_pseudo_dir, label_layout(num_classes)),
-        "pseudo_v": (v_pseudo_dir, label_layout(num_classes)),
-    }
-    _require_own_files(split)
-    return {name: FeatureFolder(folder, split.ids, layout) for name, (folder, layout) in kinds.items() if folder}
+    """The folders of a split's files, by what they hold; a folder of pseudo labels may be None.
 
-
-def _require_own_files(split: Split) -> None:
-    """InputError where two videos of different names would read the same files."""
+    Raises InputError if a folder is missing, or if two videos of different names would read the same files.
+    """
     owner = {}
     for name, video in zip(split.filenames, split.ids, strict=True):
         if owner.setdefault(video, name) != name:
@@ -124,3 +145,6 @@ def _require_own_files(split: Split) -> None:
                 f"{split.path}: {owner[video]} and {name} would both read {video}.npy; files are named by the first "
                 f"{len(video)} characters, which must differ"
             )
+    layouts = {stream: stream_layout(stream) for stream in STREAMS} | dict.fromkeys(LABELS, label_layout(num_classes))
+    folders = zip(layouts.items(), (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir), strict=True)
+    return {name: FeatureFolder(folder, split.ids, layout) for (name, layout), folder in folders if folder}

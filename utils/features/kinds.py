@@ -23,11 +23,11 @@ class FeatureKind(NamedTuple):
 
     Attributes:
         name: on the command line and in file names.
-        title: in messages and tables.
+        title: in messages.
         folder: of its files, below data/.
         stream: the input of the network that it is for, one of STREAMS.
         rows, size: shape of a file as published.
-        rate: what the encoder takes of a video: audio samples a second, or frames a second.
+        rate: of the encoder's input: audio samples a second, or frames a second.
         encoder: module of utils/encoders whose `load` returns the network.
         pool: turns (rows, size) into (T, size); None if the file has a row for each segment.
     """
@@ -66,9 +66,9 @@ def kinds_of(stream: str) -> list[FeatureKind]:
 
 
 def stream_layout(stream: str) -> Layout:
-    """What a file for one input of the network may hold: any size, as long as the number of rows is a known one.
+    """What a file for one input of the network may hold: a known number of rows, of any size.
 
-    The spatio-temporal features have one size, since the network has one.
+    The spatio-temporal features have one size, because the network has one.
     """
     kinds = kinds_of(stream)
     rows = tuple(dict.fromkeys((T, *(kind.rows for kind in kinds))))
@@ -77,7 +77,7 @@ def stream_layout(stream: str) -> Layout:
 
 
 def pool(array: np.ndarray) -> np.ndarray:
-    """Features of any kind, or labels, (rows, D) -> (T, D); the kind is told by the number of rows."""
+    """Features of any kind, or labels: (rows, D) -> (T, D). The number of rows tells the kind."""
     by_rows = {kind.rows: kind.pool for kind in KINDS.values() if kind.pool}
     return by_rows[len(array)](array) if len(array) in by_rows else array
 

@@ -1,215 +1,117 @@
-"""Packed features: arrays of many videos in one HDF5 file, of which a kill costs one block, read in large pieces.
+"""Packed files: arrays of many videos in one HDF5 file, with a checksum for every 256 rows.
 
-Every array is contiguous in its file: written and read at known places, beside HDF5, whose own description of the file
-is complete before the first number is written. A file under its final name is whole; until then it is `<name>.tmp`,
-with a journal of its finished blocks from which the next attempt goes on. Sums of the blocks tell damage when an array
-is read whole. Axes: N videos, the first axis of every array.
+A file is written to `<name>.tmp` and renamed when it is complete. Arrays are contiguous, because a split that does not
+fit in memory is read in shuffled order; HDF5's own checksums need chunks, which makes such reads slower.
+Axes: N videos, the first axis of every array.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX, locked, naming
+from utils.base.files import atomic_path, locked
 
-BLOCK = 256  # rows that are written, summed and journalled together
+BLOCK = 256  # rows that share a checksum
 FORMAT = "valor-packed-1"
-JOURNAL_SUFFIX = ".blocks"
 
 
 class Damaged(InputError):
     """A packed file at `path` does not hold what was written to it."""
 
     def __init__(self, path: Path, what: str):
-        super().__init__(f"{path}: {what}; make it again")
+        super().__init__(f"{path}: {what}; rebuild the file")
         self.path, self.text = Path(path), f"{path}: {what}"
 
 
-class ColumnPlan(NamedTuple):
-    """An array that is to be written.
-
-    Attributes:
-        shape: (N, ...).
-        dtype: of its numbers.
-        read: makes the array of one row, of shape (...), in a thread.
-        attributes: what the file says of it.
-    """
+class ColumnSpec(NamedTuple):
+    """An array to write: its shape (N, ...), its dtype, and what the file says of it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    read: Callable[[int], np.ndarray]
     attributes: dict[str, str | int]
 
 
-class Group(NamedTuple):
-    """The arrays of one split, and what the file says of them all."""
-
-    columns: dict[str, ColumnPlan]
-    attributes: dict[str, str | int]
-
-
-# -------------------------------------------------------------------------------------------------------------- writing
-def write(path: Path, groups: Mapping[str, Group], attributes: Mapping[str, str], threads: int, progress: str) -> None:
-    """Write a file, or go on where an earlier attempt at the very same one stopped.
-
-    Raises:
-        Busy: another process is writing it.
-        InputError: whatever `read` raises.
-        OSError: the disk is full, for example.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(f"pack {os.path.realpath(path)}", f"{path}: another process is writing it"):
-        tmp, journal = path.with_name(path.name + TMP_SUFFIX), path.with_name(path.name + TMP_SUFFIX + JOURNAL_SUFFIX)
-        plan = plan_text(groups, attributes)
-        with naming(tmp):
-            sums = _finished_blocks(tmp, journal, plan)
-            if sums is None:
-                journal.unlink(missing_ok=True)
-                _create(tmp, groups, dict(attributes) | {"plan": plan})
-                sums = {}
-            _write_blocks(tmp, journal, groups, sums, threads, progress)
-            _finish(tmp, groups, sums)
-            os.replace(tmp, path)
-            journal.unlink(missing_ok=True)
+def plan_text(columns: Mapping[str, ColumnSpec], attributes: Mapping[str, Mapping[str, str]]) -> str:
+    """Identifies the contents of a file: a hash of its shapes and attributes, among them the sources' fingerprints."""
+    specs = {place: [list(c.shape), np.dtype(c.dtype).str, c.attributes] for place, c in columns.items()}
+    return hashlib.sha256(json.dumps([FORMAT, attributes, specs], sort_keys=True).encode()).hexdigest()
 
 
-def plan_text(groups: Mapping[str, Group], attributes: Mapping[str, str]) -> str:
-    """What identifies a file to be written; its attributes hold the fingerprints of what it is made from."""
-    described = {
-        group: [
-            attrs,
-            {name: [list(c.shape), np.dtype(c.dtype).str, c.attributes] for name, c in columns.items()},
-        ]
-        for group, (columns, attrs) in groups.items()
-    }
-    text = json.dumps([FORMAT, dict(attributes), described], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+class Writer:
+    """A packed file that is being written, made by `Writer.open`."""
+
+    def __init__(self, file: h5py.File):
+        self.file, self.rows, self.checksums = file, Counter(), defaultdict(list)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, path: Path, columns: Mapping[str, ColumnSpec], attributes: Mapping[str, Mapping[str, str]]
+    ) -> Iterator[Self]:
+        """Create a file, which appears at `path` when the block ends without an error.
+
+        Raises Busy if another process is writing it, and OSError if the disk is full, for example.
+
+        Args:
+            columns: by place in the file, `train/audio`.
+            attributes: what the file says of itself (`/`) and of each group (`train`).
+        """
+        lock = locked(f"pack {os.path.realpath(path)}", f"{path}: another process is writing it")
+        with lock, atomic_path(path) as tmp, _system_errors(), h5py.File(tmp, "w") as file:
+            for place, (shape, dtype, column_attributes) in columns.items():
+                file.create_dataset(place, shape, dtype).attrs.update(column_attributes)
+            for place, values in attributes.items():
+                file[place].attrs.update(values)
+            file.attrs.update({"format": FORMAT, "plan": plan_text(columns, attributes)})
+            writer = cls(file)
+            yield writer
+            for place, checksums in writer.checksums.items():
+                file[place].attrs["crc32"] = np.array(checksums, np.uint32)
+
+    def append(self, place: str, rows: np.ndarray) -> None:
+        """Write the next rows of an array, (n, ...) of its dtype."""
+        dataset, first, checksums = self.file[place], self.rows[place], self.checksums[place]
+        rows = np.ascontiguousarray(rows, dataset.dtype)
+        dataset[first : first + len(rows)] = rows
+        for number, row in enumerate(rows.reshape(len(rows), -1).view(np.uint8), first):
+            if number % BLOCK == 0:
+                checksums.append(0)
+            checksums[-1] = zlib.crc32(row, checksums[-1])
+        self.rows[place] += len(rows)
 
 
-def _create(tmp: Path, groups: Mapping[str, Group], attributes: Mapping[str, str]) -> None:
-    """The file with all arrays allocated and none written."""
-    with h5py.File(tmp, "w") as file:
-        file.attrs.update({"format": FORMAT, **attributes})
-        for group_name, (columns, attrs) in groups.items():
-            group = file.create_group(group_name)
-            group.attrs.update(attrs)
-            for name, column in columns.items():
-                settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-                settings.set_layout(h5py.h5d.CONTIGUOUS)
-                settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-                settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-                kind = h5py.string_dtype("utf-8", column.dtype.itemsize) if column.dtype.kind == "S" else column.dtype
-                space = h5py.h5s.create_simple(column.shape)
-                dataset = h5py.Dataset(
-                    h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(kind, logical=True), space, settings)
-                )
-                dataset.attrs.update(column.attributes)
-                dataset.attrs["crc32"] = np.zeros(_number_of_blocks(column.shape[0]), np.uint32)
-
-
-def _number_of_blocks(rows: int) -> int:
-    return -(-rows // BLOCK)
-
-
-def _finished_blocks(tmp: Path, journal: Path, plan: str) -> dict[tuple[str, str, int], int] | None:
-    """group, array and number -> sum of each block that an earlier attempt wrote; None: there is none to go on from."""
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """Turn HDF5's errors on a full disk into the system's: closing the file raises a RuntimeError."""
     try:
-        with h5py.File(tmp, "r") as file:
-            if file.attrs.get("plan") != plan:
-                return None
-        lines = journal.read_text().splitlines(keepends=True)
-    except OSError:
-        return None
-    finished = {}
-    for line in lines:
-        group, _, rest = line.partition("/")
-        fields = rest.split()
-        if line.endswith("\n") and len(fields) == 3:  # a kill may have cut the last line off
-            finished[group, fields[0], int(fields[1])] = int(fields[2])
-    return finished
+        yield
+    except (RuntimeError, OSError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def _write_blocks(tmp, journal, groups, sums: dict, threads: int, progress: str) -> None:
-    """Write what is not in `sums`, and add it there."""
-    with h5py.File(tmp, "r") as file:
-        places = {
-            (group, name): file[group][name].id.get_offset()
-            for group, (columns, _) in groups.items()
-            for name in columns
-        }
-    total = sum(column.shape[0] for columns, _ in groups.values() for column in columns.values())
-    with (
-        open(tmp, "r+b", buffering=0) as data,
-        open(journal, "a") as log,
-        ThreadPoolExecutor(threads) as pool,
-        tqdm(desc=progress, total=total, unit="array", leave=False, delay=1, mininterval=0.5) as bar,
-    ):
-        for (group, name), place in places.items():
-            column = groups[group].columns[name]
-            row_size = int(np.prod(column.shape[1:])) * column.dtype.itemsize
-            for block in range(_number_of_blocks(column.shape[0])):
-                rows = range(block * BLOCK, min((block + 1) * BLOCK, column.shape[0]))
-                if (group, name, block) not in sums:
-                    values = np.empty((len(rows), *column.shape[1:]), column.dtype)
-                    for i, value in enumerate(pool.map(column.read, rows)):
-                        values[i] = value
-                    content = values.tobytes()
-                    data.seek(place + rows[0] * row_size)
-                    _write_all(data, content)
-                    sums[group, name, block] = zlib.crc32(content)
-                    log.write(f"{group}/{name} {block} {sums[group, name, block]}\n")
-                    log.flush()
-                bar.update(len(rows))
-
-
-def _write_all(file, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _finish(tmp: Path, groups: Mapping[str, Group], sums: Mapping) -> None:
-    with h5py.File(tmp, "r+") as file:
-        for group, (columns, _) in groups.items():
-            for name, column in columns.items():
-                blocks = range(_number_of_blocks(column.shape[0]))
-                file[group][name].attrs["crc32"] = np.array([sums[group, name, b] for b in blocks], np.uint32)
-    with open(tmp, "rb") as file:  # the data must be on the disk before the name points to it
-        os.fsync(file.fileno())
-
-
-# -------------------------------------------------------------------------------------------------------------- reading
 class Column:
-    """One array of a packed file.
+    """One array of a packed file, of shape (N, ...), and what the file says of it."""
 
-    Attributes:
-        path, name: where it is.
-        shape: (N, ...). dtype: of its numbers.
-        attributes: what the file says of it.
-    """
-
-    def __init__(self, dataset: h5py.Dataset, path: Path, name: str):
-        self.path, self.name = Path(path), name
-        self.shape, self.dtype = dataset.shape, np.dtype(dataset.dtype.str)
-        self.attributes = {k: v for k, v in dataset.attrs.items() if k != "crc32"}
-        self._sums = dataset.attrs.get("crc32")
-        self._place = dataset.id.get_offset()  # None where the numbers are in other files: a virtual array
-        self._group = dataset.name
-        self._row_shape = self.shape[1:]
-        self._row_size = int(np.prod(self._row_shape)) * self.dtype.itemsize
+    def __init__(self, dataset: h5py.Dataset, path: Path):
+        self.path, self.place = Path(path), dataset.name
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.attributes = dict(dataset.attrs)
+        self.checksums = self.attributes.pop("crc32", None)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -217,99 +119,69 @@ class Column:
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return len(self) * self._row_size
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Some rows: (n,) ascending numbers, each once -> (n, ...); neighbours are read in one piece."""
-        values = np.empty((len(rows), *self._row_shape), self.dtype)
-        ends = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
-        with self._reader() as read:
-            for begin, end in pairwise(ends):
-                if end > begin:
-                    read(int(rows[begin]), values[begin:end])
+        """Some rows: (n,) int, ascending and distinct -> (n, ...); neighbours are read in one piece."""
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+        with _opened(self.path) as file:
+            dataset = file[self.place]
+            for begin, end in pairwise(edges if len(rows) else []):
+                dataset.read_direct(values, np.s_[rows[begin] : rows[end - 1] + 1], np.s_[begin:end])
         return values
 
-    def read_all(self, threads: int = 1) -> np.ndarray:
-        """The whole array; Damaged where a sum is another."""
-        values = np.empty(self.shape, self.dtype)
-        self._read_blocks(lambda start: values[start : start + BLOCK], threads)
-        return values
-
-    def check(self, threads: int = 1) -> None:
-        """Read everything and keep nothing; Damaged where a sum is another."""
-        rows = np.diff([*range(0, len(self), BLOCK), len(self)])
-        self._read_blocks(lambda start: np.empty((rows[start // BLOCK], *self._row_shape), self.dtype), threads)
-
-    def _read_blocks(self, block_from: Callable[[int], np.ndarray], threads: int) -> None:
-        def load(start):
-            block = block_from(start)
-            read(start, block)
-            if self._sums is not None and zlib.crc32(block) != self._sums[start // BLOCK]:
-                raise Damaged(self.path, f"damaged, the sum of {self.name} from row {start} on is another")
-
-        with self._reader() as read, ThreadPoolExecutor(max(1, threads) if self._place is not None else 1) as pool:
-            list(pool.map(load, range(0, len(self), BLOCK)))
-
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[Callable[[int, np.ndarray], None]]:
-        """A function that fills an array with the rows from one on."""
-        if self._place is None:
-            with h5py.File(self.path, "r") as file:
-                dataset = file[self._group]
-                yield lambda start, out: dataset.read_direct(out, np.s_[start : start + len(out)])
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-
-            def read(start: int, out: np.ndarray) -> None:
-                view, place = memoryview(out).cast("B"), self._place + start * self._row_size
-                while view:
-                    count = os.preadv(descriptor, [view], place)
-                    if count == 0:
-                        raise Damaged(self.path, f"truncated, {self.name} ends before row {start + len(out)}")
-                    view, place = view[count:], place + count
-
-            yield read
-        finally:
-            os.close(descriptor)
+    def read_all(self, keep: bool = True) -> np.ndarray | None:
+        """The whole array, (N, ...), or with keep=False only a check of it. Raises Damaged if a checksum differs."""
+        values = np.empty(self.shape if keep else (BLOCK, *self.shape[1:]), self.dtype)
+        with _opened(self.path) as file:
+            dataset = file[self.place]
+            for first in range(0, len(self), BLOCK):
+                end = min(first + BLOCK, len(self))
+                block = values[first:end] if keep else values[: end - first]
+                dataset.read_direct(block, np.s_[first:end])
+                if self.checksums is not None and zlib.crc32(block) != self.checksums[first // BLOCK]:
+                    what = f"'{Path(self.place).name}', rows {first} to {end - 1}"
+                    raise Damaged(self.path, f"corrupted: checksum mismatch in {what}")
+        return values if keep else None
 
 
 class Packed(NamedTuple):
-    """A packed file: what it says of itself, and by split what it says of that and its arrays."""
+    """A packed file: what it says of itself, and its arrays by split and name."""
 
     attributes: dict
-    group_attributes: dict[str, dict]
     columns: dict[str, dict[str, Column]]
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Describe a file; InputError for one that is missing, damaged or no packed file."""
+        """Describe a file. Raises InputError if it is missing, damaged or not a packed file."""
         if not Path(path).is_file():
             what = "is a folder, expected a file" if Path(path).is_dir() else "no such file"
             raise InputError(f"{path}: {what}; utils/pack_features.py makes it")
-        try:
-            with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise InputError(f"{path}: not packed features; expected what utils/pack_features.py writes")
-                columns = {
-                    group: {name: Column(data, path, name) for name, data in content.items()}
-                    for group, content in file.items()
-                }
-                return cls(dict(file.attrs), {group: dict(c.attrs) for group, c in file.items()}, columns)
-        except (OSError, KeyError, RuntimeError, AttributeError) as error:
-            raise InputError(f"{path}: not an HDF5 file, or a damaged one ({_first_line(error)})") from error
+        with _opened(path) as file:
+            if file.attrs.get("format") != FORMAT:
+                raise InputError(f"{path}: not packed features; expected what utils/pack_features.py writes")
+            columns = {g: {name: Column(data, path) for name, data in c.items()} for g, c in file.items()}
+            return cls(dict(file.attrs), columns)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to read. Raises Damaged if it cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Damaged(path, f"not an HDF5 file, or a damaged one ({reason})") from error
 
 
-def string_column(texts: Sequence[str], attributes: dict[str, str | int] | None = None) -> ColumnPlan:
-    """A column of texts, (N,), as UTF-8 of one length."""
+def encode_texts(texts: Sequence[str]) -> np.ndarray:
+    """Texts as an array to write: (N,) UTF-8 of one length."""
     values = np.array([text.encode() for text in texts])
-    return ColumnPlan(values.shape, values.dtype, values.__getitem__, attributes or {})
+    return values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
 
 
-def read_strings(column: Column) -> list[str]:
-    """The texts of such a column."""
+def read_texts(column: Column) -> list[str]:
+    """The texts of such an array."""
     return [text.decode() for text in column.read_all().tolist()]

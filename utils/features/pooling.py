@@ -1,7 +1,7 @@
-"""Features with more rows than segments, pooled to the ten segments before the network instead of inside it.
+"""Features with more rows than segments, pooled to ten segments before the network instead of inside it.
 
 Both poolings of the published network are linear, come before any non-linearity and have weights that sum to one, so
-they commute with the first linear layer: the outputs are the same, the features 8 and 6.4 times smaller.
+they commute with the first linear layer: the outputs are the same, and the features 8 and 6.4 times smaller.
 """
 
 import functools
@@ -26,9 +26,9 @@ def pool_clap_map(features: np.ndarray) -> np.ndarray:
 def clap_time_weights() -> np.ndarray:
     """(10, 32) float32: the network's bicubic interpolation 32 -> 1024 and pooling 1024 -> 10, as one matrix.
 
-    Read off the network's own functions: the response of each segment to a one in each time step.
+    Computed by the network's own functions: the response of each segment to a one in each time step.
     """
-    import torch  # here, since commands that pool nothing do without
+    import torch  # here, because commands that pool nothing do without torch
 
     from nets.mmil_net import CLAP_MAP, pool_time, upsample_clap_map
 

@@ -1,6 +1,7 @@
 """Reference annotations and predictions: their files, their versions, their known defects.
 
-Axes: N videos, C classes, T segments of one second."""
+Axes: N videos, C classes, T segments of one second.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,21 +13,20 @@ import pandas as pd
 
 from utils.base.errors import InputError
 from utils.base.files import atomic_path
-from utils.llp.classes import CLASS_NAMES
+from utils.base.flags import LLP_CLASSES
+from utils.llp.classes import CLASS_NAMES, read_class_names
 from utils.llp.events import Events, events_to_segments, read_events, segments_to_events
-from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, read_table
+from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, Split, read_split, read_table
 
 REFERENCE_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 PREDICTION_FILES = {"audio": "pred_audio.csv", "visual": "pred_visual.csv"}
 
 
-# ---------------------------------------------------------------------------------------------- quirks
-def describe_quirks(events: Events, known: set[str] | None, unknown_to: str) -> str:
-    """One line that counts the rows of an event file that label nothing or nobody; '' where there is none.
+def annotation_issues(events: Events, known: set[str] | None, unknown_to: str) -> list[str]:
+    """One line that counts the rows of an event file that have no effect; no line if all have one.
 
     Args:
-        known: names of all videos that may have rows, None where that is not known; `unknown_to` says of others what
-            they are not in.
+        known: names of all videos that may have rows, or None if unknown; `unknown_to` describes other names.
     """
     rows = pd.DataFrame(dict(zip(Events._fields[1:], events[1:], strict=True)))
     counts = {
@@ -38,18 +38,18 @@ def describe_quirks(events: Events, known: set[str] | None, unknown_to: str) -> 
         unknown = ~rows.filename.isin(known)
         counts[f"for {rows.filename[unknown].nunique()} names {unknown_to}"] = unknown.sum()
     found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"{events.path}: {len(rows)} rows, of which without effect: {found}" if found else ""
+    return [f"{events.path}: {len(rows)} rows; without effect: {found}"] if found else []
 
 
-def annotated_videos(folder: Path) -> set[str] | None:
-    """All names of LLP's val and test CSVs in `folder`, or None where they are not both there."""
+def dense_video_names(folder: Path) -> set[str] | None:
+    """All names of LLP's val and test CSVs in `folder`, or None if one of the two is missing."""
     paths = [Path(folder) / SPLIT_FILES[split] for split in ("val", "test")]
     if not all(p.is_file() for p in paths):
         return None
     return {name for p in paths for name in read_table(p, SPLIT_COLUMNS[:1])["filename"]}
 
 
-# The rows in which LLP's two published audio files differ, and the digest of each whole file.
+# Names in which LLP's two published audio files differ, and the digest of each file's rows.
 _REPAIRED = ("JfZEqeLZqWk_30_40", "KvIjsmANkxI_10_20")
 _DAMAGED = ("Baby_cry_infant_cry", "KvIjsmANkxI_10_20`")
 _DIGESTS = {
@@ -65,9 +65,9 @@ def digest(events: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
 
 
 def annotation_version(audio: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
-    """Which of LLP's two published audio annotations this is, judged by its content.
+    """Which of LLP's two published versions these audio annotations are, judged by their content.
 
-    The 2020 file, which the paper's numbers used, has three rows with a damaged file name; April 2024 repaired them.
+    The 2020 file, which the paper's numbers used, has three rows with a damaged file name, repaired in April 2024.
     """
     names = set(audio.filename.tolist())
     versions = []
@@ -77,57 +77,98 @@ def annotation_version(audio: Events, class_names: Sequence[str] = CLASS_NAMES) 
         versions.append("2024")
     if not versions:
         return f"not LLP's published audio annotations ({len(audio.filename)} rows in {audio.path})"
-    changed = (
-        ""
-        if digest(audio, class_names) == _DIGESTS[versions[0]]
-        else ", changed: its other rows are not those published"
-    )
+    is_published = digest(audio, class_names) == _DIGESTS[versions[0]]
+    changed = "" if is_published else ", changed: its other rows are not those published"
     return f"{versions[0]} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
 
 
-# ---------------------------------------------------------------------------------------------- truth, predictions
 class Reference(NamedTuple):
-    """Dense annotations of N videos, (N, C, T) bool each, and what was odd about their files."""
+    """Dense annotations of N videos, (N, C, T) bool each, their version, and what was odd about their files."""
 
     audio: np.ndarray
     visual: np.ndarray
     version: str
-    quirks: list[str]
+    issues: list[str]
 
 
 def read_reference(folder: Path, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES) -> Reference:
-    """Dense annotations of the videos `filenames` from the two CSVs in `folder`; no row: nothing happens there."""
-    events = {m: read_events(Path(folder) / name, class_names) for m, name in REFERENCE_FILES.items()}
-    annotated = annotated_videos(folder)
-    return Reference(
-        **{m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()},
-        version=annotation_version(events["audio"], class_names),
-        quirks=[
-            line for e in events.values() if (line := describe_quirks(e, annotated, "that neither val nor test lists"))
-        ],
-    )
+    """Dense annotations of the N videos `filenames` from the two CSVs in `folder`; a video without rows has no events.
+
+    Raises InputError if a file is missing or wrong.
+    """
+    events = [read_events(Path(folder) / name, class_names) for name in REFERENCE_FILES.values()]
+    segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
+    known = dense_video_names(folder)
+    issues = [line for e in events for line in annotation_issues(e, known, "that neither val nor test lists")]
+    return Reference(*segments, annotation_version(events[0], class_names), issues)
+
+
+class Predictions(NamedTuple):
+    """Predictions for N videos, (N, C, T) bool each, and what was odd about their files."""
+
+    audio: np.ndarray
+    visual: np.ndarray
+    issues: list[str]
 
 
 def read_predictions(
-    folder: Path, filenames: Sequence[str], asked_by: Path, class_names: Sequence[str] = CLASS_NAMES
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Decisions from the two CSVs that `write_predictions` writes; no row: nothing was predicted.
+    folder: Path, filenames: Sequence[str], listed_in: Path, class_names: Sequence[str] = CLASS_NAMES
+) -> Predictions:
+    """Predictions from the two CSVs that `write_predictions` writes; a video without rows predicts nothing.
 
     Args:
-        filenames: N videos; asked_by: the file that lists them, for messages.
+        filenames: N videos; listed_in: the file that lists them, for messages.
 
-    Returns:
-        audio and visual (N, C, T) bool, by these names; what was odd about the files, a line each.
+    Raises:
+        InputError: a file is missing or wrong, or names none of the videos.
     """
-    events = {m: read_events(Path(folder) / name, class_names) for m, name in PREDICTION_FILES.items()}
-    rows = np.concatenate([e.filename for e in events.values()])
+    events = [read_events(Path(folder) / name, class_names) for name in PREDICTION_FILES.values()]
+    rows = np.concatenate([e.filename for e in events])
     if len(rows) and not np.isin(rows, listed := list(filenames)).any():
         raise InputError(
-            f"{folder}: none of its {len(rows)} rows names a video of {asked_by}; names are whole, such as {listed[0]}"
+            f"{folder}: none of its {len(rows)} rows names a video of {listed_in}; "
+            f"expected full names, such as {listed[0]}"
         )
-    quirks = (describe_quirks(e, set(filenames), "that are not asked for") for e in events.values())
-    segments = {m: events_to_segments(e, filenames, len(class_names)) for m, e in events.items()}
-    return segments, [line for line in quirks if line]
+    segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
+    issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for")]
+    return Predictions(*segments, issues)
+
+
+class Evaluation(NamedTuple):
+    """The N videos of a split, their reference, and predictions for them from one folder or more."""
+
+    split: Split
+    class_names: tuple[str, ...]
+    reference: Reference
+    predictions: list[Predictions]
+
+    @property
+    def issues(self) -> list[str]:
+        """What was odd about the files, a line each: first those of the predictions, then those of the reference."""
+        return [line for source in (*self.predictions, self.reference) for line in source.issues]
+
+    def indices(self, flag: str, names: Sequence[str]) -> list[int]:
+        """Places of videos in the split. Raises InputError, with the flag, if one is not in it."""
+        places = {name: i for i, name in enumerate(self.split.filenames)}
+        unknown = [name for name in names if name not in places]
+        if unknown:
+            raise InputError(f"{flag} {unknown[0]}: not in {self.split.path}")
+        return [places[name] for name in names]
+
+
+def read_evaluation(
+    pred_dirs: Sequence[Path], label_csv: Path, gt_dir: Path, classes: Path = LLP_CLASSES, distinct: bool = True
+) -> Evaluation:
+    """Read everything that scores, pages and timelines of predictions need: the flags of `add_scoring_flags`.
+
+    Raises InputError if a file is missing or wrong, or with `distinct` if the split lists a video twice.
+    """
+    class_names = read_class_names(classes)
+    split = read_split(label_csv, weak_labels=False)
+    if distinct and len(set(split.filenames)) < len(split.filenames):
+        raise InputError(f"{label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
+    predictions = [read_predictions(folder, split.filenames, label_csv, class_names) for folder in pred_dirs]
+    return Evaluation(split, class_names, read_reference(gt_dir, split.filenames, class_names), predictions)
 
 
 def write_predictions(
@@ -137,7 +178,7 @@ def write_predictions(
     visual: np.ndarray,
     class_names: Sequence[str] = CLASS_NAMES,
 ) -> None:
-    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool decisions."""
-    for modality, segments in (("audio", audio), ("visual", visual)):
-        with atomic_path(Path(folder) / PREDICTION_FILES[modality]) as tmp:
+    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions."""
+    for name, segments in zip(PREDICTION_FILES.values(), (audio, visual), strict=True):
+        with atomic_path(Path(folder) / name) as tmp:
             segments_to_events(segments, filenames, class_names).to_csv(tmp, sep="\t", index=False)

@@ -1,6 +1,7 @@
 """LLP's event classes, captions and thresholds, from utils/llp.yaml or a file like it.
 
-Axes: C classes, T segments of one second."""
+Axes: C classes, T segments of one second.
+"""
 
 import difflib
 import re
@@ -14,12 +15,12 @@ import yaml
 from utils.base.errors import InputError
 from utils.base.flags import LLP_CLASSES
 
-T = 10  # segments of one second in a video (paper, section 4.1)
+T = 10  # segments of one second in a video (VALOR, section 4.1)
 FPS = 8  # frames a second of the published JPEG files
 
 
 class EventClass(NamedTuple):
-    """One event class and what the teachers are asked about it."""
+    """One event class: its name, and the caption and threshold of each teacher."""
 
     name: str
     clip_caption: str
@@ -51,7 +52,7 @@ def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
 
 
 def _event_class(path: Path, number: int, row) -> EventClass:
-    """One entry of a class file, the `number`th; InputError where it is not one."""
+    """One entry of a class file, the `number`th. Raises InputError if it is not one."""
     if not isinstance(row, dict) or set(row) != set(EventClass._fields):
         found = ", ".join(map(str, row)) if isinstance(row, dict) else row
         raise InputError(f"{path}, class {number}: expected {', '.join(EventClass._fields)}; found {found}")
@@ -82,7 +83,7 @@ C = len(CLASSES)
 
 
 def class_indices(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Indices of the class `names`; InputError for an unknown one."""
+    """Indices of the class `names`. Raises InputError for an unknown one."""
     lookup = {name: i for i, name in enumerate(class_names)}
     try:
         return [lookup[name.strip()] for name in names]

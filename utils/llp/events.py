@@ -1,6 +1,7 @@
 """Dense events: rows of a CSV <-> (N, C, T) arrays.
 
-Axes: N videos, C classes, T segments of one second."""
+Axes: N videos, C classes, T segments of one second, R rows, E events.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
     """Read `filename, onset, offset, event_labels` rows.
 
     Rows with onset >= offset are kept, since the published files have six; they cover no segment.
-    Raises InputError, with the line, for a time that is not a whole second in 0..10 or an unknown class.
+    Raises InputError, with the line, if a time is not a whole second in 0..10 or a class is unknown.
     """
     table = read_table(path, EVENT_COLUMNS)
     times = {}
@@ -55,9 +56,9 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
 
 
 def events_to_segments(events: Events, filenames: Sequence[str], num_classes: int = C) -> np.ndarray:
-    """(N, C, T) bool: segments onset..offset-1 of each row, for rows whose full `filename` is asked for.
+    """(N, C, T) bool: segments onset..offset-1 of each row whose full `filename` is among `filenames`.
 
-    Never by the 11-character id: `19jWnmYnlD8_30_400` is no annotation of `19jWnmYnlD8_30_40` (spec, section 1).
+    Never by the 11-character id: `19jWnmYnlD8_30_400` does not annotate `19jWnmYnlD8_30_40` (docs/DATA.md).
     """
     rows_of = {}
     for row, name in enumerate(filenames):
@@ -68,17 +69,29 @@ def events_to_segments(events: Events, filenames: Sequence[str], num_classes: in
     return segments
 
 
+def find_runs(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Onsets and offsets, (E,) int each, of all maximal runs of positive segments in (..., T) bool.
+
+    They are positions in the rows of T segments laid end to end, with one empty segment between two rows.
+    """
+    length = segments.shape[-1]
+    flat = np.zeros(segments[..., 0].size * (length + 1) + 1, bool)
+    flat[1:].reshape(*segments.shape[:-1], length + 1)[..., :length] = segments
+    boundaries = np.flatnonzero(flat[1:] != flat[:-1])  # onset, offset, onset, offset, ...
+    return boundaries[::2], boundaries[1::2]
+
+
+def find_events(segments: np.ndarray) -> np.ndarray:
+    """(N, C, T) bool -> (E, 4) int: video, class, onset and offset of each maximal run of positive segments."""
+    onsets, offsets = find_runs(np.asarray(segments, bool))
+    row, onset = np.divmod(onsets, segments.shape[-1] + 1)
+    return np.stack([*np.divmod(row, segments.shape[1]), onset, onset + offsets - onsets], axis=1)
+
+
 def segments_to_events(
     segments: np.ndarray, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES
 ) -> pd.DataFrame:
     """(N, C, T) bool -> rows of EVENT_COLUMNS: each maximal run of positive segments is one event."""
-    padded = np.pad(np.asarray(segments, bool), ((0, 0), (0, 0), (1, 1)))
-    video, label, boundary = np.nonzero(padded[..., 1:] != padded[..., :-1])  # onsets and offsets alternate
-    return pd.DataFrame(
-        {
-            "filename": np.asarray(filenames, object)[video[::2]],
-            "onset": boundary[::2],
-            "offset": boundary[1::2],
-            "event_labels": np.asarray(class_names, object)[label[::2]],
-        }
-    )
+    video, label, onset, offset = find_events(segments).T
+    names, labels = np.asarray(filenames, object)[video], np.asarray(class_names, object)[label]
+    return pd.DataFrame(dict(zip(EVENT_COLUMNS, (names, onset, offset, labels), strict=True)))

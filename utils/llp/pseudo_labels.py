@@ -1,6 +1,6 @@
-"""Segment-level pseudo labels: what a teacher's logits say about the events a video is known to have.
+"""Segment-level pseudo labels: when the events happen that a video is known to have, according to a teacher's logits.
 
-Axes: T segments, C classes. Source: paper, section 3.2; spec, sections 7 and 8.
+Axes: T segments, C classes. Source: VALOR, section 3.2.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def logits_layout(num_classes: int) -> Layout:
 
 
 def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """1 where a class is among the video's weak labels and its logit is above the class's threshold, else 0.
+    """1 if a class is among the video's weak labels and its logit is above the class's threshold, else 0.
 
     Args:
         logits: (..., T, C) float32, a teacher's similarities of segments and captions.

@@ -1,6 +1,6 @@
-"""The one place for LLP: its classes, its segments, its CSV files.
+"""LLP's lists of videos: splits and weak labels.
 
-Axes: N videos, C classes, T segments of one second. Formats and quirks of the files: docs/DATA.md.
+Axes: N videos, C classes. The files' formats and known defects: docs/DATA.md.
 """
 
 import csv
@@ -24,7 +24,7 @@ SPLIT_COLUMNS = ("filename", "event_labels")
 
 
 class Split(NamedTuple):
-    """The videos of one split. weak: (N, C) float32 0/1, or None where nobody asked for them."""
+    """The videos of one split. weak: (N, C) float32 0/1, or None if weak_labels=False."""
 
     path: Path
     filenames: list[str]
@@ -41,11 +41,10 @@ def video_id(filename: str) -> str:
     return filename[:ID_LENGTH]
 
 
-# ---------------------------------------------------------------------------------------------- reading
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A tab-separated file with a header, as strings, indexed by line number in the file.
 
-    Raises InputError for a missing or unreadable file and for missing columns.
+    Raises InputError if the file is missing or unreadable, or lacks a column.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,7 +79,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 class Video(NamedTuple):
-    """A row of a split. weak: (C,) float32 0/1, or None where nobody asked for it, or `problem` says what is wrong."""
+    """A row of a split. weak: (C,) float32 0/1, or None if not asked for or bad; `problem` says what is wrong."""
 
     line: int
     filename: str
@@ -99,10 +98,10 @@ class Video(NamedTuple):
 
 
 def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> list[Video]:
-    """The videos of a split, in its order, the bad rows among them.
+    """The videos of a split, in its order, bad rows included.
 
-    A row's problem: its name could leave the data folder, it has no event names, or one is unknown.
-    Raises InputError where the file cannot be read or has no video.
+    A row is bad if its name could leave the data folder, it has no event names, or one is unknown.
+    Raises InputError if the file cannot be read or has no video.
     """
     table = read_table(path, SPLIT_COLUMNS if weak_labels else SPLIT_COLUMNS[:1])
     if table.empty:
@@ -115,13 +114,13 @@ def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_label
 
 
 def _video(line: int, name: str, names: str | None, class_names: Sequence[str]) -> Video:
-    """The video of one row; `names`: its event names, None where they are not wanted."""
+    """The video of one row; `names`: its event names, None if they are not wanted."""
     # the name becomes a path: it must stay inside the feature folder
     if video_id(name) in ("", ".", "..") or re.search(r"[/\\\x00]", name):
         return Video(line, name, None, f"{name!r} is not a video name such as BjCEufrlXm4_20_30")
     if names is None:
         return Video(line, name, None, "")
-    if not names:  # a line that was cut off, rather than a video in which nothing happens
+    if not names:  # a truncated line, rather than a video without events
         return Video(line, name, None, f"no event names; expected some of {', '.join(class_names)}")
     weak = np.zeros(len(class_names), np.float32)  # (C,)
     try:
@@ -132,7 +131,7 @@ def _video(line: int, name: str, names: str | None, class_names: Sequence[str]) 
 
 
 def read_split(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_labels: bool = True) -> Split:
-    """The videos of a split, and with `weak_labels` their event names; InputError for the first bad row."""
+    """The videos of a split, and with `weak_labels` their event names. Raises InputError for the first bad row."""
     videos = read_videos(path, class_names, weak_labels)
     for video in videos:
         if video.problem:

@@ -1,7 +1,8 @@
-"""How far scores would move with other videos: bootstrap intervals, and two runs compared on the same videos.
+"""Bootstrap intervals of scores, and two runs compared on the same videos.
 
 Axes: N videos, K scores, R draws. A score is a mean over videos, so a draw of N videos with replacement is a vector of
-N counts, and its scores are counts times the videos' scores over N.
+N counts, and its scores are counts times the videos' scores over N. Source: the percentile bootstrap of Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ _BLOCK = 2_000_000  # numbers drawn at a time, which keeps memory at some tens o
 
 
 class Estimate(NamedTuple):
-    """Means over videos and where the middle LEVEL of the draws' means lies, (K,) float64 each."""
+    """Means over videos, and the interval of the middle LEVEL of the draws' means, (K,) float64 each."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -23,7 +24,7 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two runs: each one's estimate, that of the second minus the first, and p-values, (K,) float64 in (0, 1]."""
+    """Estimates of two runs and of their difference, second minus first, and p-values, (K,) float64 in (0, 1]."""
 
     first: Estimate
     second: Estimate
@@ -54,16 +55,16 @@ def estimate(per_video: np.ndarray, means: np.ndarray) -> Estimate:
 def p_values(differences: np.ndarray) -> np.ndarray:
     """Two-sided: 2 min(P(d <= 0), P(d >= 0)) over the draws, within [1 / R, 1]. (R, K) differences -> (K,).
 
-    How often resampled videos reverse the order of two runs. It knows nothing of other seeds or other trainings, and
-    is not corrected for looking at many scores. No draw that reverses says p < 1 / R, for which 1 / R stands.
+    How often resampled videos reverse the order of two runs. It says nothing about other training seeds, and is not
+    corrected for multiple scores. If no draw reverses it, p < 1 / R, and 1 / R is returned.
     """
-    differences = np.round(differences, 9)  # scores in percent: what is smaller is rounding, and a tie
+    differences = np.round(differences, 9)  # percent: a smaller difference is rounding error, hence a tie
     sides = np.stack([(differences <= 0).mean(axis=0), (differences >= 0).mean(axis=0)])
     return np.clip(2 * sides.min(axis=0), 1 / len(differences), 1)
 
 
 def compare(first: np.ndarray, second: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> Comparison:
-    """Paired: (N, K) scores of two runs on the same videos, which share the videos of every draw."""
+    """Paired comparison: (N, K) scores of two runs on the same videos; both see the same videos in every draw."""
     per_video = np.stack([first, second, second - first])  # (3, N, K)
     N, K = first.shape
     means = draw_means(per_video.transpose(1, 0, 2).reshape(N, 3 * K), draws, seed).reshape(draws, 3, K)

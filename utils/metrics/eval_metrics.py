@@ -1,4 +1,4 @@
-"""Segment- and event-level F-scores of audio-visual video parsing, on arrays (paper, section 4.1; spec, section 5).
+"""Segment- and event-level F-scores of audio-visual video parsing, on arrays (VALOR, section 4.1).
 
 Axes: N videos, C classes, T segments. Predictions and references are (N, C, T) bool. Counts (tp, fp, fn) are kept
 apart from the score formula, so that one formula serves segments, events and event sets. Slow loops written from the
@@ -9,31 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_IOU = 0.5  # an event is found by one that overlaps it at least this much (intersection over union)
-THRESHOLD = 0.5  # a probability of at least this is a decision
+from utils.llp.events import find_runs
 
-VIDEO_SCORE_NAMES = (
-    "Seg-a",
-    "Seg-v",
-    "Seg-av",
-    "Seg-event",
-    "Event-a",
-    "Event-v",
-    "Event-av",
-    "Event-event",
-)
-SCORE_NAMES = (
-    "Seg-a",
-    "Seg-v",
-    "Seg-av",
-    "Seg-type",
-    "Seg-event",
-    "Event-a",
-    "Event-v",
-    "Event-av",
-    "Event-type",
-    "Event-event",
-)
+MIN_IOU = 0.5  # least intersection over union of two events that match
+THRESHOLD = 0.5  # a probability of at least this is positive
+
+LEVELS = ("Seg", "Event")
+SCORE_NAMES = tuple(f"{level}-{kind}" for level in LEVELS for kind in ("a", "v", "av", "type", "event"))
+VIDEO_SCORE_NAMES = tuple(name for name in SCORE_NAMES if not name.endswith("-type"))
 
 
 class Counts(NamedTuple):
@@ -47,47 +30,47 @@ class Counts(NamedTuple):
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-def decide(
+def binarize(
     global_prob: np.ndarray, frame_prob: np.ndarray, threshold: float = THRESHOLD
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Events heard and seen: segment probabilities at the threshold, where the video-level probability is, too.
+    """Predictions: segments that reach the threshold, of classes whose video-level probability reaches it, too.
 
     Args:
         global_prob: (N, C) video-level probabilities.
         frame_prob: (N, T, 2, C) segment-level probabilities; audio, visual.
 
     Returns:
-        audio and visual decisions, (N, C, T) bool each.
+        audio and visual predictions, (N, C, T) bool each.
     """
     present = (global_prob >= threshold)[:, None, None, :]  # (N, 1, 1, C)
-    decisions = (frame_prob >= threshold) & present  # (N, T, 2, C)
-    audio, visual = decisions.transpose(2, 0, 3, 1)  # (2, N, C, T)
+    predictions = (frame_prob >= threshold) & present  # (N, T, 2, C)
+    audio, visual = predictions.transpose(2, 0, 3, 1)  # (2, N, C, T)
     return audio, visual
 
 
 def segment_counts(pred: np.ndarray, ref: np.ndarray) -> Counts:
-    """Segments of each class, counted. pred, ref: (N, C, T) bool; counts along the last axis."""
+    """Counts segments of each class. pred, ref: (N, C, T) bool; counts along the last axis."""
     tp = _count(pred & ref)
     return Counts(tp, _count(pred) - tp, _count(ref) - tp)
 
 
 def _count(flags: np.ndarray) -> np.ndarray:
-    """How many are True along the last axis: (..., L) bool -> (...) int."""
+    """Number of True along the last axis: (..., L) bool -> (...) int."""
     # A product with ones: exact up to 2**24, and five times faster than counting along a short axis.
     return (flags.astype(np.float32) @ np.ones(flags.shape[-1], np.float32)).astype(np.int64)
 
 
 def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) -> Counts:
-    """Events of each class, counted; an event is a maximal run of positive segments. pred, ref: (N, C, T) bool.
+    """Counts events of each class; an event is a maximal run of positive segments. pred, ref: (N, C, T) bool.
 
     tp: predicted events that some reference event overlaps with IoU >= min_iou; fp: the other predicted events;
-    fn: reference events that no predicted event overlaps so.
+    fn: reference events that no predicted event overlaps that much.
     """
     pred, ref = (np.ascontiguousarray(x, bool) for x in (pred, ref))
-    pred_on, pred_off = _runs(pred)
-    ref_on, ref_off = _runs(ref)
+    pred_on, pred_off = find_runs(pred)
+    ref_on, ref_off = find_runs(ref)
     # Two runs that overlap do so in one stretch, and each maximal run of (pred and ref) is such a stretch.
-    both_on, both_off = _runs(pred & ref)
+    both_on, both_off = find_runs(pred & ref)
     i = np.searchsorted(pred_on, both_on, side="right") - 1  # the predicted run that holds each overlap
     j = np.searchsorted(ref_on, both_on, side="right") - 1
     intersection = both_off - both_on
@@ -99,30 +82,21 @@ def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) ->
     pred_found[i[match]] = True
     ref_found[j[match]] = True
 
-    def per_row(onsets):
+    def per_row(onsets: np.ndarray) -> np.ndarray:
         count = np.bincount(onsets // stride, minlength=pred[..., 0].size)
         return count.reshape(pred.shape[:-1])  # (N, C)
 
     return Counts(per_row(pred_on[pred_found]), per_row(pred_on[~pred_found]), per_row(ref_on[~ref_found]))
 
 
-def _runs(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Onsets and offsets of all runs in (..., T) bool, as positions in the rows laid end to end, one apart."""
-    length = segments.shape[-1]
-    flat = np.zeros(segments[..., 0].size * (length + 1) + 1, bool)
-    flat[1:].reshape(*segments.shape[:-1], length + 1)[..., :length] = segments
-    boundaries = np.flatnonzero(flat[1:] != flat[:-1])  # onset, offset, onset, offset, ...
-    return boundaries[::2], boundaries[1::2]
-
-
 def f_scores(counts: Counts) -> np.ndarray:
-    """F = 2 tp / (2 tp + fp + fn), in [0, 1], shape of the counts; NaN where prediction and reference are empty."""
+    """F = 2 tp / (2 tp + fp + fn), in [0, 1], shape of the counts; NaN if prediction and reference are empty."""
     denominator = 2 * counts.tp + counts.fp + counts.fn
     return np.divide(2 * counts.tp, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
 
 
 def mean_over_classes(f: np.ndarray) -> np.ndarray:
-    """(N, C) with NaN -> (N,): the mean over the classes that count; 1.0 for a video where none does."""
+    """(N, C) with NaN -> (N,): the mean over the classes that count; 1.0 for a video in which none does."""
     counted = ~np.isnan(f)
     number = counted.sum(axis=1)
     total = np.where(counted, f, 0).sum(axis=1)
@@ -161,19 +135,25 @@ def video_scores(
     return scores
 
 
+def add_type_scores(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The ten scores, from the eight of `video_scores`: Type@AV of each level is the mean of its a, v and av.
+
+    Values are (N,) arrays of the videos' scores, or their means.
+    """
+    types = {f"{level}-type": sum(scores[f"{level}-{kind}"] for kind in ("a", "v", "av")) / 3 for level in LEVELS}
+    return {name: types[name] if name in types else scores[name] for name in SCORE_NAMES}
+
+
 def ten_scores(per_video: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means over videos of the eight scores, and Type@AV of each level, the mean of its a, v and av; 0 to 100."""
-    means = {name: float(values.mean()) for name, values in per_video.items()}
-    for level in ("Seg", "Event"):
-        means[f"{level}-type"] = sum(means[f"{level}-{kind}"] for kind in ("a", "v", "av")) / 3
-    return {name: means[name] for name in SCORE_NAMES}
+    """Means over videos of the ten scores, 0 to 100, from the eight scores of each video, (N,)."""
+    return add_type_scores({name: float(per_video[name].mean()) for name in VIDEO_SCORE_NAMES})
 
 
 def class_scores(pred: np.ndarray, ref: np.ndarray) -> dict[str, np.ndarray]:
-    """Segment-level results of each class in one modality. pred, ref: (N, C, T) bool.
+    """Segment-level scores of each class in one modality. pred, ref: (N, C, T) bool.
 
     Returns:
-        F: (C,) 0 to 100, the mean over the videos where prediction or reference has the class, NaN if none has;
+        F: (C,) 0 to 100, the mean over the videos in which prediction or reference has the class, NaN if none;
         videos: (C,) how many those are; TP, FP, FN: (C,) segments over all videos.
     """
     counts = segment_counts(pred, ref)
@@ -192,17 +172,17 @@ def event_set_scores(pred: np.ndarray, ref: np.ndarray) -> np.ndarray:
 
 
 EXCLUSIVE_KINDS = {"audible-only": "a", "visible-only": "v", "audio-visual": "av"}
-EXCLUSIVE_SCORE_NAMES = tuple(f"{level} {kind}" for level in ("Seg", "Event") for kind in EXCLUSIVE_KINDS)
+EXCLUSIVE_SCORE_NAMES = tuple(f"{level} {kind}" for level in LEVELS for kind in EXCLUSIVE_KINDS)
 
 
 def exclusive_scores(
     pred_audio: np.ndarray, pred_visual: np.ndarray, ref_audio: np.ndarray, ref_visual: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The six scores of each video. Args: (N, C, T) bool each.
+    """The six scores of each video: audible-only, visible-only and audio-visual. Args: (N, C, T) bool each.
 
     Returns:
-        name (NAMES) -> (N,) float64, 0 to 100; as in `video_scores` the mean over the classes that prediction or
-        reference has in that kind, 100 where none does. audio-visual is Seg-av and Event-av.
+        name (EXCLUSIVE_SCORE_NAMES) -> (N,) float64, 0 to 100; as in `video_scores` the mean over the classes that
+        prediction or reference has in that kind, 100 if none does. audio-visual is Seg-av and Event-av.
     """
     both = video_scores(pred_audio, pred_visual, ref_audio, ref_visual)
     only = video_scores(
@@ -211,6 +191,6 @@ def exclusive_scores(
     source = {"a": only, "v": only, "av": both}
     return {
         f"{level} {kind}": source[short][f"{level}-{short}"]
-        for level in ("Seg", "Event")
+        for level in LEVELS
         for kind, short in EXCLUSIVE_KINDS.items()
     }

@@ -1,4 +1,7 @@
-"""Scores as people read them, and as other programs do."""
+"""Score tables for the terminal and CSV.
+
+Axes: N videos, C classes, T segments.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +14,7 @@ from utils.base.files import atomic_path
 from utils.llp.annotations import Reference
 from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, class_scores, event_set_scores
 
-COUNTS = ("videos", "TP", "FP", "FN")  # beside F, for each class and modality
+COUNTS = ("videos", "TP", "FP", "FN")  # in addition to F, for each class and modality
 
 
 def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:
@@ -23,21 +26,23 @@ def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "D
 
 
 def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str, np.ndarray]) -> None:
-    """Comma-separated, one row per video: filename and its eight scores, 0 to 100, full precision."""
+    """Write a comma-separated CSV: filename and the eight scores of each video, (N,), 0 to 100, full precision."""
     frame = pd.DataFrame({"filename": filenames, **{name: per_video[name] for name in VIDEO_SCORE_NAMES}})
     with atomic_path(path) as tmp:
         frame.to_csv(tmp, index=False)
 
 
-def class_report(pred_audio: np.ndarray, pred_visual: np.ndarray, truth: Reference, class_names: Sequence[str]) -> str:
-    """Segment-level results of each class, and how well the set of a video's events is found, as two tables.
+def class_report(
+    pred_audio: np.ndarray, pred_visual: np.ndarray, reference: Reference, class_names: Sequence[str]
+) -> str:
+    """Two tables: segment-level scores of each class, and F of each video's set of events.
 
-    Args: predictions (N, C, T) bool, and the truth of the same videos.
+    Args: predictions (N, C, T) bool, and the reference of the same videos.
     """
     pairs = {
-        "audio": (pred_audio, truth.audio),
-        "visual": (pred_visual, truth.visual),
-        "audio-visual": (pred_audio & pred_visual, truth.audio & truth.visual),
+        "audio": (pred_audio, reference.audio),
+        "visual": (pred_visual, reference.visual),
+        "audio-visual": (pred_audio & pred_visual, reference.audio & reference.visual),
     }
     columns = ["class"]
     results = {}
@@ -53,8 +58,8 @@ def class_report(pred_audio: np.ndarray, pred_visual: np.ndarray, truth: Referen
             row += ["-" if np.isnan(f) else f"{f:.2f}", *(int(result[key][c]) for key in COUNTS)]
         table.add_row(row)
 
-    pairs["audio or visual"] = (pred_audio | pred_visual, truth.audio | truth.visual)
+    pairs["audio or visual"] = (pred_audio | pred_visual, reference.audio | reference.visual)
     sets = PrettyTable(["video-level F of the event sets", *pairs])
     sets.add_row(["mean over videos", *(f"{event_set_scores(*pair).mean():.2f}" for pair in pairs.values())])
-    note = "Segment level by class: F is the mean over the `videos` where prediction or truth has the class."
+    note = "Segment level by class: F is the mean over the `videos` in which prediction or reference has the class."
     return f"{note}\n{table}\n{sets}"

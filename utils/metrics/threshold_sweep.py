@@ -1,4 +1,4 @@
-"""F of pseudo labels against a class's threshold: every threshold that makes a difference, and the best one.
+"""F of pseudo labels as a function of a class's threshold: all thresholds that make a difference, and the best one.
 
 Axes: V videos that have the class as a weak label, T segments, K candidate thresholds.
 """
@@ -16,7 +16,7 @@ class Sweep(NamedTuple):
     videos: int
     used: float  # the threshold in use
     thresholds: np.ndarray  # (K,) float64 ascending: below all logits, then each distinct logit
-    f: np.ndarray  # (K,) 0 to 100; a label is 1 where its logit is above the threshold. NaN: no video has the class
+    f: np.ndarray  # (K,) 0 to 100; NaN: no video has the class
 
     @classmethod
     def of(
@@ -30,14 +30,14 @@ class Sweep(NamedTuple):
             listed: (N,) bool, which V videos those are.
             used: the threshold in use.
         """
-        total = np.count_nonzero(reference)  # also what labels can never reach: events that are no weak label
-        flat, true = logits.ravel(), reference[listed].ravel()
+        total = np.count_nonzero(reference)  # also events that are no weak label, which labels can never reach
+        flat, positive = logits.ravel(), reference[listed].ravel()
         order = np.argsort(flat, kind="stable")
         values, first = np.unique(flat[order], return_index=True)
-        # labels that are left when everything up to a value is cut off
-        true_from = np.append(np.cumsum(true[order][::-1])[::-1], 0)
+        # correct labels that remain when everything up to a value is cut off
+        correct_from = np.append(np.cumsum(positive[order][::-1])[::-1], 0)
         ends = np.append(first, flat.size)  # threshold k cuts off order[: ends[k]]
-        tp, predicted = true_from[ends], flat.size - ends
+        tp, predicted = correct_from[ends], flat.size - ends
         denominator = predicted + total  # 2 tp + fp + fn
         f = np.divide(200.0 * tp, denominator, out=np.full(len(ends), np.nan), where=denominator > 0)
         lowest = values[0] - 1 if values.size else 0.0
@@ -48,10 +48,10 @@ class Sweep(NamedTuple):
         return float(self.f[max(np.searchsorted(self.thresholds, np.float32(threshold), side="right") - 1, 0)])
 
     def best(self) -> tuple[float, float] | None:
-        """The best threshold and its F; None where no video has the class, or no label could be right.
+        """The best threshold and its F; None if no video has the class, or no label could be right.
 
-        All thresholds from one logit to the next give the same labels: the middle is taken, and rounded as far as that
-        does not change them. Of equals, the lowest.
+        All thresholds from one logit to the next give the same labels: the middle is taken, rounded as far as that does
+        not change them. Of equally good thresholds, the lowest.
         """
         if not (np.nan_to_num(self.f) > 0).any():
             return None
@@ -65,7 +65,7 @@ class Sweep(NamedTuple):
         return low, float(self.f[k])
 
     def summary(self) -> dict:
-        """The sweep in a few numbers; None for what there is not."""
+        """The sweep in a few numbers; None if undefined."""
         best = self.best()
         return {
             "class": self.name,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from utils.llp.classes import T
 from utils.llp.events import segments_to_events
-from utils.metrics.eval_metrics import THRESHOLD, decide
+from utils.metrics.eval_metrics import THRESHOLD, binarize
 
 MODALITIES = ("audio", "visual", "audio_visual")
 COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidence")
@@ -82,7 +82,7 @@ class WindowAverage:
 
 def decide_segments(video: ParsedVideo, threshold: float = THRESHOLD) -> np.ndarray:
     """Which classes are heard, seen, and both, by the published rule: (3, C, n) bool."""
-    audio, visual = decide(video.global_prob, video.frame_prob[:, None], threshold)  # (n, C, 1) each
+    audio, visual = binarize(video.global_prob, video.frame_prob[:, None], threshold)  # (n, C, 1) each
     audio, visual = (x[..., 0].T & track for x, track in zip((audio, visual), video.has_track.T, strict=True))
     return np.stack([audio, visual, audio & visual])
 

@@ -1,9 +1,18 @@
-"""What pages share: JSON in a script, colours of classes."""
+"""What pages share: their templates, JSON in a script, colours of classes."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 
-def script_json(value) -> str:
+def fill(template: Path, values: Mapping[str, str]) -> str:
+    """A template with each `@@NAME@@` replaced by the value of that name; a value may contain `@@`."""
+    parts = template.read_text(encoding="utf-8").split("@@")  # text, name, text, name, ..., text
+    parts[1::2] = [values[name] for name in parts[1::2]]
+    return "".join(parts)
+
+
+def script_json(value: object) -> str:
     """JSON that can stand in a <script> element: no text in it can end the element or begin another."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII, so no U+2028 either
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

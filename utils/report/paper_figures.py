@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from utils.llp.events import segments_to_events
 from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.report import figures
 from utils.report.html import OKABE_ITO, class_colours
 from utils.report.page import Results
+from utils.report.timelines import draw_events, label_rows, segment_spans
 
 WIDTH = 7.0  # inches, two columns of a paper
 DPI = 300
-# Type 42: letters stay letters, as publishers ask for
+# Type 42: fonts stay text, as publishers ask for
 STYLE = {"pdf.fonttype": 42, "font.size": 7, "hatch.linewidth": 0.5, "axes.linewidth": 0.5}
 HATCHES = ("", "////", "....", "xxxx", "----", "oooo")  # of the first seven classes, the next seven, ...
 MODALITIES = ("audio", "visual")
@@ -37,9 +37,9 @@ def write_figures(folder: Path, results: Results, names: Sequence[str] | None = 
 
 
 def choose(results: Results, names: Sequence[str] | None) -> dict[int, str]:
-    """Index of each video to draw -> what is said about it; `names` None: the worst, the median and the best one."""
+    """Index of each video to draw -> a note on it; without `names` the worst, the median and the best video."""
     if names:
-        return {results.split.filenames.index(name): "" for name in names}
+        return {results.filenames.index(name): "" for name in names}
     order = results.worst_first()
     said = {}
     for text, place in (("worst", 0), ("median", (len(order) - 1) // 2), ("best", -1)):
@@ -48,7 +48,7 @@ def choose(results: Results, names: Sequence[str] | None) -> dict[int, str]:
 
 
 def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
-    """A row of panels per video, audio and visual; in a panel a row for the truth and one for each run."""
+    """A row of panels per video, audio and visual; in a panel a row for the reference and one for each run."""
     rows = _rows(results)
     classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for pair in rows.values() for x in pair], 0)) for n in chosen}
     heights = [0.34 + len(rows) * max(0.2, 0.085 * len(classes[n])) for n in chosen]
@@ -66,13 +66,11 @@ def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
         note = f" ({said}, Type@AV {score:.1f})" if said else ""
         for m, ax in enumerate(pair):
             draw_panel(ax, {name: x[m][n] for name, x in rows.items()}, classes[n])
-            ax.set_title(
-                f"{results.split.filenames[n]}, {MODALITIES[m]}{note}", fontsize=7, loc="left", parse_math=False
-            )
+            ax.set_title(f"{results.filenames[n]}, {MODALITIES[m]}{note}", fontsize=7, loc="left", parse_math=False)
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
     shown = sorted({int(c) for row in classes.values() for c in row})
-    colours, names = class_colours(len(results.class_names)), results.class_names
+    colours, names = class_colours(len(results.evaluation.class_names)), results.evaluation.class_names
     handles = [Patch(**_fill(colours, c), label=names[c].replace("_", " ")) for c in shown]
     if handles:
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
@@ -82,40 +80,35 @@ def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
 
 
 def _rows(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What is drawn below each other: name -> audio and visual (N, C, T)."""
+    """What is drawn in each row: name -> audio and visual (N, C, T)."""
     names = ("prediction",) if len(results.runs) == 1 else ("A", "B")
     runs = {name: (run.audio, run.visual) for name, run in zip(names, results.runs, strict=True)}
-    return {"truth": (results.truth.audio, results.truth.visual), **runs}
+    return {"reference": results.evaluation.reference[:2], **runs}
 
 
 def _fill(colours: Sequence[str], c: int) -> dict:
-    """How class `c` is filled: its colour, and a hatch where an earlier class has the same one."""
+    """How class `c` is filled: its colour, and a hatch if an earlier class has the same colour."""
     hatch = HATCHES[c // len(OKABE_ITO) % len(HATCHES)]
     return {"facecolor": colours[c], "edgecolor": "black", "linewidth": 0.4, "hatch": hatch}
 
 
 def draw_panel(ax: Axes, rows: dict[str, np.ndarray], classes: np.ndarray) -> None:
-    """Events of one video in one modality: (C, T) bool of each row, in which every one of `classes` has its lane."""
-    colours = class_colours(max(len(x) for x in rows.values()))
+    """Events of one video in one modality: (C, T) bool of each row, in which each of `classes` has a lane."""
+    seconds, lane = next(iter(rows.values())).shape[-1], 0.84 / max(1, len(classes))
+    colours = class_colours(len(next(iter(rows.values()))))
+    label_rows(ax, seconds, list(rows))
     for y, segments in enumerate(rows.values()):
         for k, c in enumerate(classes):
-            events = segments_to_events(segments[None, [c]], [""], [""])
-            bars = [(onset, offset - onset) for onset, offset in zip(events.onset, events.offset, strict=True)]
-            lane = 0.84 / len(classes)
-            ax.broken_barh(bars, (y + 0.08 + k * lane, 0.9 * lane), **_fill(colours, c))
-    seconds = next(iter(rows.values())).shape[-1]
-    ax.set(xlim=(0, seconds), ylim=(len(rows), 0), xticks=range(seconds + 1))
-    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+            draw_events(ax, segment_spans(segments[c]), y + 0.08 + k * lane, 0.9 * lane, **_fill(colours, c))
+        if y:
+            ax.axhline(y, color="grey", linewidth=0.4)
+    ax.set_xticks(range(seconds + 1))
     ax.tick_params(length=0, axis="y")
-    for y in range(1, len(rows)):
-        ax.axhline(y, color="grey", linewidth=0.4)
-    ax.set_axisbelow(True)
-    ax.grid(axis="x", linewidth=0.3)
 
 
 def draw_classes(results: Results) -> Figure:
-    """Segment-level F of each class, audio beside visual; two runs below each other."""
-    names = results.class_names
+    """Segment-level F of each class, audio and visual side by side; two runs below each other."""
+    names = results.evaluation.class_names
     y, thickness = np.arange(len(names)), 0.8 / len(results.runs)
     height = 0.7 + len(names) * (0.13 + 0.07 * len(results.runs))
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")

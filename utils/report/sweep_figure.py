@@ -1,4 +1,4 @@
-"""F of pseudo labels against the threshold, drawn."""
+"""Figure of a threshold sweep: F of pseudo labels against the threshold."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ COLOURS = {"audio": figures.BLUE, "visual": figures.ORANGE}
 
 
 def draw_sweeps(path: Path, sweeps: list[Sweep]) -> None:
-    """One small plot for each class: F against the threshold, a line per modality, dotted at the one in use."""
+    """One small plot for each class: F against the threshold, a line per modality, dotted at the threshold in use."""
     names = list(dict.fromkeys(s.name for s in sweeps))
     columns = min(5, len(names))
     rows = -(-len(names) // columns)

@@ -1,8 +1,9 @@
-"""Events on the time axis of each video.
+"""Events on a time axis: the one way to draw them, and timelines of videos.
 
-Axes: N videos, C classes, T segments."""
+Axes: N videos, C classes, T segments.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,47 +11,49 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from utils.llp.classes import CLASS_NAMES
-from utils.llp.events import segments_to_events
+from utils.llp.annotations import Evaluation
+from utils.llp.events import find_events
 from utils.report import figures
 
-TRUE_COLOUR, PREDICTED_COLOUR = figures.BLUE, figures.ORANGE
+COLOURS = {"reference": figures.BLUE, "predicted": figures.ORANGE}
 
 
-def draw_video(ax: Axes, true: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> None:
-    """One panel: annotated and predicted events of one video in one modality, (C, T) bool each."""
-    rows = np.flatnonzero(true.any(axis=1) | predicted.any(axis=1))
-    for y, c in enumerate(rows):
-        for segments, colour, top in ((true[c], TRUE_COLOUR, y + 0.06), (predicted[c], PREDICTED_COLOUR, y + 0.5)):
-            events = segments_to_events(segments[None, None], [""], [""])
-            bars = [(onset, offset - onset) for onset, offset in zip(events.onset, events.offset, strict=True)]
-            ax.broken_barh(bars, (top, 0.42), color=colour)
-    seconds = true.shape[-1]
-    ax.set(xlim=(0, seconds), ylim=(max(len(rows), 1), 0), xticks=range(seconds + 1))
-    ax.set_yticks(np.arange(len(rows)) + 0.5, [class_names[c] for c in rows])
+def draw_events(ax: Axes, spans: Iterable[tuple[float, float]], top: float, height: float, **style) -> None:
+    """Draw events as bars, given their onsets and offsets in seconds; `style`: matplotlib's, `facecolor` and so on."""
+    ax.broken_barh([(onset, offset - onset) for onset, offset in spans], (top, height), **style)
+
+
+def segment_spans(segments: np.ndarray) -> list[tuple[int, int]]:
+    """(T,) bool -> onset and offset of each event, in seconds."""
+    return [(int(onset), int(offset)) for _, _, onset, offset in find_events(segments[None, None])]
+
+
+def label_rows(ax: Axes, seconds: float, names: Sequence[str]) -> None:
+    """A time axis, and a row of height 1 for each name, from the top down; without names it says `no events`."""
+    ax.set(xlim=(0, seconds), ylim=(max(len(names), 1), 0))
+    ax.set_yticks(np.arange(len(names)) + 0.5, names, parse_math=False)
     ax.set_axisbelow(True)
     ax.grid(axis="x", linewidth=0.4)
-    if not len(rows):
+    if not len(names):
         ax.text(0.5, 0.5, "no events", transform=ax.transAxes, ha="center", va="center", color="grey")
 
 
-def plot_timelines(
-    path: Path,
-    filenames: Sequence[str],
-    truth: dict[str, np.ndarray],
-    predictions: dict[str, np.ndarray],
-    class_names: Sequence[str] = CLASS_NAMES,
-    title: str = "",
-) -> None:
-    """Draw all of `filenames`, N videos.
+def draw_video(ax: Axes, reference: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> None:
+    """One panel: reference and predicted events of one video in one modality, (C, T) bool each."""
+    classes = np.flatnonzero(reference.any(axis=1) | predicted.any(axis=1))
+    for y, c in enumerate(classes):
+        draw_events(ax, segment_spans(reference[c]), y + 0.06, 0.42, color=COLOURS["reference"])
+        draw_events(ax, segment_spans(predicted[c]), y + 0.5, 0.42, color=COLOURS["predicted"])
+    label_rows(ax, reference.shape[-1], [class_names[c] for c in classes])
+    ax.set_xticks(range(reference.shape[-1] + 1))
 
-    Args:
-        path: .png, .pdf or .svg. truth, predictions: `audio` and `visual`, (N, C, T) bool each.
-    """
-    shown = [truth[m] | predictions[m] for m in ("audio", "visual")]
-    heights = [max(1, max(x[n].any(axis=1).sum() for x in shown)) + 0.9 for n in range(len(filenames))]
+
+def plot_timelines(path: Path, evaluation: Evaluation, chosen: Sequence[int], title: str = "") -> None:
+    """Draw the videos with the indices `chosen`, reference above prediction, to a .png, .pdf or .svg file."""
+    pairs = list(zip(evaluation.reference[:2], evaluation.predictions[0][:2], strict=True))  # (N, C, T); audio, visual
+    heights = [max(1, *((a[n] | b[n]).any(axis=1).sum() for a, b in pairs)) + 0.9 for n in chosen]
     figure, axes = plt.subplots(
-        len(filenames),
+        len(chosen),
         2,
         figsize=(12, 0.9 + 0.42 * sum(heights)),
         squeeze=False,
@@ -58,17 +61,13 @@ def plot_timelines(
         layout="constrained",
         gridspec_kw={"height_ratios": heights},
     )
-    for n, name in enumerate(filenames):
-        for ax, modality in zip(axes[n], ("audio", "visual"), strict=True):
-            draw_video(ax, truth[modality][n], predictions[modality][n], class_names)
-            ax.set_title(f"{name}, {modality}", fontsize=9, parse_math=False)
+    for row, n in zip(axes, chosen, strict=True):
+        for ax, modality, pair in zip(row, ("audio", "visual"), pairs, strict=True):
+            draw_video(ax, *(segments[n] for segments in pair), evaluation.class_names)
+            ax.set_title(f"{evaluation.split.filenames[n]}, {modality}", fontsize=9, parse_math=False)
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
-    figure.legend(
-        handles=[Patch(color=TRUE_COLOUR, label="annotated"), Patch(color=PREDICTED_COLOUR, label="predicted")],
-        loc="outside upper right",
-        ncols=2,
-        frameon=False,
-    )
+    handles = [Patch(color=colour, label=label) for label, colour in COLOURS.items()]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     figures.save(figure, path)
