@@ -118,11 +118,6 @@ def find_events(video: ParsedVideo, threshold: float = THRESHOLD) -> pd.DataFram
     )
 
 
-def decided_classes(decisions: np.ndarray) -> list[int]:
-    """Indices of the classes that are decided anywhere in (3, C, n)."""
-    return np.flatnonzero(decisions.any(axis=(0, 2))).tolist()
-
-
 def join_events(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The events of several videos in one table."""
     filled = [table for table in tables if len(table)]
