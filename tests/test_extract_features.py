@@ -123,13 +123,7 @@ def test_a_16_bit_wav_reaches_the_network_sample_by_sample(rising_tone, tmp_path
 
 
 def test_full_scale_sound_does_not_wrap():
-    assert to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [
-        32767,
-        -32768,
-        32767,
-        -32768,
-        16384,
-    ]
+    assert to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [32767, -32768, 32767, -32768, 16384]
 
 
 def test_pictures_keep_their_shape_for_resnet_and_lose_it_for_r2plus1d():

@@ -35,7 +35,7 @@ from utils.media.windows import (
 )
 from utils.parse import outputs, page
 from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
-from utils.parse.page import render, whole
+from utils.parse.page import render, to_integers
 from utils.parse.parser import VideoParser, parse_videos
 
 
@@ -283,7 +283,7 @@ def test_page_cannot_be_broken_out_of(tmp_path):
 
 def test_probabilities_of_a_page_keep_their_side_of_the_threshold():
     values = np.array([0.49999, 0.5, 0.50001, 0.29999], np.float32)
-    assert whole(values) == [4999, 5000, 5000, 2999]
+    assert to_integers(values) == [4999, 5000, 5000, 2999]
 
 
 # ------------------------------------------------------------------------------------------------ the same as main.py

@@ -34,8 +34,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     text = "in open_clip, or hf-hub:ORG/REPO, local-dir:FOLDER"
     model.add_argument("--model", default=CLIP_MODEL, metavar="NAME", help=text)
     text = (
-        "which of its weights on the hub, or of which a --checkpoint is a copy: they decide normalisation and "
-        f"activation (default: {CLIP_PRETRAINED}; with a --checkpoint: what --model says)"
+        "which of its weights on the hub; with --checkpoint, the tag that it is a copy of. They decide normalisation "
+        f"and activation (default: {CLIP_PRETRAINED}; with --checkpoint: what --model says)"
     )
     model.add_argument("--pretrained", metavar="TAG", help=text)
     return parser

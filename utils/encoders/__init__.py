@@ -8,11 +8,8 @@ A new encoder is a row of utils/features/kinds.py and the file that the row name
 """
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-
-import numpy as np
 
 from utils.base.errors import InputError
 from utils.encoders.hub import Unavailable
@@ -22,21 +19,19 @@ CLIP_MODEL, CLIP_PRETRAINED = "ViT-L-14-quickgelu", "openai"  # OpenAI trained w
 
 
 class Encoder(Protocol):
-    """A network in evaluation mode that makes features of one kind. Axes: B videos, n samples, H, W of an image."""
+    """A network in evaluation mode that makes features of one kind, of sound or of images.
+
+    Attributes:
+        kind: which.
+        prepare: may be called in threads. Sound, (n,) float32 at kind.rate Hz, and the length of a video of one window
+            in seconds (None: a window of ten seconds) -> the network's input. Or an image, (H, W, 3) uint8 RGB -> one
+            frame of the input; a video has kind.rate * T of them, evenly spaced.
+        embed: prepared sounds, or sequences of prepared frames, of B videos -> (B, rows, size) float32.
+    """
 
     kind: FeatureKind
-
-    def prepare(self, content: np.ndarray, *seconds: float | None) -> object:
-        """The input for one video's sound, or for one frame. May be called in threads.
-
-        Args:
-            content: audio kinds: (n,) float32 at kind.rate Hz; visual kinds: (H, W, 3) uint8 RGB, for each of
-                kind.rate * T frames that are evenly spaced over the video.
-            seconds: audio kinds: the length of a video of one window, None for a window of ten seconds.
-        """
-
-    def embed(self, contents: Sequence) -> np.ndarray:
-        """Features of B videos, each a prepared sound or a sequence of prepared frames: (B, rows, size) float32."""
+    prepare: object
+    embed: object
 
 
 def load_encoder(
@@ -47,16 +42,10 @@ def load_encoder(
     flag: str = "--checkpoint",
     **options,
 ) -> Encoder:
-    """The encoder of a kind.
+    """The encoder of a kind, with local weights or those published, and `options` of its own `load`.
 
-    Args:
-        checkpoint: local weights; None: those published.
-        device: a torch device, or its name.
-        precision: fp32, bf16 or fp16; features are float32.
-        flag: of the command, that gives the checkpoint.
-        options: of the encoder's own `load`.
-
-    Raises InputError if the weights cannot be had, or do not fit.
+    `precision` is fp32, bf16 or fp16, `flag` the one of the command that gives the checkpoint. Raises InputError if
+    the weights cannot be loaded.
     """
     module = importlib.import_module(f"utils.encoders.{kind.encoder}")
     try:

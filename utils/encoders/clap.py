@@ -1,8 +1,9 @@
 """The audio teacher, LAION-CLAP's fusion model (the paper's section 3.2), and an encoder of its features.
 
 Axes: n samples at 48 kHz, B sounds, N sounds and segments, T = 10 segments, C captions, D embedding size. One pass of
-CLAP's own network over a sound's ten segments and its whole gives both outputs of the teacher: the segments'
-embeddings, and the token map of the whole. The features alone need the whole only, an eleventh of the work.
+CLAP's own network over a sound's ten segments and over the complete sound gives both outputs of the teacher: the
+segments' embeddings, and the token map of the complete sound. The features alone need the latter only, an eleventh of
+the work.
 """
 
 import contextlib
@@ -48,21 +49,19 @@ def fit_to_clip(samples: np.ndarray) -> np.ndarray:
 
 
 class ClapInput(NamedTuple):
-    """The network's input for T segments and the whole of one sound, in this order."""
+    """The network's input for the T segments of a sound and for the complete sound, in this order."""
 
     mel: torch.Tensor  # (T + 1, 1 | 4, frames, bands) float32, log-mel; four kinds of window if a segment is long
     longer: torch.Tensor  # (T + 1, 1) bool, whether it is longer than the network's input
 
 
 class ClapTeacher:
-    """A laion_clap module in evaluation mode; an `Encoder`.
+    """An `Encoder` and teacher: laion_clap.CLAP_Module with fusion.
 
-    Args:
-        module: laion_clap.CLAP_Module with fusion.
-        precision: fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
+    `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
-    def __init__(self, kind: FeatureKind, module, device: torch.device | str = "cpu", precision: str = "fp32"):
+    def __init__(self, kind: FeatureKind, module, device="cpu", precision: str = "fp32"):
         self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
         self.autocast = None if precision == "fp32" else {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
@@ -165,19 +164,12 @@ class ClapTeacher:
 
 
 def load(
-    kind: FeatureKind,
-    checkpoint: Path | None = None,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
-    any_vocabulary: bool = False,
+    kind: FeatureKind, checkpoint: Path | None, device, precision: str, any_vocabulary: bool = False
 ) -> ClapTeacher:
-    """The published model: HTSAT-tiny and RoBERTa, with fusion.
+    """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
 
-    Args:
-        checkpoint: a local copy of WEIGHTS; None: from the hub.
-        any_vocabulary: also take another tokenizer than RoBERTa's: for features alone, which need none, and for tests.
-
-    Raises InputError if the weights or the tokenizers cannot be had, or do not fit.
+    `any_vocabulary` allows another tokenizer than RoBERTa's: features alone need none. Raises InputError if the
+    weights or the tokenizers cannot be loaded, or do not fit.
     """
     hub.offline_without_network()  # before laion_clap imports the hub's client
     if checkpoint is None:

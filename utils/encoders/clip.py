@@ -36,21 +36,12 @@ def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequenc
 
 
 class ClipTeacher:
-    """An open_clip model in evaluation mode; an `Encoder`.
+    """An `Encoder` and teacher: open_clip's model and tokenizer.
 
-    Args:
-        model, tokenizer: as open_clip makes them.
-        precision: of the weights and of what goes in, fp32, bf16 or fp16; results are float32.
+    `precision` is that of the weights and of what goes in, fp32, bf16 or fp16; results are float32.
     """
 
-    def __init__(
-        self,
-        kind: FeatureKind,
-        model: torch.nn.Module,
-        tokenizer,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-    ):
+    def __init__(self, kind: FeatureKind, model: torch.nn.Module, tokenizer, device="cpu", precision: str = "fp32"):
         from open_clip import get_input_dtype
 
         self.kind, self.device = kind, torch.device(device)
@@ -71,9 +62,7 @@ class ClipTeacher:
     # ---------------------------------------------------------------------------------------------- as a teacher
     preprocess = prepare
 
-    def label(
-        self, contents: Sequence[Sequence[torch.Tensor]], captions: torch.Tensor
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def label(self, contents: Sequence, captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Features (B, T, D) and logits (B, T, C) of B videos of T prepared frames, given (C, D) captions."""
         images = self._embed_videos(contents)
         return images.cpu().numpy(), self.logits(images, captions).cpu().numpy()
@@ -102,9 +91,9 @@ class ClipTeacher:
 
 def load(
     kind: FeatureKind,
-    checkpoint: Path | None = None,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
+    checkpoint: Path | None,
+    device,
+    precision: str,
     model: str = CLIP_MODEL,
     pretrained: str | None = None,
 ) -> ClipTeacher:
@@ -122,14 +111,14 @@ def load(
     hub.offline_without_network()  # before open_clip imports the hub's client
     import open_clip
 
-    is_listed = ":" not in model
-    if is_listed and model not in open_clip.list_models():
-        raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
-    own_weights = not is_listed and checkpoint is None
-    if is_listed and checkpoint is None:
-        pretrained = pretrained or CLIP_PRETRAINED
-        checkpoint = hub_weights(model, pretrained)
-    config = pretrained_config(model, pretrained) if pretrained and is_listed else {}
+    own_weights, config = checkpoint is None, {}
+    if ":" not in model:  # one of open_clip's list
+        if model not in open_clip.list_models():
+            raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
+        if checkpoint is None:
+            pretrained = pretrained or CLIP_PRETRAINED
+            own_weights, checkpoint = False, Path(hub_weights(model, pretrained))
+        config = pretrained_config(model, pretrained) if pretrained else {}
     preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
     try:
         with hub.quiet_logs():
@@ -147,5 +136,5 @@ def load(
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"--model {model}: {' '.join(str(error).split())}") from error
     if checkpoint is not None:
-        load_weights(network, Path(checkpoint))
+        load_weights(network, checkpoint)
     return ClipTeacher(kind, network, tokenizer, device, precision)

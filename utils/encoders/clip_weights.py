@@ -71,32 +71,25 @@ def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, to
     return state
 
 
-# transformers' names of a transformer block -> open_clip's
-_BLOCK = {
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "self_attn.out_proj": "attn.out_proj",
-}
-_OUTSIDE_BLOCKS = {
-    "logit_scale": "logit_scale",
-    "visual_projection.weight": "visual.proj",
-    "text_projection.weight": "text_projection",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-} | {
-    f"{theirs}.{kind}": f"{ours}.{kind}"
-    for kind in ("weight", "bias")
-    for theirs, ours in (
-        ("vision_model.pre_layrnorm", "visual.ln_pre"),
-        ("vision_model.post_layernorm", "visual.ln_post"),
-        ("text_model.final_layer_norm", "ln_final"),
-    )
-}
+# transformers' names -> open_clip's, one after another
+_NAMES = (
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("text_model.final_layer_norm", "ln_final"),
+    ("layer_norm", "ln_"),
+    ("mlp.fc1", "mlp.c_fc"),
+    ("mlp.fc2", "mlp.c_proj"),
+    ("self_attn.q_proj.", "attn.in_proj_"),
+    ("self_attn.", "attn."),
+    ("vision_model.pre_layrnorm", "visual.ln_pre"),
+    ("vision_model.post_layernorm", "visual.ln_post"),
+    ("vision_model.embeddings.patch_embedding", "visual.conv1"),
+    ("vision_model.embeddings.", "visual."),
+    ("text_model.embeddings.", ""),
+    ("position_embedding.weight", "positional_embedding"),
+    ("visual_projection.weight", "visual.proj"),
+    ("text_projection.weight", "text_projection"),
+)
 
 
 def from_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -106,18 +99,13 @@ def from_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     """
     converted = {}
     for name, value in state.items():
-        if name.endswith("position_ids"):
+        if name.endswith("position_ids") or ".k_proj." in name or ".v_proj." in name:
             continue
-        if name in _OUTSIDE_BLOCKS:
-            ours = _OUTSIDE_BLOCKS[name]
-            converted[ours] = value.T if ours in ("visual.proj", "text_projection") else value
-            continue
-        tower, _, _, number, rest = name.split(".", 4)  # vision_model.encoder.layers.0.self_attn.q_proj.weight
-        block = f"{'visual.' if tower == 'vision_model' else ''}transformer.resblocks.{number}."
-        part, kind = rest.rsplit(".", 1)
-        if part == "self_attn.q_proj":
-            theirs = name.replace("q_proj", "{}_proj")
-            converted[f"{block}attn.in_proj_{kind}"] = torch.cat([state[theirs.format(x)] for x in "qkv"])
-        elif part not in ("self_attn.k_proj", "self_attn.v_proj"):
-            converted[f"{block}{_BLOCK[part]}.{kind}"] = value
+        if ".q_proj." in name:
+            value = torch.cat([state[name.replace("q_proj", f"{x}_proj")] for x in "qkv"])
+        elif name in ("visual_projection.weight", "text_projection.weight"):
+            value = value.T
+        for theirs, ours in _NAMES:
+            name = name.replace(theirs, ours)
+        converted[name] = value
     return converted

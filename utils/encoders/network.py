@@ -35,29 +35,22 @@ class Architecture(NamedTuple):
 
 
 class NetworkEncoder:
-    """A network in evaluation mode, up to its feature vector; an `Encoder`.
+    """An `Encoder`: a network up to its feature vector, as `architecture` builds it.
 
-    Args:
-        module: as `architecture` builds it.
-        precision: of its weights and of what goes in, fp32, bf16 or fp16; features are float32.
+    `precision` is that of its weights and of what goes in, fp32, bf16 or fp16; features are float32.
     """
 
     def __init__(
-        self,
-        kind: FeatureKind,
-        architecture: Architecture,
-        module: nn.Module,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
+        self, kind: FeatureKind, architecture: Architecture, module: nn.Module, device="cpu", precision: str = "fp32"
     ):
         self.kind, self.prepare, self.device = kind, architecture.prepare, torch.device(device)
         self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self.normalise = architecture.normalise().to(device)
         if hasattr(module, "fc"):
             module.fc = nn.Identity()  # the pooled vector is the feature
-        two_dimensional = all(p.dim() <= 4 for p in module.parameters())
         # the layout that images come in; ResNet-152 takes three quarters of the time in it, on a CPU
-        layout = torch.channels_last if two_dimensional else torch.channels_last_3d
+        is_3d = any(p.dim() > 4 for p in module.parameters())
+        layout = torch.channels_last_3d if is_3d else torch.channels_last
         self.module = module.to(device, self.dtype, memory_format=layout).eval()
 
     @torch.no_grad()
@@ -70,11 +63,7 @@ class NetworkEncoder:
 
 
 def load_network(
-    architectures: Mapping[str, Architecture],
-    kind: FeatureKind,
-    checkpoint: Path | None = None,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
+    architectures: Mapping[str, Architecture], kind: FeatureKind, checkpoint: Path | None, device, precision: str
 ) -> NetworkEncoder:
     """The network of a kind, with the weights of `checkpoint`, a state dict, or those published.
 

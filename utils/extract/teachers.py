@@ -79,7 +79,7 @@ def run(
         folders: of labels, features and logits, by flag, in this order; None for logits that are not wanted.
         options: of `load_encoder`.
 
-    Raises InputError for anything that stops the whole run.
+    Raises InputError for bad input, or if memory does not suffice.
     """
     classes = read_classes(classes_file)
     layouts = (pseudo_labels.label_layout(len(classes)), features, pseudo_labels.logits_layout(len(classes)))

@@ -1,7 +1,7 @@
 """A video of any length as windows of ten seconds, decoded once from start to end (the rules: docs/PARSING.md).
 
-A video of up to SINGLE seconds is one window, of which all frames and all sound are used exactly as the feature tools
-use those of an LLP clip. A longer one has a window at each multiple of the hop that fits, and one more that ends with
+A video of up to SINGLE seconds is one window; all its frames and sound are used exactly as the feature commands use
+those of an LLP clip. A longer one has a window at each multiple of the hop that fits, and one more that ends with
 it. Only the networks' inputs of a window are kept, never frames at full size, so that memory depends neither on the
 length nor on the resolution. Axes: n samples, or segments of a video.
 """

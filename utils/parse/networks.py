@@ -1,16 +1,13 @@
-"""The parser's network from a checkpoint, and the encoders of the features that its sizes ask for."""
+"""The parser's network from a checkpoint, and the kinds of features that its sizes ask for."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from nets import MMIL_Net
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
-from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
@@ -20,14 +17,8 @@ SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size 
 
 
 class ParserNetwork(NamedTuple):
-    """The network of a checkpoint, in evaluation mode.
-
-    Attributes:
-        class_names: C names.
-        kinds: of its features, by stream.
-        settings: of the network, named like main.py's flags.
-        sha256: of the file.
-    """
+    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, its
+    settings, named like main.py's flags, and the file's SHA-256."""
 
     net: MMIL_Net
     class_names: tuple[str, ...]
@@ -39,10 +30,9 @@ class ParserNetwork(NamedTuple):
 def load_network(path: Path, classes: Path | None, nhead: int | None, norm_where: str | None) -> ParserNetwork:
     """The network of a checkpoint.
 
-    Sizes come from the weights; classes, heads and norm placement from what is given, else from the files beside the
-    checkpoint, else LLP and the published settings.
-
-    Raises InputError if the checkpoint cannot be used, or what is given is not what it was trained with.
+    Sizes come from the weights; classes, heads and norm placement from the files beside the checkpoint, else from what
+    is given, else LLP and the published settings. Raises InputError if the checkpoint cannot be used, or what is
+    given is not what it was trained with.
     """
     checkpoint.require(path)
     data = path.read_bytes()
@@ -81,23 +71,3 @@ def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:
             return kind
     expected = " or ".join(f"{kind.size} ({kind.name})" for kind in kinds)
     raise InputError(f"{path}: has {SIZES[stream]} {size}, expected {expected}: no feature tool makes such")
-
-
-def load_encoders(
-    kinds: Mapping[str, FeatureKind],
-    checkpoints: Mapping[str, Path | None],
-    options: Mapping[str, Mapping],
-    device: torch.device | str,
-    precision: str,
-) -> dict[str, Encoder]:
-    """The encoder of each stream's kind; the other arguments are those of `VideoParser.load`.
-
-    Raises InputError if weights cannot be had, or do not fit.
-    """
-    options = {"CLAP": {"any_vocabulary": True}} | dict(options)  # features need no captions, hence no tokenizer
-    return {
-        stream: load_encoder(
-            kind, checkpoints.get(kind.name), device, precision, checkpoint_flag(kind), **options.get(kind.name, {})
-        )
-        for stream, kind in kinds.items()
-    }

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from nets import MMIL_Net
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
-from utils.encoders import Encoder
+from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import STREAMS, pool
 from utils.llp.classes import T
 from utils.media.windows import (
@@ -36,7 +36,7 @@ from utils.media.windows import (
 )
 from utils.metrics.eval_metrics import THRESHOLD
 from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events, join_events
-from utils.parse.networks import load_encoders, load_network
+from utils.parse.networks import load_network
 
 
 class VideoParser:
@@ -89,7 +89,12 @@ class VideoParser:
         Raises InputError if a file is missing, damaged, or does not fit.
         """
         network = load_network(Path(path), classes, nhead, norm_where)
-        encoders = load_encoders(network.kinds, checkpoints or {}, options or {}, device, precision)
+        encoders = {}
+        for stream, kind in network.kinds.items():
+            own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
+            own |= (options or {}).get(kind.name, {})
+            weights = (checkpoints or {}).get(kind.name)
+            encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
         model = {
             "checkpoint": as_text(path),
             "sha256": network.sha256,
