@@ -16,6 +16,7 @@ from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.page import render
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
+EDGE = "#444444"  # of events in the timeline
 SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio and visual"}
 
 
@@ -101,12 +102,11 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     height = max(len(classes), 1)
     figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * height), layout="constrained")
     styles = {"audio": (0.08, ""), "visual": (0.52, "////")}  # top, hatch
-    edge = {"edgecolor": "#444444", "linewidth": 0.4}
     for event in events[events.modality.isin(styles)].itertuples():
         row, (top, hatch) = classes.index(event.event_labels), styles[event.modality]
         bar = [(event.onset, event.offset - event.onset)]
         face = to_rgba(colours[event.event_labels], opacity(event.confidence))
-        ax.broken_barh(bar, (row + top, 0.4), facecolor=face, hatch=hatch, **edge)
+        ax.broken_barh(bar, (row + top, 0.4), facecolor=face, edgecolor=EDGE, linewidth=0.4, hatch=hatch)
     ax.set(xlim=(0, video.edges[-1]), ylim=(height, 0), xlabel="seconds")
     ax.set_yticks(np.arange(len(classes)) + 0.5, classes, parse_math=False)
     ax.set_axisbelow(True)
@@ -114,7 +114,7 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     if not classes:
         ax.text(0.5, 0.5, "no events", transform=ax.transAxes, ha="center", va="center", color="grey")
     labels = zip(("heard", "seen"), styles.values(), strict=True)
-    patches = [Patch(facecolor="#cccccc", hatch=hatch, label=text, **edge) for text, (_, hatch) in labels]
+    patches = [Patch(facecolor="#cccccc", edgecolor=EDGE, hatch=hatch, label=text) for text, (_, hatch) in labels]
     figure.legend(handles=patches, loc="outside upper right", ncols=2, frameon=False)
     figure.suptitle(video.filename, x=0.01, ha="left", fontsize=11, parse_math=False)
     figures.save(figure, path)
