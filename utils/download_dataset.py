@@ -13,7 +13,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -90,13 +89,13 @@ def main(args: argparse.Namespace) -> int:
         return downloader.fetch(Clip.of(video), folder / f"{video.id}.mp4")
 
     kinds = Counter()
-    with tempfile.TemporaryDirectory() as programs, Run("videos", Settings.of(vars(args)), folder) as run:
+    with Run("videos", Settings.of(vars(args)), folder) as run:
         left = run.left_to_do(videos, lambda video: clip_files.is_finished(folder / f"{video.id}.mp4"))
         clip_files.remove_leftovers(folder, {video.id for video in run.part})
         kinds["bad row"] = len(run.bad)
         run.begin()
         reads = read_ahead(read, left, args.workers, 2 * args.workers, downloader.stop)
-        with ffmpeg_on_path(downloader.ffmpeg, Path(programs)), contextlib.closing(reads):
+        with ffmpeg_on_path(downloader.ffmpeg), contextlib.closing(reads):
             for result in reads:
                 if not result.problem:
                     run.done(result.video, result.value)

@@ -100,7 +100,7 @@ def feature_writer(folder: Path | None, name: str):
     return keep
 
 
-def print_events(path: Path, folder: Path, events, notes) -> None:
+def print_events(path: Path, folder: Path, events: object, notes: list[str]) -> None:
     """A short table of a video's events."""
     from prettytable import PrettyTable
 

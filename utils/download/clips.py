@@ -106,7 +106,8 @@ class Site(yt_dlp.YoutubeDL):
         self.folder = folder
         super().__init__(options)
 
-    def get_output_path(self, dir_type="", filename=None):
+    def get_output_path(self, dir_type: str = "", filename: str | None = None) -> str:
+        """Path of a file in the folder, or of the folder."""
         return str(self.folder / filename) if filename else str(self.folder)
 
 

@@ -37,7 +37,7 @@ class Encoder(Protocol):
 def load_encoder(
     kind: FeatureKind,
     checkpoint: Path | None = None,
-    device="cpu",
+    device: object = "cpu",
     precision: str = "fp32",
     flag: str = "--checkpoint",
     **options,

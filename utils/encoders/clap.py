@@ -61,7 +61,7 @@ class ClapTeacher:
     `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
-    def __init__(self, kind: FeatureKind, module, device="cpu", precision: str = "fp32"):
+    def __init__(self, kind: FeatureKind, module, device: torch.device | str = "cpu", precision: str = "fp32"):
         self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
         self.autocast = None if precision == "fp32" else {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
@@ -164,7 +164,7 @@ class ClapTeacher:
 
 
 def load(
-    kind: FeatureKind, checkpoint: Path | None, device, precision: str, any_vocabulary: bool = False
+    kind: FeatureKind, checkpoint: Path | None, device: torch.device | str, precision: str, any_vocabulary: bool = False
 ) -> ClapTeacher:
     """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
 

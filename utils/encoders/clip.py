@@ -41,7 +41,14 @@ class ClipTeacher:
     `precision` is that of the weights and of what goes in, fp32, bf16 or fp16; results are float32.
     """
 
-    def __init__(self, kind: FeatureKind, model: torch.nn.Module, tokenizer, device="cpu", precision: str = "fp32"):
+    def __init__(
+        self,
+        kind: FeatureKind,
+        model: torch.nn.Module,
+        tokenizer,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+    ):
         from open_clip import get_input_dtype
 
         self.kind, self.device = kind, torch.device(device)
@@ -92,33 +99,23 @@ class ClipTeacher:
 def load(
     kind: FeatureKind,
     checkpoint: Path | None,
-    device,
+    device: torch.device | str,
     precision: str,
     model: str = CLIP_MODEL,
     pretrained: str | None = None,
 ) -> ClipTeacher:
-    """A model of open_clip with its weights.
+    """A model of open_clip with its weights. Raises InputError if there are none, or they do not fit.
 
     Args:
-        checkpoint: a local file: a state dict of open_clip or transformers (.pt, .bin, .safetensors), or OpenAI's own
-            archive. None: from the hub.
-        model: as open_clip knows it, also `hf-hub:ORG/REPO` and `local-dir:FOLDER`.
-        pretrained: which of its weights on the hub (None: OpenAI's). They say how images are normalised, and which
-            activation the network has; with a `checkpoint`, give the tag whose weights it holds.
-
-    Raises InputError if there is no such model, or its weights cannot be had or do not fit.
+        checkpoint: a state dict of open_clip or transformers, or OpenAI's own archive. None: from the hub.
+        model: as open_clip knows it, also `hf-hub:ORG/REPO` and `local-dir:FOLDER`, which bring their weights.
+        pretrained: tag of its weights on the hub (None: OpenAI's), or of those that a `checkpoint` holds. It decides
+            how images are normalised, and the activation.
     """
     hub.offline_without_network()  # before open_clip imports the hub's client
     import open_clip
 
-    own_weights, config = checkpoint is None, {}
-    if ":" not in model:  # one of open_clip's list
-        if model not in open_clip.list_models():
-            raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
-        if checkpoint is None:
-            pretrained = pretrained or CLIP_PRETRAINED
-            own_weights, checkpoint = False, Path(hub_weights(model, pretrained))
-        config = pretrained_config(model, pretrained) if pretrained else {}
+    checkpoint, config = (checkpoint, {}) if ":" in model else _choose_weights(model, pretrained, checkpoint)
     preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
     try:
         with hub.quiet_logs():
@@ -126,8 +123,8 @@ def load(
                 model,
                 precision=precision,
                 device="cpu",
-                load_weights=own_weights,
-                require_pretrained=own_weights,
+                load_weights=checkpoint is None,
+                require_pretrained=checkpoint is None,
                 pretrained_text=False,
                 force_quick_gelu=bool(config.get("quick_gelu")),
                 force_preprocess_cfg=preprocessing or None,
@@ -138,3 +135,15 @@ def load(
     if checkpoint is not None:
         load_weights(network, checkpoint)
     return ClipTeacher(kind, network, tokenizer, device, precision)
+
+
+def _choose_weights(model: str, pretrained: str | None, checkpoint: Path | None) -> tuple[Path, dict]:
+    """The file of weights of a model that open_clip lists, and what open_clip knows of weights of that tag."""
+    import open_clip
+
+    if model not in open_clip.list_models():
+        raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
+    if checkpoint is None:
+        pretrained = pretrained or CLIP_PRETRAINED
+        checkpoint = Path(hub_weights(model, pretrained))
+    return checkpoint, pretrained_config(model, pretrained) if pretrained else {}

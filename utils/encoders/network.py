@@ -41,7 +41,12 @@ class NetworkEncoder:
     """
 
     def __init__(
-        self, kind: FeatureKind, architecture: Architecture, module: nn.Module, device="cpu", precision: str = "fp32"
+        self,
+        kind: FeatureKind,
+        architecture: Architecture,
+        module: nn.Module,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
     ):
         self.kind, self.prepare, self.device = kind, architecture.prepare, torch.device(device)
         self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -63,7 +68,11 @@ class NetworkEncoder:
 
 
 def load_network(
-    architectures: Mapping[str, Architecture], kind: FeatureKind, checkpoint: Path | None, device, precision: str
+    architectures: Mapping[str, Architecture],
+    kind: FeatureKind,
+    checkpoint: Path | None,
+    device: torch.device | str,
+    precision: str,
 ) -> NetworkEncoder:
     """The network of a kind, with the weights of `checkpoint`, a state dict, or those published.
 

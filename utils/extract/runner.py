@@ -19,6 +19,7 @@ from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import append_line, locked, require_writable, write_text
 from utils.llp.classes import T
+from utils.llp.videos import Video
 
 SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted in a warning
 
@@ -138,12 +139,12 @@ class Run:
         for item in self.bad:
             self.fail(item, item.problem)
 
-    def done(self, video, seconds: float | None = None) -> None:
+    def done(self, video: Video, seconds: float | None = None) -> None:
         """Count a video as processed; `seconds`: its length, if known."""
         self.counts["short"] += seconds is not None and seconds < SHORT
         self._count("done", video, "done")
 
-    def fail(self, video, reason: str) -> None:
+    def fail(self, video: Video, reason: str) -> None:
         """List a video as failed."""
         if not self.counts["failed"]:
             write_text(self.failures, "id,reason\n")

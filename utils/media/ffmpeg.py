@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,15 +34,16 @@ def run_ffmpeg(program: str, *flags: str, **options) -> str:
 
 
 @contextlib.contextmanager
-def ffmpeg_on_path(ffmpeg: str, folder: Path) -> Iterator[None]:
+def ffmpeg_on_path(ffmpeg: str) -> Iterator[None]:
     """Let yt-dlp find `ffmpeg` if the system has none: it looks for the name alone before it fetches a section."""
     if shutil.which("ffmpeg"):
         yield
         return
-    (folder / "ffmpeg").symlink_to(ffmpeg)
     before = os.environ.get("PATH", "")
-    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "ffmpeg").symlink_to(ffmpeg)
+        os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = before

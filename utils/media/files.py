@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
+from av.stream import Stream
 
 from utils.base.errors import InputError
 
@@ -30,7 +32,7 @@ def find_media(folder: Path, *names: str) -> Path:
 
 
 @contextlib.contextmanager
-def open_media(path: Path) -> Iterator["av.container.InputContainer"]:
+def open_media(path: Path) -> Iterator[InputContainer]:
     """Open a media file. Raises InputError if it is empty; the decoder's errors inside become InputErrors, too."""
     if Path(path).stat().st_size == 0:
         raise InputError(f"{path}: is empty (0 bytes)")
@@ -43,7 +45,7 @@ def open_media(path: Path) -> Iterator["av.container.InputContainer"]:
 
 
 def decode(
-    container, stream, strict: bool, before: Callable[[av.Packet], None] = lambda packet: None
+    container: InputContainer, stream: Stream, strict: bool, before: Callable[[av.Packet], None] = lambda packet: None
 ) -> Iterator[av.frame.Frame]:
     """The frames of a stream, without those of packets that cannot be decoded.
 
@@ -70,19 +72,19 @@ def decode(
         raise problem
 
 
-def time_of(container, moment: "av.Packet | av.frame.Frame") -> Fraction | None:
+def time_of(container: InputContainer, moment: "av.Packet | av.frame.Frame") -> Fraction | None:
     """When a packet or frame is presented, in seconds from the start of the file. None if the file does not say."""
     if moment.pts is None:
         return None
     return moment.pts * moment.time_base - Fraction(container.start_time or 0, av.time_base)
 
 
-def is_in_storage_order(container, stream) -> bool:
+def is_in_storage_order(container: InputContainer, stream: Stream) -> bool:
     """Whether the times of packets are of no use: AVI numbers frames in the order in which they are stored."""
     return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
 
-def require_complete(container, stream, end: float) -> None:
+def require_complete(container: InputContainer, stream: Stream, end: float) -> None:
     """Raise InputError if a stream ends, at `end` in seconds, over a second before the time that its header states."""
     if stream.duration is not None:
         stated = float(stream.duration * stream.time_base)
@@ -95,12 +97,12 @@ def require_complete(container, stream, end: float) -> None:
         raise InputError(f"{name_of(container)}: truncated, its {stream.type} ends at {end:.1f} s of {stated:.1f} s")
 
 
-def name_of(container) -> str:
+def name_of(container: InputContainer) -> str:
     """The path that a container was opened with."""
     return container.name.removeprefix("file:")
 
 
-def best_streams(container) -> dict[str, "av.stream.Stream"]:
+def best_streams(container: InputContainer) -> dict[str, Stream]:
     """The tracks to parse, those of `video` and `audio` that can be decoded. A cover picture is no video."""
     streams = {kind: container.streams.best(kind) for kind in ("video", "audio")}
     return {

@@ -4,11 +4,6 @@ Not here: training (train), LLP's clips by the list (extract).
 Imports: nets, base, llp, metrics, media, features, encoders, train, report.
 """
 
+from utils.parse.parser import VideoParser, parse_videos
 
-def __getattr__(name: str):
-    """VideoParser and parse_videos, imported when they are used: torch takes seconds."""
-    if name in ("VideoParser", "parse_videos"):
-        from utils.parse import parser
-
-        return getattr(parser, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["VideoParser", "parse_videos"]
