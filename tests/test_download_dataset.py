@@ -193,7 +193,7 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
     assert "Traceback" not in result.err and "ERROR" not in result.err + result.out
 
 
-def test_sound_files_stay_and_others_are_fetched_anew(download, site, source):
+def test_valid_files_stay_and_others_are_fetched_again(download, site, source):
     for name in ("sound_00000", "cut_off_000", "empty_00000", "web_page_00"):
         site.add(f"/v/{name}.mp4", source.read_bytes(), headers=MP4)
     write_list("sound_00000_0_10", "cut_off_000_0_10", "empty_00000_0_10", "web_page_00_0_10")
@@ -354,7 +354,7 @@ def test_all_of_llps_names_mean_a_clip(llp_dir):
         ("[Errno 13] Permission denied: 'x.mp4.part'", "disk"),
         ("[youtube] abc: This live event will begin in a few moments.", "no video"),
         ("[youtube] abc: This video requires payment to watch", "private"),
-        ("something that nobody has seen", "other"),
+        ("an unknown message", "other"),
     ],
 )
 def test_reasons(text, kind):

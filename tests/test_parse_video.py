@@ -428,8 +428,8 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     table = find_events(video)
     for kind, index in (("audio", 0), ("visual", 1)):
         rows = read_events(Path("predicted", PREDICTION_FILES[kind]))
-        truth = events_to_segments(rows, [f"{name}_20_30"])[0]
-        assert (decisions[index] == truth).all() and truth.any()
+        reference = events_to_segments(rows, [f"{name}_20_30"])[0]
+        assert (decisions[index] == reference).all() and reference.any()
         mine = table[table.modality == kind]
         own = {(r.onset, r.offset, r.event_labels) for r in mine.itertuples()}
         assert own == {(float(on), float(off), CLASS_NAMES[c]) for on, off, c in zip(*rows[2:], strict=True)}
