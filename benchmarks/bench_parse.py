@@ -24,7 +24,7 @@ import torch
 from utils.base import command, flags
 from utils.base.devices import network_device
 from utils.base.errors import InputError
-from utils.parse.networks import AUDIO_FEATURES, VISUAL_FEATURES, Weights
+from utils.features.kinds import KINDS, kinds_of
 from utils.parse.outputs import write_outputs
 from utils.parse.parser import VideoParser
 
@@ -35,14 +35,12 @@ def make_parser(args: argparse.Namespace, work: Path) -> VideoParser:
     """A parser with random weights, of VALOR++'s size, and the networks of its features."""
     from nets import MMIL_Net
 
-    sizes = {name: size for kind in (AUDIO_FEATURES, VISUAL_FEATURES) for size, name in kind.items()}
     torch.manual_seed(0)
-    net = MMIL_Net(sizes[args.features[0]], sizes[args.features[1]], hidden_dim=256, num_layers=4)
+    net = MMIL_Net(*(KINDS[name].size for name in args.features), hidden_dim=256, num_layers=4)
     torch.save(net.state_dict(), work / "parser.pt")
-    files = {name: args.weights / f"{name}.pt" for name in ("vggish", "res152", "clip", "clap")}
-    weights = Weights(**files, r2plus1d=args.weights / "r2plus1d_18.pt")
-    device = network_device(args)
-    return VideoParser.load(work / "parser.pt", weights=weights, device=device, precision=args.precision)
+    checkpoints = {name: args.weights / f"{name.lower()}.pt" for name in KINDS}
+    device = network_device(args.gpu, args.precision)
+    return VideoParser.load(work / "parser.pt", checkpoints=checkpoints, device=device, precision=args.precision)
 
 
 def parse(parser: VideoParser, video: Path, out: Path) -> float:
@@ -53,19 +51,19 @@ def parse(parser: VideoParser, video: Path, out: Path) -> float:
 
 
 def forward(parser: VideoParser, windows: list[dict]) -> dict[str, float]:
-    """Seconds of each network's forward passes, by its name."""
+    """Seconds of each encoder's forward passes, by the name of its kind."""
     seconds = {}
-    for network in (parser.hearing, *parser.seeing.values()):
-        start = time.perf_counter()
+    for encoder in parser.encoders:
+        name, start = encoder.kind.name, time.perf_counter()
         for window in windows:
-            if network.name in window:
-                network.embed(window[network.name])
-        seconds[network.name] = time.perf_counter() - start
+            if name in window:
+                encoder.embed([window[name]])
+        seconds[name] = time.perf_counter() - start
     return seconds
 
 
 def collect(parser: VideoParser, video: Path) -> tuple[list[dict], int]:
-    """What the networks are given of each window, and the number of segments; a first run to warm up."""
+    """The encoders' inputs of each window, and the number of segments; a first run to warm up."""
     windows, embed = [], parser.embed
     parser.embed = lambda window: windows.append(window) or embed(window)
     segments = len(parser.parse(video).frame_prob)
@@ -77,7 +75,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the benchmark."""
     parser = flags.ArgumentParser(prog="bench_parse.py", description=__doc__)
     parser.add_argument("--video", type=Path, required=True, help="a media file with picture and sound")
-    parser.add_argument("--weights", type=Path, required=True, help="folder of made-up weights")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of synthetic weights")
     parser.add_argument(
         "--features",
         nargs=2,
@@ -95,7 +93,8 @@ def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     if not args.video.is_file():
         raise InputError(f"{args.video}: no such file")
-    if args.features[0] not in AUDIO_FEATURES.values() or args.features[1] not in VISUAL_FEATURES.values():
+    known = [[kind.name for kind in kinds_of(stream)] for stream in ("audio", "visual")]
+    if any(name not in names for name, names in zip(args.features, known, strict=True)):
         raise InputError(f"--features {' '.join(args.features)}: expected vggish or CLAP, then res152 or CLIP")
     work = Path(tempfile.mkdtemp(prefix="valor-bench-"))
     try:

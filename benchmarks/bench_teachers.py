@@ -5,7 +5,7 @@
 The published way takes one video at a time, reads and encodes it once for features and again for pseudo labels; for
 CLIP it encodes the captions for every video. The two ways are timed in turn, in a process each; figures are medians,
 ratios are from this one run. With a GPU it also tells videos per second in large batches. Needs no downloads: weights
-and tokenizers are made up.
+and tokenizers are synthetic.
 """
 
 import argparse
@@ -27,19 +27,20 @@ import numpy as np
 import torch
 
 from tests import made_up
-from utils import clip_preprocess, extract_frames
+from utils import extract_frames
 from utils.base import command, flags
 from utils.base.devices import keep_large_blocks, select_device
 from utils.encoders import CLIP_MODEL
 from utils.encoders.clap import CLIP_SAMPLES, SAMPLE_RATE, ClapTeacher, build_module, fit_to_clip, split_segments
 from utils.encoders.clip import ClipTeacher
 from utils.extract.outputs import Output
+from utils.features.kinds import KINDS
 from utils.llp import pseudo_labels
 from utils.llp.classes import CLASSES, C, T
 from utils.llp.videos import Video
+from utils.media.audio import read_audio
 from utils.media.ffmpeg import find_ffmpeg
 from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
-from utils.media.sound import read_sound
 
 FINISHED = 11849  # videos of LLP
 
@@ -50,7 +51,7 @@ def make_clip(device: torch.device, precision: str) -> ClipTeacher:
 
     torch.manual_seed(0)
     model = open_clip.create_model(CLIP_MODEL, load_weights=False, precision=precision)
-    return ClipTeacher(model.to(device), open_clip.get_tokenizer(CLIP_MODEL), device, precision)
+    return ClipTeacher(KINDS["CLIP"], model, open_clip.get_tokenizer(CLIP_MODEL), device, precision)
 
 
 def make_clap(device: torch.device, precision: str) -> ClapTeacher:
@@ -60,7 +61,7 @@ def make_clap(device: torch.device, precision: str) -> ClapTeacher:
     made_up.write_hub_cache(HUB)
     module = build_module(any_vocabulary=True)
     module.model.text_branch = RobertaModel(RobertaConfig(vocab_size=50265, max_position_embeddings=514))
-    return ClapTeacher(module.to(device), device, precision)
+    return ClapTeacher(KINDS["CLAP"], module, device, precision)
 
 
 def timed(way, repeats: int, device: torch.device) -> float:
@@ -122,7 +123,7 @@ def clap_ways(teacher: ClapTeacher, video: Path, batch: int) -> dict:
     text = teacher.embed_captions([c.clap_caption for c in CLASSES])  # once, in both ways
 
     def read():
-        return read_sound(video, SAMPLE_RATE)
+        return read_audio(video, SAMPLE_RATE)
 
     @torch.no_grad()
     def published():
@@ -132,17 +133,17 @@ def clap_ways(teacher: ClapTeacher, video: Path, batch: int) -> dict:
         teacher.logits(torch.from_numpy(sounds).to(teacher.device), text).cpu()
 
     def here():
-        sounds, maps = teacher.embed([teacher.hear(read()) for _ in range(batch)])
+        sounds, maps = teacher.embed_segments([teacher.preprocess(read()) for _ in range(batch)])
         teacher.logits(sounds, text).cpu(), maps.cpu()
 
     sound = read()
-    heard = teacher.hear(sound)
+    content = teacher.preprocess(sound)
     return {
         "published": published,
         "here": here,
         "reading": read,
-        "mels": lambda: teacher.hear(sound),
-        "network": lambda: teacher.embed([heard])[1].cpu(),
+        "mels": lambda: teacher.preprocess(sound),
+        "network": lambda: teacher.embed_segments([content])[1].cpu(),
     }
 
 
@@ -201,7 +202,7 @@ def bench_finished(work: Path) -> None:
     videos = [Video(0, f"{i:011d}_0_10", None, "") for i in range(FINISHED)]
     outputs = {
         Output(work / "labels", pseudo_labels.label_layout(C)): np.zeros((T, C), np.int64),
-        Output(work / "features", clip_preprocess.FEATURES): np.zeros((T, 768), np.float32),
+        Output(work / "features", KINDS["CLIP"].layout): np.zeros((T, 768), np.float32),
     }
     for output, array in outputs.items():
         output.folder.mkdir()
@@ -218,8 +219,8 @@ def bench_gpu(args: argparse.Namespace) -> None:
     device, batch = select_device(args.gpu), 32
     clip, clap = make_clip(device, args.precision), make_clap(device, args.precision)
     pixels = torch.randn(batch * T, 3, 224, 224).pin_memory()
-    heard = [clap.hear(made_up.golden_sound("exact"))] * batch
-    for name, way in (("CLIP", lambda: clip.embed_images(pixels)), ("CLAP", lambda: clap.embed(heard))):
+    contents = [clap.preprocess(made_up.golden_sound("exact"))] * batch
+    for name, way in (("CLIP", lambda: clip.embed_images(pixels)), ("CLAP", lambda: clap.embed_segments(contents))):
         print(f"{name} on the GPU: {batch / timed(way, args.repeats, device):.1f} videos a second", flush=True)
 
 

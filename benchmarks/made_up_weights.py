@@ -1,10 +1,10 @@
-"""Write checkpoints of all networks at full size with made-up weights, to try the tools without the real ones.
+"""Write checkpoints of all networks at full size with synthetic weights, to try the commands without the real ones.
 
     HF_HOME=DIR/hub HF_HUB_OFFLINE=1 python benchmarks/made_up_weights.py --out DIR
 
 DIR then holds clip.pt (1.7 GB), clap.pt (0.5 GB), vggish.pt (0.3 GB), res152.pt (0.2 GB), r2plus1d_18.pt (0.1 GB) and
-hub, a small stand-in for the Hugging Face cache that laion_clap needs; run the tools with the same two variables. What
-such networks say is noise.
+hub, a small stand-in for the Hugging Face cache that laion_clap needs; run the commands with the same two variables.
+The outputs of such networks are noise.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import torch
 from tests import made_up
 from utils.base import command, flags
 from utils.encoders import CLIP_MODEL
-from utils.encoders.visual import KINDS
 
 
 def write_clip(path: Path) -> None:
@@ -41,18 +40,18 @@ def write_base(kind: str) -> Callable[[Path], None]:
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="made_up_weights.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write what is not there yet."""
+    """Write the missing files."""
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "hub").exists():
         made_up.write_hub_cache(args.out / "hub")
-    base = {f"{kind}.pt": write_base(kind) for kind in KINDS}
+    base = {f"{kind}.pt": write_base(kind) for kind in made_up.architectures()}
     for name, write in {"clip.pt": write_clip, "clap.pt": made_up.write_clap, **base}.items():
         if not (args.out / name).exists():
             write(args.out / name)

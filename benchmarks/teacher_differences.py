@@ -2,7 +2,7 @@
 
     python benchmarks/teacher_differences.py --golden ../shared/golden --clip ../shared/video
 
-DIR of --clip holds BjCEufrlXm4.mp4 and frames/BjCEufrlXm4/, the published frames. Weights are made up.
+DIR of --clip holds BjCEufrlXm4.mp4 and frames/BjCEufrlXm4/, the published frames. Weights are synthetic.
 """
 
 import argparse
@@ -21,13 +21,16 @@ from prettytable import PrettyTable
 from benchmarks.bench_teachers import HUB, make_clip  # it also settles where the hub cache is
 from tests import made_up
 from utils.base import command, flags
-from utils.encoders.clap import SAMPLE_RATE, ClapTeacher, segment_starts
+from utils.encoders import load_encoder
+from utils.encoders.clap import SAMPLE_RATE, segment_starts
+from utils.encoders.network import NetworkEncoder
 from utils.encoders.vggish import log_mel
-from utils.encoders.visual import FRAMES, BaseNetwork, Normalise
+from utils.encoders.visual import ARCHITECTURES, Normalise
+from utils.features.kinds import KINDS
 from utils.llp import pseudo_labels
 from utils.llp.classes import CLASSES, T
+from utils.media.audio import read_audio
 from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
-from utils.media.sound import read_sound
 
 NAME = "BjCEufrlXm4"
 
@@ -80,7 +83,7 @@ def clap_differences(golden: Path, clip: Path) -> None:
     """Sound, segments, log-mels, token map and embeddings."""
     made_up.write_hub_cache(HUB)
     made_up.write_clap(HUB / "clap.pt")
-    teacher = ClapTeacher.load(HUB / "clap.pt", any_vocabulary=True)
+    teacher = load_encoder(KINDS["CLAP"], HUB / "clap.pt", any_vocabulary=True)
     values, facts = np.load(golden / "clap.npz"), json.loads((golden / "clap.json").read_text())
     table = PrettyTable(
         [
@@ -97,10 +100,10 @@ def clap_differences(golden: Path, clip: Path) -> None:
     )
     for case, fact in facts.items():
         own = case in made_up.SOUNDS
-        sound = made_up.golden_sound(case) if own else read_sound(clip / f"{case}.mp4", SAMPLE_RATE)
-        heard = teacher.hear(sound)
-        embeddings, maps = teacher.embed([heard])
-        mel = heard.mel[T, 0].numpy()
+        sound = made_up.golden_sound(case) if own else read_audio(clip / f"{case}.mp4", SAMPLE_RATE)
+        content = teacher.preprocess(sound)
+        embeddings, maps = teacher.embed_segments([content])
+        mel = content.mel[T, 0].numpy()
         mine = {
             "mel_mean_over_time": mel.mean(axis=0),
             "mel_mean_over_bands": mel.mean(axis=1),
@@ -123,15 +126,15 @@ def base_differences(golden: Path, clip: Path) -> None:
     """VGGish's log-mel and the other two networks' pixels; what another source of frames does to their features."""
     values = np.load(golden / "features.npz")
     files = frame_files(clip / "frames", NAME)
-    indices = evenly_spaced(len(files), FRAMES)
+    indices = evenly_spaced(len(files), 8 * T)
     published = [read_image(files[i]) for i in indices]
-    straight, _ = read_frames(clip / f"{NAME}.mp4", FRAMES)
+    straight, _ = read_frames(clip / f"{NAME}.mp4", 8 * T)
     print(f"features.npz: frames chosen: {(indices != values['frame_indices_80']).sum()} differ")
     mel = log_mel(made_up.rising_tone())
     print(f"vggish: log-mel differs by {np.abs(mel - values['vggish_log_mel']).max():.1e}")
     for name, golden_name, step in (("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)):
-        network = BaseNetwork(name, made_up.base_module(name), torch.device("cpu"))
-        prepared = [np.stack([network.kind.prepare(image) for image in images]) for images in (published, straight)]
+        network = NetworkEncoder(KINDS[name], ARCHITECTURES[name], made_up.base_module(name))
+        prepared = [np.stack([network.prepare(image) for image in images]) for images in (published, straight)]
         normalise = next(m for m in network.normalise.modules() if isinstance(m, Normalise))
         pixels = normalise(torch.from_numpy(prepared[0]))
         mean, std = values[f"{golden_name}_mean_std"]

@@ -1,8 +1,9 @@
-"""Made-up weights of the real teachers, and made-up sounds. Anyone can make them again; they know nothing."""
+"""Synthetic weights of the real teachers, and synthetic sounds. They can be made again and predict nothing."""
 
 import json
 import subprocess
 import sys
+import types
 import zlib
 from pathlib import Path
 
@@ -55,10 +56,8 @@ def golden_weights(module: torch.nn.Module) -> None:
 
 def base_module(kind: str) -> torch.nn.Module:
     """One of the networks of the base features at full size, with random weights whose features stay moderate."""
-    from utils.encoders.visual import KINDS
-
     torch.manual_seed(0)
-    module = KINDS[kind].build()
+    module = architectures()[kind].build()
     for name, parameter in module.named_parameters():
         if name.endswith("bn3.weight"):  # else each of ResNet-152's 50 blocks would double the numbers
             torch.nn.init.constant_(parameter, 0.2)
@@ -84,11 +83,41 @@ class SmallBase(torch.nn.Module):
         return self.layer(pool(x, self.cells).flatten(1))
 
 
-def small_kinds() -> dict:
-    """`base_features.KINDS` with SmallBase networks."""
-    from utils.encoders.visual import KINDS
+def architectures() -> dict:
+    """The networks of the base features, by kind."""
+    from utils.encoders import vggish, visual
 
-    return {kind: value._replace(build=lambda kind=kind: SmallBase(kind)) for kind, value in KINDS.items()}
+    return vggish.ARCHITECTURES | visual.ARCHITECTURES
+
+
+def use_small_networks(monkeypatch) -> None:
+    """Let SmallBase stand in for the networks of the base features."""
+    from utils.encoders import vggish, visual
+
+    for module in (vggish, visual):
+        for kind, architecture in module.ARCHITECTURES.items():
+            small = architecture._replace(build=lambda kind=kind: SmallBase(kind))
+            monkeypatch.setitem(module.ARCHITECTURES, kind, small)
+
+
+def add_stub_encoder(monkeypatch) -> None:
+    """A new audio encoder, as a user adds it: a row of the table of kinds, and a module; 60 numbers a second."""
+    from utils.features.kinds import KINDS, FeatureKind
+
+    class Stub:
+        def __init__(self, kind):
+            self.kind = kind
+
+        def prepare(self, samples, seconds=None):
+            return np.resize(samples, 10 * 60).reshape(10, 60)
+
+        def embed(self, contents):
+            return np.stack(contents).astype(np.float32)
+
+    module = types.ModuleType("utils.encoders.stub")
+    module.load = lambda kind, checkpoint, device, precision: Stub(kind)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(KINDS, "stub", FeatureKind("stub", "Stub", "feats/stub", "audio", 10, 60, 8000, "stub"))
 
 
 def write_small_networks(folder: Path, clap: Path | None = None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A tool like the teachers', without a network: reads <id>.txt, takes its time. Lists, shards and kills are real."""
+"""A command like the teachers', without a network: reads <id>.txt, takes its time. Lists, shards and kills are real."""
 
 import argparse
 import sys
@@ -13,11 +13,12 @@ import numpy as np
 from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.npy import Layout
-from utils.extract.outputs import Output, Segments, extract
+from utils.extract.outputs import Extractor, Output, extract
+from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.llp.classes import CLASS_NAMES, T
 
-LAYOUT = Layout((T,), None, np.float32, "made-up features")
+LAYOUT = Layout((T,), None, np.float32, "synthetic features")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -29,24 +30,28 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class SlowExtractor(Extractor):
+    """Arrays of a number that is read from a file."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def read(self, video):
+        text = Path("in", f"{video.id}.txt").read_text()
+        if text == "bad":
+            raise InputError(f"{video.id}.txt: is bad,\nvery bad")
+        return float(text), float(text)
+
+    def compute(self, contents, videos):
+        time.sleep(self.seconds)
+        arrays = [np.full((T, 4), value, np.float32) for value in contents]
+        return [{"--first": array, "--second": -array} for array in arrays]
+
+
 def main(args: argparse.Namespace) -> int:
-    def load():
-        def read(video):
-            text = Path("in", f"{video.id}.txt").read_text()
-            if text == "bad":
-                raise InputError(f"{video.id}.txt: is bad,\nvery bad")
-            return Segments(float(text), float(text))
-
-        def compute(contents, videos):
-            time.sleep(args.seconds)
-            arrays = [np.full((T, 4), value, np.float32) for value in contents]
-            return [{"--first": array, "--second": -array} for array in arrays]
-
-        return read, compute
-
     outputs = {f"--{name}": Output(Path("out", name), LAYOUT) for name in ("first", "second")}
     videos = list_videos(args.label_all_dataset, CLASS_NAMES)
-    return extract("toy", args, videos, outputs, load)
+    return extract("toy", SlowExtractor(args.seconds), videos, outputs, Settings.of(vars(args)))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ import torch
 
 from tests.conftest import SHARED
 from tests.made_up import SMALL_CLIP, write_small_clip
+from utils.base import weights
 from utils.base.errors import InputError
-from utils.base.weights import read_state_dict
-from utils.encoders import clip_weights
-from utils.encoders.clip import ClipTeacher, preprocess
+from utils.encoders import CLIP_MODEL, clip, load_encoder
+from utils.encoders.clip import preprocess
+from utils.features.kinds import KINDS
 from utils.media.frames import evenly_spaced, frame_files, read_image
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 CAPTIONS = ["A photo of a dog.", "A photo of people talking.", "A photo of a chicken or a rooster."]
+
+
+def load(model: str = CLIP_MODEL, **options):
+    return load_encoder(KINDS["CLIP"], model=model, **options)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_equals_transformers_with_the_same_weights(small, images, tmp_path):
             if parameter.dim():
                 parameter.add_(0.1 * torch.randn(parameter.shape))
     torch.save(theirs.state_dict(), tmp_path / "theirs.bin")
-    teacher = ClipTeacher.load(small[0], checkpoint=tmp_path / "theirs.bin")
+    teacher = load(small[0], checkpoint=tmp_path / "theirs.bin")
     pixels = torch.stack([teacher.preprocess(image) for image in images])
     tokens = teacher.tokenizer(CAPTIONS)
     with torch.no_grad():
@@ -94,7 +99,7 @@ def test_equals_transformers_with_the_same_weights(small, images, tmp_path):
 
 
 def test_a_batch_equals_one_video_at_a_time(small, images):
-    teacher = ClipTeacher.load(small[0])
+    teacher = load(small[0])
     pixels = torch.stack([teacher.preprocess(image) for image in images])
     batched = teacher.embed_images(pixels)
     np.testing.assert_allclose(batched.norm(dim=-1), 1, atol=1e-6)
@@ -134,7 +139,7 @@ def test_weight_files_of_every_form_load(form, small, images, tmp_path):
         for name in ("input_resolution", "context_length", "vocab_size"):
             holder.register_buffer(name, torch.tensor(7))
         torch.jit.script(holder).save(path)
-    expected, teacher = ClipTeacher.load(small[0]), ClipTeacher.load(small[0], checkpoint=path)
+    expected, teacher = load(small[0]), load(small[0], checkpoint=path)
     pixels = expected.preprocess(images[0])[None]
     assert torch.equal(teacher.embed_images(pixels), expected.embed_images(pixels))
     assert torch.equal(teacher.embed_captions(CAPTIONS), expected.embed_captions(CAPTIONS))
@@ -148,14 +153,14 @@ def test_weights_that_do_not_fit_are_refused(small, tmp_path):
     ):
         torch.save(content, tmp_path / name)
         with pytest.raises(InputError, match=text):
-            ClipTeacher.load(small[0], checkpoint=tmp_path / name)
+            load(small[0], checkpoint=tmp_path / name)
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "text.safetensors").write_text("hello")
     for name in ("text.pt", "text.safetensors"):
         with pytest.raises(InputError, match=name):
-            ClipTeacher.load(small[0], checkpoint=tmp_path / name)
+            load(small[0], checkpoint=tmp_path / name)
     with pytest.raises(InputError, match="no such file"):
-        ClipTeacher.load(small[0], checkpoint=tmp_path / "missing.pt")
+        load(small[0], checkpoint=tmp_path / "missing.pt")
 
 
 class Evil:
@@ -168,15 +173,15 @@ class Evil:
 def test_code_in_a_weight_file_is_not_run(tmp_path, capsys):
     torch.save({"state_dict": {"x": torch.zeros(1)}, "evil": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(InputError, match="not a file of weights"):
-        read_state_dict(tmp_path / "evil.pt")
+        weights.read(tmp_path / "evil.pt")
     assert "was run" not in capsys.readouterr().out
 
 
 def test_unknown_models_and_weights_are_named():
     with pytest.raises(InputError, match="--model ViT-Q: open_clip knows no such model"):
-        ClipTeacher.load("ViT-Q")
+        load("ViT-Q")
     with pytest.raises(InputError, match="--pretrained nope: open_clip has no such weights of ViT-L-14-quickgelu"):
-        ClipTeacher.load(pretrained="nope")
+        load(pretrained="nope")
 
 
 @pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k"])
@@ -192,8 +197,8 @@ def test_a_tags_normalisation_and_activation_are_used(tag, monkeypatch):
         return create(model, **kwargs)
 
     monkeypatch.setattr(open_clip, "create_model", create_small)
-    monkeypatch.setattr(clip_weights, "load_weights", lambda model, path: None)
-    teacher = ClipTeacher.load("ViT-B-32", tag, checkpoint="copy.pt")
+    monkeypatch.setattr(clip, "load_weights", lambda model, path: None)
+    teacher = load("ViT-B-32", pretrained=tag, checkpoint="copy.pt")
     assert made["force_quick_gelu"] is bool(expected.get("quick_gelu"))
     np.testing.assert_allclose(teacher.mean, expected["mean"])
     kinds = {type(m).__name__ for m in teacher.model.modules()}
@@ -202,14 +207,14 @@ def test_a_tags_normalisation_and_activation_are_used(tag, monkeypatch):
 
 def test_without_network_one_line_says_what_is_missing():
     with pytest.raises(InputError) as error:
-        ClipTeacher.load()
+        load()
     text = str(error.value)
     assert "\n" not in text and "timm/vit_large_patch14_clip_224.openai" in text and "--checkpoint FILE" in text
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_low_precision_is_near(precision, small, images):
-    exact, low = ClipTeacher.load(small[0]), ClipTeacher.load(small[0], precision=precision)
+    exact, low = load(small[0]), load(small[0], precision=precision)
     pixels = torch.stack([exact.preprocess(image) for image in images])
     embedded = low.embed_images(pixels)
     assert embedded.dtype == torch.float32

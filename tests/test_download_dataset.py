@@ -19,8 +19,8 @@ from utils.base.errors import InputError
 from utils.download import clips
 from utils.download.clips import Clip, Unavailable
 from utils.extract.videos import list_videos
+from utils.media.audio import read_audio
 from utils.media.frames import read_frames
-from utils.media.sound import read_sound
 
 MP4 = {"Content-Type": "video/mp4"}
 SECONDS = 40  # of the videos on the site
@@ -47,7 +47,7 @@ def times_seen(path: Path) -> list[float]:
 
 def times_heard(path: Path) -> list[float]:
     """The second of the source that each second of a clip sounds like, in its middle."""
-    samples = read_sound(path, 16000)
+    samples = read_audio(path, 16000)
     parts = [samples[16000 * s + 6000 : 16000 * s + 10000] for s in range(10)]
     return [np.abs(np.fft.rfft(part)).argmax() * 4 / 100 - 2 for part in parts]
 
@@ -193,7 +193,7 @@ def test_what_fails_is_listed_with_its_reason_and_the_rest_is_done(download, sit
     assert "Traceback" not in result.err and "ERROR" not in result.err + result.out
 
 
-def test_sound_files_stay_and_others_are_fetched_anew(download, site, source):
+def test_valid_files_stay_and_others_are_fetched_again(download, site, source):
     for name in ("sound_00000", "cut_off_000", "empty_00000", "web_page_00"):
         site.add(f"/v/{name}.mp4", source.read_bytes(), headers=MP4)
     write_list("sound_00000_0_10", "cut_off_000_0_10", "empty_00000_0_10", "web_page_00_0_10")
@@ -292,7 +292,8 @@ def test_a_full_disk_ends_the_run(site, source):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
-        "from utils import cli, download_dataset as d; cli.run(d.main, d.get_args_parser())"
+        "from utils import download_dataset as d; from utils.base.command import run\n"
+        "run(d.main, d.get_args_parser())"
     )
     argv = [sys.executable, "-c", script, ROOT, *flags(site, "--retries", "0")]
     result = subprocess.run(argv, check=False, capture_output=True, text=True)
@@ -353,7 +354,7 @@ def test_all_of_llps_names_mean_a_clip(llp_dir):
         ("[Errno 13] Permission denied: 'x.mp4.part'", "disk"),
         ("[youtube] abc: This live event will begin in a few moments.", "no video"),
         ("[youtube] abc: This video requires payment to watch", "private"),
-        ("something that nobody has seen", "other"),
+        ("an unknown message", "other"),
     ],
 )
 def test_reasons(text, kind):

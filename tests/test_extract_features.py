@@ -13,10 +13,14 @@ from tests.conftest import SHARED
 from tests.media_files import cut_short, make_video
 from utils import extract_features
 from utils.base.errors import InputError
+from utils.encoders import load_encoder, vggish, visual
 from utils.encoders.vggish import SAMPLE_RATE, Vggish, log_mel, to_16_bit
-from utils.encoders.visual import FRAMES, KINDS, BaseNetwork, r2plus1d_image, resnet_image
+from utils.encoders.visual import r2plus1d_image, resnet_image
+from utils.features.kinds import KINDS
+from utils.media.audio import read_audio
 from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
-from utils.media.sound import read_sound
+
+ARCHITECTURES = vggish.ARCHITECTURES | visual.ARCHITECTURES
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def weights(tmp_path_factory):
         path = folder / f"{kind}.pt"
         if not path.exists():
             torch.manual_seed(0)
-            torch.save(KINDS[kind].build().state_dict(), path)
+            torch.save(ARCHITECTURES[kind].build().state_dict(), path)
         return path
 
     return path_of
@@ -60,9 +64,9 @@ def test_golden_log_mel(golden, rising_tone):
 def test_golden_pixels(golden, kind, name, step):
     values = np.load(golden("features.npz"))
     files = frame_files(golden_frames(), "BjCEufrlXm4")
-    indices = evenly_spaced(len(files), FRAMES)
+    indices = evenly_spaced(len(files), 80)
     assert indices.tolist() == values["frame_indices_80"].tolist()
-    network = KINDS[kind]
+    network = ARCHITECTURES[kind]
     images = torch.from_numpy(np.stack([network.prepare(read_image(files[i])) for i in indices]))
     normalise = network.normalise()
     pixels = (normalise[0] if kind == "r2plus1d_18" else normalise)(images)
@@ -114,18 +118,12 @@ def test_missing_sound_is_silence_and_what_comes_after_ten_seconds_is_not_heard(
 
 def test_a_16_bit_wav_reaches_the_network_sample_by_sample(rising_tone, tmp_path):
     path = write_wav(tmp_path / "tone.wav", rising_tone)
-    heard = to_16_bit(read_sound(path, SAMPLE_RATE))
+    heard = to_16_bit(read_audio(path, SAMPLE_RATE))
     assert heard.tolist() == rising_tone.tolist()
 
 
 def test_full_scale_sound_does_not_wrap():
-    assert to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [
-        32767,
-        -32768,
-        32767,
-        -32768,
-        16384,
-    ]
+    assert to_16_bit(np.array([1.0, -1.0, 1.5, -1.5, 0.5])).tolist() == [32767, -32768, 32767, -32768, 16384]
 
 
 def test_pictures_keep_their_shape_for_resnet_and_lose_it_for_r2plus1d():
@@ -178,7 +176,7 @@ def test_vggish_against_its_layers_written_out(weights, rising_tone):
             flat[begin : begin + 512] = x[0, time, frequency]
     for layer in (0, 2, 4):
         flat = (state[f"embeddings.{layer}.weight"] @ flat + state[f"embeddings.{layer}.bias"]).clamp(min=0)
-    found = BaseNetwork.load("vggish", weights("vggish")).embed([log_mel(rising_tone)])
+    found = load_encoder(KINDS["vggish"], weights("vggish")).embed([log_mel(rising_tone)])
     assert found.shape == (1, 10, 128) and found.dtype == np.float32
     assert np.abs(found[0, 2] - flat.numpy()).max() <= 1e-5 * flat.abs().max()
     assert flat.max() > 0
@@ -186,7 +184,7 @@ def test_vggish_against_its_layers_written_out(weights, rising_tone):
 
 @pytest.mark.parametrize(("kind", "shape"), [("vggish", (10, 128)), ("res152", (80, 2048)), ("r2plus1d_18", (10, 512))])
 def test_batched_equals_single(kind, shape, weights, rising_tone):
-    network = BaseNetwork.load(kind, weights(kind))
+    network = load_encoder(KINDS[kind], weights(kind))
     rng = np.random.default_rng(0)
     if kind == "vggish":
         contents = [log_mel(rising_tone), log_mel(rising_tone[::-1])]
@@ -205,12 +203,12 @@ def test_batched_equals_single(kind, shape, weights, rising_tone):
 @pytest.mark.parametrize("kind", ["res152", "r2plus1d_18"])
 def test_features_are_what_torchvisions_classifier_gets(kind, weights):
     images = np.random.default_rng(1).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
-    features = BaseNetwork.load(kind, weights(kind)).embed([images])[0]
-    whole = KINDS[kind].build().eval()
+    features = load_encoder(KINDS[kind], weights(kind)).embed([images])[0]
+    whole = ARCHITECTURES[kind].build().eval()
     whole.load_state_dict(torch.load(weights(kind)))
-    pixels = KINDS[kind].normalise()(torch.from_numpy(images))
+    pixels = ARCHITECTURES[kind].normalise()(torch.from_numpy(images))
     if kind == "r2plus1d_18":  # snippet i is frames 8 i to 8 i + 7
-        assert torch.equal(pixels[3, :, 5], KINDS[kind].normalise()[0](torch.from_numpy(images))[29])
+        assert torch.equal(pixels[3, :, 5], ARCHITECTURES[kind].normalise()[0](torch.from_numpy(images))[29])
     seen = []
     whole.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     logits = whole(pixels)
@@ -220,7 +218,7 @@ def test_features_are_what_torchvisions_classifier_gets(kind, weights):
 
 def test_half_precision_stays_close(weights, rising_tone):
     full, half = (
-        BaseNetwork.load("vggish", weights("vggish"), precision=p).embed([log_mel(rising_tone)])
+        load_encoder(KINDS["vggish"], weights("vggish"), precision=p).embed([log_mel(rising_tone)])
         for p in ("fp32", "bf16")
     )
     assert half.dtype == np.float32
@@ -229,13 +227,14 @@ def test_half_precision_stays_close(weights, rising_tone):
 
 def test_weights_that_do_not_fit_or_cannot_be_had(weights, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="does not fit res152's network"):
-        BaseNetwork.load("res152", weights("vggish"))
+        load_encoder(KINDS["res152"], weights("vggish"))
     with pytest.raises(InputError, match=r"none\.pt: no such file, expected weights of vggish"):
-        BaseNetwork.load("vggish", tmp_path / "none.pt")
+        load_encoder(KINDS["vggish"], tmp_path / "none.pt")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setitem(KINDS, "vggish", KINDS["vggish"]._replace(url="http://127.0.0.1:9/w-10086976.pth"))
+    unreachable = ARCHITECTURES["vggish"]._replace(url="http://127.0.0.1:9/w-10086976.pth")
+    monkeypatch.setitem(vggish.ARCHITECTURES, "vggish", unreachable)
     with pytest.raises(InputError, match="cannot be fetched .* give a local copy with --checkpoint FILE"):
-        BaseNetwork.load("vggish")
+        load_encoder(KINDS["vggish"])
 
 
 # ------------------------------------------------------------------------------------------------------------ the tool
@@ -268,6 +267,15 @@ def test_all_videos_of_a_folder(command, tmp_path, monkeypatch, weights):
     assert "0 videos done, 3 were finished before, 2 failed" in again.out
 
 
+def test_a_new_encoder_is_a_row_and_a_module(command, tmp_path, monkeypatch):
+    made_up.add_stub_encoder(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    write_wav(tmp_path / "data/raw_videos/tone.wav", np.arange(10 * 8000) % 500, 8000)
+    result = extract(command, "stub")
+    assert result.status == 0 and "stub: 1 videos done" in result.out, result.err
+    assert np.load("data/feats/stub/tone.npy").shape == (10, 60)
+
+
 def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tmp_path, monkeypatch, weights):
     """R(2+1)D straight from a video and from JPEG frames; the list needs no event names."""
     monkeypatch.chdir(tmp_path)
@@ -281,7 +289,7 @@ def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tm
         cv2.imwrite(str(path), image[..., ::-1])
     flags = ("--label_all_dataset", "list.csv", "--checkpoint", weights("r2plus1d_18"))
     chosen = [read_image(files[i]) for i in np.round(np.linspace(0, 159, 80)).astype(int)]
-    network = BaseNetwork.load("r2plus1d_18", weights("r2plus1d_18"))
+    network = load_encoder(KINDS["r2plus1d_18"], weights("r2plus1d_18"))
     sources = {"a": (("--from_videos", "videos"), images), "b": ((), chosen)}
     for out, (source, seen) in sources.items():
         result = extract(command, "r2plus1d_18", *flags, *source, "--out_dir", out)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, python
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
 from utils.extract.outputs import Output, require_new_folders
-from utils.extract.runner import Run, Shard
+from utils.extract.runner import Run, Settings, Shard
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import video_id
 
@@ -162,13 +162,13 @@ def test_two_processes_of_torchrun_split_the_list():
 
 
 def test_processes_of_torchrun_do_not_share_a_failures_file(monkeypatch):
-    args = slow_teacher.get_args_parser().parse_args(["--num_shards", "3", "--shard", "1"])
-    shard = Shard.of(args)
+    settings = Settings(workers=1, num_shards=3, shard=1)
+    shard = Shard.of(settings)
     assert shard == (1, 3) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.csv")
     assert shard.failures_file(None, Path("out")) == Path("out/failures.shard1.csv")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")  # each part is split again
-    shard = Shard.of(args)
+    shard = Shard.of(settings)
     assert shard == (3, 6) and shard.failures_file(Path("mine.csv"), Path("out")) == Path("mine.shard3.csv")
 
 
@@ -188,7 +188,7 @@ def start(*flags) -> subprocess.Popen:
     ("number", "status", "last"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGKILL, -9, None)],
 )
-def test_a_stopped_run_leaves_whole_files_and_goes_on(number, status, last):
+def test_a_stopped_run_leaves_complete_files_and_resumes(number, status, last):
     write_list(40)
     process = start("--seconds", "0.05")
     process.send_signal(number)

@@ -17,9 +17,9 @@ from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils.base.errors import InputError
 from utils.llp.videos import Video
+from utils.media.audio import read_audio
 from utils.media.files import find_media, open_media
 from utils.media.frames import choose_frames, evenly_spaced, frame_files, frame_times, read_frames, read_image
-from utils.media.sound import read_sound
 
 CLIP = "BjCEufrlXm4"
 
@@ -129,7 +129,7 @@ def test_rotated_videos_are_turned_upright(degrees, tmp_path):
 
 def test_the_real_clips_sound_is_the_published_one(clip, golden):
     expected = json.loads(golden("clap.json").read_text())[CLIP]
-    sound = read_sound(clip, 48000)
+    sound = read_audio(clip, 48000)
     assert sound.dtype == np.float32 and len(sound) == 480375
     np.testing.assert_allclose(sound[20000:20004], expected["first"], atol=1e-6)
     seconds = sound[:480000].reshape(10, 48000).astype(float)
@@ -155,7 +155,7 @@ def test_channels_are_averaged_and_resampled_with_soxr(channels, rate, tmp_path)
     write_wav(tmp_path / "s.wav", samples, rate)
     mono = (samples / 32768).mean(axis=0).astype(np.float32)
     expected = soxr.resample(mono, rate, 48000, quality="HQ") if rate != 48000 else mono
-    sound = read_sound(tmp_path / "s.wav", 48000)
+    sound = read_audio(tmp_path / "s.wav", 48000)
     length = math.ceil(samples.shape[1] * 48000 / rate)
     assert len(sound) == length
     common = min(length, len(expected))
@@ -167,7 +167,7 @@ def test_equal_channels_are_not_louder_than_one(tmp_path):
     tone = (10000 * np.sin(np.arange(4800) / 20)).astype(np.int16)
     write_wav(tmp_path / "one.wav", tone[None], 48000)
     write_wav(tmp_path / "two.wav", np.stack([tone, tone]), 48000)
-    one, two = (read_sound(tmp_path / f"{name}.wav", 48000) for name in ("one", "two"))
+    one, two = (read_audio(tmp_path / f"{name}.wav", 48000) for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
 
 
@@ -192,18 +192,18 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     ):
         if read in ("both", "sound"):
             with pytest.raises(InputError, match=text):
-                read_sound(tmp_path / name, 48000)
+                read_audio(tmp_path / name, 48000)
         if read in ("both", "frames"):
             with pytest.raises(InputError, match=text):
                 read_frames(tmp_path / name, 10)
     with pytest.raises(FileNotFoundError):
-        read_sound(tmp_path / "missing.mp4", 48000)
+        read_audio(tmp_path / "missing.mp4", 48000)
 
 
 def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
     """As ffmpeg does, what can be decoded is used."""
     path = make_video(tmp_path / "v.mp4", seconds=3)
-    whole_sound, (whole_frames, count) = read_sound(path, 48000), read_frames(path, 10)
+    whole_sound, (whole_frames, count) = read_audio(path, 48000), read_frames(path, 10)
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size, p.stream.type) for p in container.demux() if p.size]
     data = bytearray(path.read_bytes())
@@ -211,7 +211,7 @@ def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
         position, size, _ = [p for p in packets if p[2] == kind][number]
         data[position : position + size] = b"\xff" * size
     path.write_bytes(data)
-    sound, (frames, damaged_count) = read_sound(path, 48000), read_frames(path, 10)
+    sound, (frames, damaged_count) = read_audio(path, 48000), read_frames(path, 10)
     assert abs(len(sound) - len(whole_sound)) <= 3 * 1024 * 48000 // 44100 + 3
     assert damaged_count == count and np.array_equal(frames[0], whole_frames[0])
 
@@ -238,7 +238,7 @@ def test_damaged_images_are_refused(data, tmp_path):
 def test_odd_names_are_read(name, tmp_path):
     path = make_video(tmp_path / "plain.mp4", seconds=1).rename(tmp_path / f"{name}.mp4")
     assert find_media(tmp_path, name) == path
-    assert len(read_sound(path, 48000)) > 40000
+    assert len(read_audio(path, 48000)) > 40000
     assert len(read_frames(path, 10)[0]) == 10
 
 

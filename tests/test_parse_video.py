@@ -16,18 +16,26 @@ from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils import clap_preprocess, clip_preprocess, extract_features, parse_video
 from utils.base.errors import InputError
-from utils.encoders.visual import KINDS
+from utils.features.kinds import KINDS
 from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.events import events_to_segments, read_events
+from utils.media.audio import Block, fill_gaps, read_audio
 from utils.media.files import open_media
 from utils.media.frames import choose_frames, frame_times, read_frames
-from utils.media.sound import SoundReader, on_time, read_sound
-from utils.media.windows import Look, PictureReader, pictures, segment_count, segment_edges, survey, window_starts
+from utils.media.windows import (
+    AudioWindows,
+    FrameSampler,
+    FrameWindows,
+    constant_rate_frames,
+    segment_count,
+    segment_edges,
+    survey,
+    window_starts,
+)
 from utils.parse import outputs, page
 from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
-from utils.parse.networks import Hearing, Seeing, Weights
-from utils.parse.page import render, whole
+from utils.parse.page import render, to_integers
 from utils.parse.parser import VideoParser, parse_videos
 
 
@@ -44,8 +52,7 @@ def small(tmp_path_factory) -> Path:
 @pytest.fixture
 def small_networks(monkeypatch):
     """The base features come from small networks."""
-    for kind, value in made_up.small_kinds().items():
-        monkeypatch.setitem(KINDS, kind, value)
+    made_up.use_small_networks(monkeypatch)
 
 
 def weight_flags(small: Path, *kinds: str) -> list:
@@ -121,8 +128,8 @@ def read_all(path: Path, hop: int, count: int = 10, sample_rate: int = 16000):
     """Grey levels and sound of all windows."""
     found = survey(path)
     starts = window_starts(found.seconds, hop)
-    reader = PictureReader(path, found, {"grey": Look(count, grey)}, starts)
-    sounds = SoundReader(path, found, sample_rate)
+    reader = FrameWindows(path, found, {"grey": FrameSampler(count, grey)}, starts)
+    sounds = AudioWindows(path, found, sample_rate)
     return starts, [reader.read(s)["grey"] for s in starts], [sounds.read(s) for s in starts], reader
 
 
@@ -146,8 +153,7 @@ def test_frames_are_those_that_the_whole_video_gives(tmp_path):
     count = read_frames(path, 1)[1]
     with open_media(path) as container:
         chosen = choose_frames(frame_times(container), container.streams.best("video").guessed_rate)
-    streamed = list(pictures(path))
-    assert [position for position, _ in streamed] == list(range(len(chosen)))
+    assert sum(1 for _ in constant_rate_frames(path, survey(path).frame_rate)) == len(chosen)
     _, seen, _, _ = read_all(path, 10, count=80)
     all_images, _ = read_frames(path, count)
     assert seen[1] == [grey(image) for image in all_images[80:160]]
@@ -158,10 +164,10 @@ def test_sound_of_windows_is_that_of_the_whole(rate, channels, tmp_path):
     path = tmp_path / "tone.mkv"
     noise = "|".join(f"0.1*sin({300 + 40 * c}*t*(1+t/9))" for c in range(channels))
     ffmpeg("-f", "lavfi", "-i", f"aevalsrc={noise}:s={rate}:d=24", "-c:a", "pcm_s16le", path)
-    whole = read_sound(path, 48000)
+    whole = read_audio(path, 48000)
     found = survey(path)
-    reader = SoundReader(path, found, 48000)
-    assert found.picture_end is None and found.seconds == pytest.approx(24, abs=0.05)
+    reader = AudioWindows(path, found, 48000)
+    assert found.video_end is None and found.seconds == pytest.approx(24, abs=0.05)
     for start in window_starts(found.seconds, 10):
         window = reader.read(start)
         assert window.shape == (480000,)
@@ -172,12 +178,12 @@ def test_sound_of_windows_is_that_of_the_whole(rate, channels, tmp_path):
 
 def test_a_gap_in_the_sound_is_silence(tmp_path):
     """Time stamps that jump by 3 s after 8 s."""
-    blocks = [(np.full(100, 0.5, np.float32), 100, float(t + (3 if t >= 8 else 0))) for t in range(12)]
-    samples = np.concatenate([block for block, _ in on_time(iter(blocks), 15)])
+    blocks = [Block(np.full(100, 0.5, np.float32), 100, float(t + (3 if t >= 8 else 0))) for t in range(12)]
+    samples = np.concatenate([block.samples for block in fill_gaps(blocks, 15)])
     expected = np.repeat([0.5] * 8 + [0] * 3 + [0.5] * 4, 100)
     assert samples.tolist() == expected.tolist()
-    again = [(np.full(100, 0.5, np.float32), 100, t) for t in (0.0, 0.5, 1.5)]  # half a second is there twice
-    assert sum(len(block) for block, _ in on_time(iter(again), 15)) == 250
+    again = [Block(np.full(100, 0.5, np.float32), 100, t) for t in (0.0, 0.5, 1.5)]  # half a second is there twice
+    assert sum(len(block.samples) for block in fill_gaps(again, 15)) == 250
 
 
 # -------------------------------------------------------------------------------------------------------------- events
@@ -240,7 +246,7 @@ def test_text_formats():
         "a b.mp4,visual,2.0,5.0,<Cat> & 'co',0.5",
         "a b.mp4,audio_visual,2.0,3.0,<Cat> & 'co',0.75",
     ]
-    assert outputs.vtt_text(video, 0.5).split("\n\n") == [
+    assert outputs.vtt_text(events, video.class_names).split("\n\n") == [
         "WEBVTT",
         "00:00:00.000 --> 00:00:02.000\nDog (audio)",
         "00:00:02.000 --> 00:00:03.000\nDog (audio)\n&lt;Cat&gt; &amp; 'co' (audio and visual)",
@@ -277,7 +283,7 @@ def test_page_cannot_be_broken_out_of(tmp_path):
 
 def test_probabilities_of_a_page_keep_their_side_of_the_threshold():
     values = np.array([0.49999, 0.5, 0.50001, 0.29999], np.float32)
-    assert whole(values) == [4999, 5000, 5000, 2999]
+    assert to_integers(values) == [4999, 5000, 5000, 2999]
 
 
 # ------------------------------------------------------------------------------------------------ the same as main.py
@@ -407,14 +413,9 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     assert result.status == 0, result.err
     expected = np.load("predicted/probabilities.npz")
     frame = expected["frame_prob"][0]
-    weights = Weights(
-        vggish=small / "vggish.pt",
-        res152=small / "res152.pt",
-        r2plus1d=small / "r2plus1d_18.pt",
-        clap=clap,
-        clip_model=f"local-dir:{small / 'clip'}",
-    )
-    parser = VideoParser.load(small / model / "checkpoint_best.pt", weights=weights)
+    checkpoints = {kind: small / f"{kind}.pt" for kind in made_up.SMALL_BASES} | {"CLAP": clap}
+    options = {"CLIP": {"model": f"local-dir:{small / 'clip'}"}}
+    parser = VideoParser.load(small / model / "checkpoint_best.pt", checkpoints=checkpoints, options=options)
     kept = {}
     video = parser.parse(clip, keep=lambda window, features: kept.update(features))
     difference = max(
@@ -427,8 +428,8 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     table = find_events(video)
     for kind, index in (("audio", 0), ("visual", 1)):
         rows = read_events(Path("predicted", PREDICTION_FILES[kind]))
-        truth = events_to_segments(rows, [f"{name}_20_30"])[0]
-        assert (decisions[index] == truth).all() and truth.any()
+        reference = events_to_segments(rows, [f"{name}_20_30"])[0]
+        assert (decisions[index] == reference).all() and reference.any()
         mine = table[table.modality == kind]
         own = {(r.onset, r.offset, r.event_labels) for r in mine.itertuples()}
         assert own == {(float(on), float(off), CLASS_NAMES[c]) for on, off, c in zip(*rows[2:], strict=True)}
@@ -494,13 +495,22 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
     assert "shorter than 9 s: its ten segments last 0.20 s each" in turned["notes"]
 
 
+def test_a_new_encoder_is_a_row_and_a_module(parse, monkeypatch):
+    made_up.add_stub_encoder(monkeypatch)
+    make_video(Path("v.mp4"), seconds=2)
+    checkpoint = made_up.write_small_parser(Path("stub/checkpoint_best.pt"), 60)
+    result = parse("v.mp4", "--stub_checkpoint", "none.pt", checkpoint=checkpoint)
+    assert result.status == 0, result.err
+    assert json.loads(Path("out/v/events.json").read_text())["model"]["features"][0] == "stub"
+
+
 def test_a_rotated_video_is_seen_upright(tmp_path):
     make_video(tmp_path / "upright.mp4", "8", 2, "64x48", "")
     ffmpeg("-display_rotation", "90", "-i", tmp_path / "upright.mp4", "-c", "copy", tmp_path / "turned.mp4")
     shapes = []
     found = survey(tmp_path / "turned.mp4")
-    look = {"a": Look(10, lambda image: shapes.append(image.shape))}
-    PictureReader(tmp_path / "turned.mp4", found, look, [0]).read(0)
+    look = {"a": FrameSampler(10, lambda image: shapes.append(image.shape))}
+    FrameWindows(tmp_path / "turned.mp4", found, look, [0]).read(0)
     assert set(shapes) == {(64, 48, 3)}
 
 
@@ -620,24 +630,34 @@ def test_what_a_writer_cannot_finish_is_not_there(parse, monkeypatch, tmp_path):
 # --------------------------------------------------------------------------------------------- the call for notebooks
 
 
+class StandIn:
+    """An encoder that logs how much it is given."""
+
+    def __init__(self, kind: str, prepare, log: list):
+        self.kind, self.prepare, self.log = KINDS[kind], prepare, log
+        self.rng = np.random.default_rng(0)
+
+    def embed(self, contents):
+        self.log += map(len, contents)
+        return self.rng.standard_normal((len(contents), self.kind.rows, self.kind.size)).astype(np.float32)
+
+
 def stand_in(log: list) -> VideoParser:
-    """A parser of stand-in networks that count what they are given."""
+    """A parser of stand-in encoders that count what they are given."""
     net = main.MMIL_Net(128, 2048, hidden_dim=8, nhead=1, ff_dim=8).eval()
-    rng = np.random.default_rng(0)
-
-    def features(rows, size):
-        return lambda content: log.append(len(content)) or rng.standard_normal((rows, size)).astype(np.float32)
-
-    hearing = Hearing("vggish", 16000, lambda samples, seconds: samples, features(10, 128))
-    visual = Seeing("res152", Look(80, lambda image: image[:1, :1].copy()), features(80, 2048))
-    return VideoParser(net, CLASS_NAMES, hearing, visual, Seeing("r", Look(80, lambda i: 0), features(10, 512)))
+    encoders = {
+        "audio": StandIn("vggish", lambda samples, seconds: samples, log),
+        "visual": StandIn("res152", lambda image: image[:1, :1].copy(), log),
+        "visual_st": StandIn("r2plus1d_18", lambda image: 0, log),
+    }
+    return VideoParser(net, CLASS_NAMES, encoders)
 
 
 def test_one_call_from_paths_to_events(tmp_path):
     a, b = make_video(tmp_path / "a.mp4", seconds=2), make_video(tmp_path / "b.mp4", seconds=21)
     log: list = []
     events = parse_videos([a, str(b)], stand_in(log), threshold=0.3)
-    assert log == [16000 * 2 + len(read_sound(a, 16000)) - 32000, 80, 80] + [160000, 80, 80] * 3
+    assert log == [16000 * 2 + len(read_audio(a, 16000)) - 32000, 80, 80] + [160000, 80, 80] * 3
     assert events.columns.tolist() == ["filename", "modality", "onset", "offset", "event_labels", "confidence"]
     assert set(events.filename) <= {"a.mp4", "b.mp4"}
     with pytest.raises(InputError, match="expected 1 to 10 seconds"):
@@ -649,8 +669,8 @@ def test_memory_stays_at_a_window(tmp_path, monkeypatch):
     path = make_video(tmp_path / "long.mp4", "10", 60, "32x32")
     most = {"frames": 0, "samples": 0}
     for kind, reader, held in (
-        ("frames", PictureReader, lambda r: len(r.kept)),
-        ("samples", SoundReader, lambda r: len(r.samples)),
+        ("frames", FrameWindows, lambda r: len(r.kept)),
+        ("samples", AudioWindows, lambda r: len(r.samples)),
     ):
 
         def read(self, start, reader=reader, original=reader.read, held=held, kind=kind):
@@ -672,16 +692,16 @@ def test_survey_of_a_cover_is_no_picture(tmp_path):
     cover = ("-i", tmp_path / "cover.png", "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
     ffmpeg("-f", "lavfi", "-i", "sine=duration=3", *cover, tmp_path / "song.mp3")
     found = survey(tmp_path / "song.mp3")
-    assert found.picture_end is None and found.sound_end == pytest.approx(3, abs=0.1)
+    assert found.video_end is None and found.audio_end == pytest.approx(3, abs=0.1)
 
 
 def test_timeline_is_a_picture(tmp_path):
     for number, video in enumerate((example(), video_of(np.zeros((3, 1)), np.zeros((3, 1)), names=("$x$",)))):
         path = tmp_path / f"{number}.png"
-        outputs.draw_timeline(path, video, 0.5)
+        outputs.draw_timeline(path, video, find_events(video))
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_survey_says_how_long_each_track_is(tmp_path):
     path = make_video(tmp_path / "v.mp4", seconds=3)
-    assert survey(path).picture_end == pytest.approx(3, abs=0.1)
+    assert survey(path).video_end == pytest.approx(3, abs=0.1)

@@ -1,4 +1,4 @@
-"""clip_preprocess.py and clap_preprocess.py as commands, with small or made-up weights."""
+"""clip_preprocess.py and clap_preprocess.py as commands, with small or synthetic weights."""
 
 import csv
 import shutil
@@ -12,10 +12,11 @@ import yaml
 from tests.made_up import write_small_clip
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils import clap_preprocess, clip_preprocess, extract_frames
-from utils.encoders.clip import ClipTeacher
+from utils.encoders import load_encoder
+from utils.extract import features
+from utils.features.kinds import KINDS
 from utils.llp import pseudo_labels
 from utils.llp.classes import CLASS_NAMES, CLASSES
-from utils.media import sound
 from utils.media.frames import read_image
 
 LABELS = {"a-b_c______": "Dog,Speech", "second_____": "Cat", "threevideos": "Car,Singing,Clapping"}
@@ -70,15 +71,15 @@ def test_clip_writes_what_the_teacher_says_of_ten_frames(workplace, command):
     result = command(clip_preprocess, *CLIP)
     assert result.status == 0, result.err
     check_labels("clip_threshold")
-    teacher = ClipTeacher.load("local-dir:small")
+    teacher = load_encoder(KINDS["CLIP"], model="local-dir:small")
     captions = teacher.embed_captions([c.clip_caption for c in CLASSES])
-    for name, features in arrays("features").items():
+    for name, found in arrays("features").items():
         files = sorted(Path("data/video_frames", name).iterdir())
         chosen = [files[round(x)] for x in np.linspace(0, len(files) - 1, 10)]
         pixels = torch.stack([teacher.preprocess(read_image(path)) for path in chosen])
         mine = teacher.embed_images(pixels)
-        assert features.shape == (10, 32) and features.dtype == np.float32
-        np.testing.assert_allclose(features, mine, atol=1e-6)
+        assert found.shape == (10, 32) and found.dtype == np.float32
+        np.testing.assert_allclose(found, mine, atol=1e-6)
         np.testing.assert_allclose(arrays("logits")[name], teacher.logits(mine, captions), atol=1e-4)
     assert "warning: 1 videos are shorter than 9 s" in result.err
 
@@ -89,8 +90,8 @@ def test_frames_straight_from_the_videos_are_near(workplace, command):
     shutil.rmtree("features")
     shutil.rmtree("data/video_frames")
     assert command(clip_preprocess, *CLIP, "--from_videos", "data/raw_videos").status == 0
-    for name, features in arrays("features").items():
-        assert (features * from_frames[name]).sum(axis=1).min() > 0.95  # cosine; JPEG's loss is what differs
+    for name, found in arrays("features").items():
+        assert (found * from_frames[name]).sum(axis=1).min() > 0.95  # cosine; JPEG's loss is what differs
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -160,8 +161,8 @@ def test_labels_are_made_from_logits_that_are_there(workplace, command):
 
 def test_clap_reads_each_sound_once_and_lists_bad_ones(workplace, command, clap_files, monkeypatch):
     reads = []
-    original = sound.read_sound
-    monkeypatch.setattr(sound, "read_sound", lambda *args: reads.append(args[0]) or original(*args))
+    original = features.read_audio
+    monkeypatch.setattr(features, "read_audio", lambda *args: reads.append(args[0]) or original(*args))
     raw = Path("data/raw_videos")
     ffmpeg("-i", raw / "second_____.mp4", raw / "second_____.wav")
     (raw / "second_____.mp4").unlink()

@@ -2,9 +2,10 @@
 
     python utils/download_dataset.py --videos_saved_dir ./data/raw_videos --label_all_dataset ./data/example.csv
 
-Sound files that are there are skipped, so that the command can be stopped and given again. Many of LLP's videos are
-gone: failures.csv in the folder says of each why (removed, private, region, age, blocked, refused, network ...), and
-the exit status is 1. Where a site wants a sign-in ("not a bot"), give --cookies_from_browser firefox or --cookies FILE.
+Clips that already exist and are valid are skipped: the command can be interrupted; rerun it to resume. Many of LLP's
+videos are gone: failures.csv in the folder says of each why (removed, private, region, age, blocked, refused, network
+...), and the exit status is 1. If a site wants a sign-in ("not a bot"), give --cookies_from_browser firefox or
+--cookies FILE.
 """
 
 if __name__ == "__main__":
@@ -12,7 +13,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -20,45 +20,35 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import require_writable
 from utils.base.read_ahead import read_ahead
-from utils.download import clips
-from utils.download.clips import Clip, ClipDownloader
-from utils.extract.runner import Run
+from utils.download import clip_files, clips
+from utils.download.clip_files import Clip
+from utils.download.clips import ClipDownloader
+from utils.extract.runner import Run, Settings
 from utils.extract.videos import list_videos
 from utils.llp.videos import Video
-from utils.media.ffmpeg import find_ffmpeg
+from utils.media.ffmpeg import ffmpeg_on_path, find_ffmpeg
 
 YOUTUBE = "https://www.youtube.com/watch?v={id}"
 ADVICE = {
     "blocked": "the site has had enough of this machine: wait, take fewer --workers, or give --cookies_from_browser",
-    "network": "the network failed; give the command again",
+    "network": "the network failed; rerun the command",
 }
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="download_dataset.py", description=__doc__)
-    parser.add_argument(
-        "--videos_saved_dir", type=Path, default="./data/raw_videos", help="folder to write <id>.mp4 to"
-    )
-    parser.add_argument(
-        "--label_all_dataset",
-        type=Path,
-        default="./data/AVVP_dataset_full.csv",
-        help="CSV with the clips, in a column `filename`",
-    )
+    text = "folder to write <id>.mp4 to"
+    parser.add_argument("--videos_saved_dir", type=Path, default="./data/raw_videos", help=text)
+    text = "CSV with the clips, in a column `filename`"
+    parser.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
     site = parser.add_argument_group("site")
     site.add_argument("--url_template", default=YOUTUBE, metavar="URL", help="address of a video, with {id}")
-    site.add_argument("--height", type=flags.positive_int, default=360, help="lines of the picture that are preferred")
-    site.add_argument(
-        "--retries", type=flags.non_negative_int, default=3, help="how often to try again where that may help"
-    )
-    site.add_argument(
-        "--sleep",
-        type=flags.non_negative_float,
-        default=0.0,
-        metavar="SECONDS",
-        help="that each worker waits before a video",
-    )
+    site.add_argument("--height", type=flags.positive_int, default=360, help="preferred lines of the picture")
+    text = "how often to try again if that may help"
+    site.add_argument("--retries", type=flags.non_negative_int, default=3, help=text)
+    text = "that each worker waits before a video"
+    site.add_argument("--sleep", type=flags.non_negative_float, default=0.0, metavar="SECONDS", help=text)
     cookies = site.add_mutually_exclusive_group()
     cookies.add_argument("--cookies", type=Path, metavar="FILE", help="of a browser, in Netscape format")
     cookies.add_argument("--cookies_from_browser", metavar="NAME", help="take them from firefox, chrome, ...")
@@ -80,7 +70,7 @@ def list_clips(path: Path) -> list[Video]:
 
 
 def make_downloader(args: argparse.Namespace) -> ClipDownloader:
-    """The downloader that the flags describe; InputError for impossible ones."""
+    """The downloader that the flags describe. Raises InputError for impossible flags."""
     if "{id}" not in args.url_template or not args.url_template.startswith(("http://", "https://")):
         raise InputError(f"--url_template {args.url_template}: expected an address with {{id}}, such as {YOUTUBE}")
     cookies = clips.read_cookies(args.cookies, args.cookies_from_browser)
@@ -88,7 +78,7 @@ def make_downloader(args: argparse.Namespace) -> ClipDownloader:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Go through the list; the exit status is 1 where some clips failed. Raises InputError for bad input."""
+    """Go through the list; the exit status is 1 if some clips failed. Raises InputError for bad input."""
     folder = args.videos_saved_dir
     require_writable("--videos_saved_dir", folder, folder=True)
     downloader = make_downloader(args)
@@ -99,19 +89,19 @@ def main(args: argparse.Namespace) -> int:
         return downloader.fetch(Clip.of(video), folder / f"{video.id}.mp4")
 
     kinds = Counter()
-    with tempfile.TemporaryDirectory() as programs, Run("videos", args, folder) as run:
-        left = run.left_to_do(videos, lambda video: clips.is_finished(folder / f"{video.id}.mp4"))
-        clips.remove_leftovers(folder, {video.id for video in run.part})
+    with Run("videos", Settings.of(vars(args)), folder) as run:
+        left = run.left_to_do(videos, lambda video: clip_files.is_finished(folder / f"{video.id}.mp4"))
+        clip_files.remove_leftovers(folder, {video.id for video in run.part})
         kinds["bad row"] = len(run.bad)
         run.begin()
         reads = read_ahead(read, left, args.workers, 2 * args.workers, downloader.stop)
-        with clips.ffmpeg_on_path(downloader.ffmpeg, Path(programs)), contextlib.closing(reads):
+        with ffmpeg_on_path(downloader.ffmpeg), contextlib.closing(reads):
             for result in reads:
                 if not result.problem:
                     run.done(result.video, result.value)
                     continue
                 kind = getattr(result.error, "kind", "other")
-                if kind == "disk":  # no video after this one would fare better
+                if kind == "disk":  # every further video would fail, too
                     raise InputError(f"{folder}: {result.problem}")
                 kinds[kind] += 1
                 run.fail(result.video, result.problem)

@@ -5,82 +5,64 @@
     python utils/extract_features.py --kind r2plus1d_18 --from_videos data/raw_videos
 
 Written per video to data/feats/<kind>: VGGish (10, 128), a vector per second; ResNet-152 (80, 2048), 8 frames per
-second; R(2+1)D-18 (10, 512), a snippet of 8 frames per second; float32. Pictures come from the JPEG frames that
-utils/extract_frames.py writes, or straight from the videos. Finished videos are skipped, so that the command can be
-stopped and given again. Weights are fetched from where they are published, or taken from --checkpoint.
+second; R(2+1)D-18 (10, 512), a snippet of 8 frames per second; float32. Images come from the JPEG frames that
+utils/extract_frames.py writes, or straight from the videos. The command can be interrupted; rerun it to resume.
+Weights are fetched from where they are published, or taken from --checkpoint.
 """
 
 if __name__ == "__main__":
     import _start  # noqa: F401
 
 import argparse
-import sys
 from pathlib import Path
 
-import numpy as np
-
 from utils.base import command, flags
-from utils.base.devices import network_device
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX
-from utils.extract.outputs import Output, Segments, extract
-from utils.extract.videos import list_files, list_videos
-from utils.features.kinds import KINDS
-from utils.llp.classes import FPS, T
+from utils.features.kinds import KINDS, FeatureKind
 from utils.llp.videos import Video
 
 FRAME_DIR, AUDIO_DIR = Path("./data/video_frames"), Path("./data/raw_videos")
-HEARD = ("vggish",)  # the others look
 OUT_FLAG = "--out_dir"
-# videos in a batch: of ResNet-152's 80 frames each, of R(2+1)D's and VGGish's ten seconds
-BATCH_SIZES = {"vggish": 16, "res152": 1, "r2plus1d_18": 4}
 
 
-def kinds() -> list[str]:
-    """The features that this tool makes, by the name of their folder in data/feats."""
-    return [name for name, kind in KINDS.items() if kind.folder.startswith("feats/")]
+def batch_size(kind: FeatureKind) -> int:
+    """Videos in a batch: 16 of sound; of images, about 40 vectors."""
+    return 16 if kind.stream == "audio" else max(1, 40 // kind.rows)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="extract_features.py", description=__doc__)
-    parser.add_argument("--kind", choices=kinds(), required=True, help="which of the features")
+    kinds = [kind for kind in KINDS.values() if kind.folder.startswith("feats/")]  # the others are the teachers'
+    choices = [kind.name for kind in kinds]
+    parser.add_argument("--kind", choices=choices, required=True, help="which of the features")
+    visual = ", ".join(kind.name for kind in kinds if kind.stream != "audio")
+    audio = ", ".join(kind.name for kind in kinds if kind.stream == "audio")
     source = parser.add_argument_group("source")
-    pictures = source.add_mutually_exclusive_group()
-    pictures.add_argument(
-        "--video_frame_dir",
-        type=Path,
-        metavar="DIR",
-        help=f"res152, r2plus1d_18: folder of <id>/000001.jpg ..., 8 frames a second (default: {FRAME_DIR})",
-    )
-    pictures.add_argument(
-        "--from_videos",
-        type=Path,
-        metavar="DIR",
-        help="res152, r2plus1d_18: folder of <id>.mp4, without JPEG files on the way",
-    )
-    source.add_argument(
-        "--audio_dir", type=Path, metavar="DIR", help=f"vggish: folder of <id>.mp4 or <id>.wav (default: {AUDIO_DIR})"
-    )
+    images = source.add_mutually_exclusive_group()
+    text = f"{visual}: folder of <id>/000001.jpg ..., 8 frames a second (default: {FRAME_DIR})"
+    images.add_argument("--video_frame_dir", type=Path, metavar="DIR", help=text)
+    text = f"{visual}: folder of <id>.mp4, instead of JPEG frames"
+    images.add_argument("--from_videos", type=Path, metavar="DIR", help=text)
+    text = f"{audio}: folder of <id>.mp4 or <id>.wav (default: {AUDIO_DIR})"
+    source.add_argument("--audio_dir", type=Path, metavar="DIR", help=text)
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--label_all_dataset", type=Path, metavar="FILE", help="CSV that lists the videos (default: all in the folder)"
-    )
+    text = "CSV that lists the videos (default: all in the folder)"
+    data.add_argument("--label_all_dataset", type=Path, metavar="FILE", help=text)
     data.add_argument(OUT_FLAG, type=Path, help="folder to write to (default: ./data/feats/<kind>)")
-    sizes = ", ".join(f"{kind} {size}" for kind, size in BATCH_SIZES.items())
-    flags.add_network_flags(parser, None, sizes)
+    flags.add_network_flags(parser, None, ", ".join(f"{kind.name} {batch_size(kind)}" for kind in kinds))
     flags.add_extraction_flags(parser)
     return parser
 
 
-def source_folder(args: argparse.Namespace) -> Path:
-    """Where the videos, frames or sounds are; InputError for a flag that the kind has no use for, or no folder."""
-    unused = ("video_frame_dir", "from_videos") if args.kind in HEARD else ("audio_dir",)
-    for name in unused:
+def source_folder(args: argparse.Namespace, is_audio: bool) -> Path:
+    """The folder to read. Raises InputError if it does not exist, or for a flag that the kind has no use for."""
+    for name in ("video_frame_dir", "from_videos") if is_audio else ("audio_dir",):
         if getattr(args, name):
-            use = "sound, from --audio_dir" if args.kind in HEARD else "pictures, from --from_videos DIR"
+            use = "sound, from --audio_dir" if is_audio else "pictures, from --from_videos DIR"
             raise InputError(f"--{name}: --kind {args.kind} is made of {use}")
-    if args.kind in HEARD:
+    if is_audio:
         folder, make = args.audio_dir or AUDIO_DIR, "expected videos as <id>.mp4"
     elif args.from_videos:
         folder, make = args.from_videos, "expected videos as <id>.mp4"
@@ -91,62 +73,35 @@ def source_folder(args: argparse.Namespace) -> Path:
     return folder
 
 
-def videos_of(args: argparse.Namespace, folder: Path) -> list[Video]:
+def list_all(args: argparse.Namespace, folder: Path, is_audio: bool) -> list[Video]:
     """The videos of --label_all_dataset, else all of the folder."""
-    if args.label_all_dataset:
-        return list_videos(args.label_all_dataset)
+    from utils.extract.videos import list_files, list_videos
     from utils.media.files import SUFFIXES, VIDEO_SUFFIXES
 
-    if args.kind in HEARD:
-        return list_files(folder, lambda path: path.suffix.lower() in SUFFIXES)
-    if args.from_videos:
-        return list_files(folder, lambda path: path.suffix.lower() in VIDEO_SUFFIXES)
+    if args.label_all_dataset:
+        return list_videos(args.label_all_dataset)
+    if is_audio or args.from_videos:
+        suffixes = SUFFIXES if is_audio else VIDEO_SUFFIXES
+        return list_files(folder, lambda path: path.suffix.lower() in suffixes)
     return list_files(folder, lambda path: path.is_dir() and not path.name.endswith(TMP_SUFFIX))
 
 
-def load(args: argparse.Namespace, folder: Path):
-    """The functions that read a video and that compute (`extraction.extract`)."""
-    from utils.encoders.vggish import SAMPLE_RATE, log_mel, to_16_bit
-    from utils.encoders.visual import FRAMES, BaseNetwork
-    from utils.media.files import find_media
-    from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
-    from utils.media.sound import read_sound
-
-    device = network_device(args)
-    network = BaseNetwork.load(args.kind, args.checkpoint, device, args.precision)
-
-    def read(video: Video) -> Segments:
-        if args.kind in HEARD:
-            samples = read_sound(find_media(folder, *video.names), SAMPLE_RATE)
-            seconds = len(samples) / SAMPLE_RATE
-            if seconds > T + 1:
-                print(
-                    f"warning: {video.filename} lasts {seconds:.1f} s; its ten vectors are of the first {T} s",
-                    file=sys.stderr,
-                )
-            return Segments(log_mel(to_16_bit(samples)), seconds)
-        if args.from_videos:
-            images, count = read_frames(find_media(folder, *video.names), FRAMES)
-        else:
-            files = frame_files(folder, *video.names)
-            images = (read_image(files[i]) for i in evenly_spaced(len(files), FRAMES))
-            count = len(files)
-        prepared = np.stack([network.kind.prepare(image) for image in images])
-        return Segments(prepared, count / FPS)
-
-    def compute(contents: list[np.ndarray], videos: list[Video]) -> list[dict[str, np.ndarray]]:
-        return [{OUT_FLAG: features} for features in network.embed(contents)]
-
-    return read, compute
-
-
 def main(args: argparse.Namespace) -> int:
-    """Go through the videos; the exit status is 1 where some failed. Raises InputError for bad input."""
-    folder = source_folder(args)
-    args.batch_size = args.batch_size or BATCH_SIZES[args.kind]
-    layout = KINDS[args.kind].layout
-    out = Output(args.out_dir or Path("./data/feats", args.kind), layout)
-    return extract(args.kind, args, videos_of(args, folder), {OUT_FLAG: out}, lambda: load(args, folder))
+    """Go through the videos; the exit status is 1 if some failed. Raises InputError for bad input."""
+    from utils.extract.features import FeatureExtractor
+    from utils.extract.outputs import Output, extract
+    from utils.extract.runner import Settings
+
+    kind = KINDS[args.kind]
+    is_audio = kind.stream == "audio"
+    folder = source_folder(args, is_audio)
+    from_frames = not (is_audio or args.from_videos)
+    extractor = FeatureExtractor(
+        kind, folder, from_frames, OUT_FLAG, args.gpu, args.precision, checkpoint=args.checkpoint
+    )
+    settings = Settings.of(vars(args) | {"batch_size": args.batch_size or batch_size(kind)})
+    outputs = {OUT_FLAG: Output(args.out_dir or Path("./data/feats", kind.name), kind.layout)}
+    return extract(kind.name, extractor, list_all(args, folder, is_audio), outputs, settings)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python utils/extract_frames.py --video_path ./data/raw_videos --out_dir ./data/video_frames
 
 As the published frames were made: `ffmpeg -i <id>.mp4 -r 8 %06d.jpg`, by the system's ffmpeg, else by the one that the
-imageio-ffmpeg package brings. A folder appears when all its frames are there; finished ones are skipped.
+imageio-ffmpeg package brings. A folder appears when it is complete. The command can be interrupted; rerun it to resume.
 """
 
 if __name__ == "__main__":
@@ -14,26 +14,24 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, require_writable
-from utils.base.flags import add_extraction_flags
 from utils.base.read_ahead import read_ahead
-from utils.extract.runner import Run
+from utils.extract.runner import Run, Settings
 from utils.llp.classes import FPS
-from utils.media.ffmpeg import find_ffmpeg
+from utils.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from utils.media.files import VIDEO_SUFFIXES, open_media
-from utils.media.frames import frame_times, is_whole_jpeg
+from utils.media.frames import frame_times, is_complete_jpeg
 
 FRAME_NAME = "%06d.jpg"
 
 
 class VideoFile(NamedTuple):
-    """A file whose frames are wanted; `problem`: why they cannot be had."""
+    """A video file; `problem`: why its frames cannot be extracted, '' if they can."""
 
     id: str
     path: Path
@@ -41,7 +39,7 @@ class VideoFile(NamedTuple):
 
 
 def list_videos(folder: Path) -> list[VideoFile]:
-    """The video files of a folder, by name; InputError where there are none."""
+    """The video files of a folder, by name. Raises InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
@@ -64,40 +62,37 @@ def is_finished(folder: Path) -> bool:
     names = [FRAME_NAME % number for number in range(1, len(sizes) + 1)]
     if not names or not all(sizes.get(name) for name in names):
         return False
-    return all(is_whole_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
+    return all(is_complete_jpeg((folder / name).read_bytes()) for name in {names[0], names[-1]})
 
 
 def require_no_others(folder: Path) -> None:
-    """InputError where `folder`, which is to be replaced, holds files that are no frames of this program."""
+    """Raise InputError if `folder`, which is to be replaced, holds other files than frames of this program."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if not re.fullmatch(r"\d{6}\.jpg|\..*|Thumbs\.db", path.name):
             raise InputError(f"{folder}: holds {path.name}, which is no frame of this program; remove the folder first")
 
 
 def extract(ffmpeg: str, video: Path, folder: Path) -> float:
-    """Write the frames of `video` to `folder`, all or nothing, and return the seconds they cover.
+    """Write the frames of `video` to `folder`, atomically, and return the seconds they cover.
 
-    Raises InputError where it cannot be decoded, has no picture, or ends early.
+    Raises InputError if it cannot be decoded, has no picture, or ends early.
     """
     require_no_others(folder)
     with open_media(video) as container:
-        frame_times(container)  # ffmpeg itself takes a file that was cut off without complaint
+        frame_times(container)  # ffmpeg itself does not complain about a truncated file
     tmp = folder.with_name(folder.name + TMP_SUFFIX)
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir(parents=True)
     try:
         # In the folder, since a % in its name would be taken for part of the pattern; in a session of its own, since
-        # Ctrl-C is ours to handle.
-        command = [ffmpeg, "-nostdin", "-v", "error", "-i", f"file:{video.resolve()}", "-r", str(FPS), FRAME_NAME]
-        result = subprocess.run(
-            command, check=False, cwd=tmp, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True
-        )
-        if result.returncode:
-            lines = result.stderr.decode(errors="replace").strip().splitlines() or [f"status {result.returncode}"]
-            raise InputError(f"{video}: ffmpeg failed ({lines[-1]})")
+        # Ctrl-C is for this process to handle.
+        source = f"file:{video.resolve()}"
+        problem = run_ffmpeg(ffmpeg, "-i", source, "-r", str(FPS), FRAME_NAME, cwd=tmp, start_new_session=True)
+        if problem:
+            raise InputError(f"{video}: ffmpeg failed ({problem})")
         count = len(list(tmp.iterdir()))
         if not is_finished(tmp):
-            raise InputError(f"{video}: ffmpeg wrote {count} frames, not all of them whole; is the disk full?")
+            raise InputError(f"{video}: ffmpeg wrote {count} frames, not all of them complete; is the disk full?")
         if folder.exists():  # damaged
             shutil.rmtree(folder)
         tmp.rename(folder)
@@ -107,22 +102,21 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    """Flags of the tool."""
+    """Flags of the command."""
     parser = flags.ArgumentParser(prog="extract_frames.py", description=__doc__)
     parser.add_argument("--video_path", type=Path, default="./data/raw_videos", help="folder of <id>.mp4")
-    parser.add_argument(
-        "--out_dir", type=Path, default="./data/video_frames", help="folder to write <id>/000001.jpg ... to"
-    )
-    add_extraction_flags(parser)
+    text = "folder to write <id>/000001.jpg ... to"
+    parser.add_argument("--out_dir", type=Path, default="./data/video_frames", help=text)
+    flags.add_extraction_flags(parser)
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
-    """Go through the folder; the exit status is 1 where some videos failed. Raises InputError for bad input."""
+    """Go through the folder; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     require_writable("--out_dir", args.out_dir, folder=True)
     videos = list_videos(args.video_path)
     ffmpeg = find_ffmpeg()
-    with Run("frames", args, args.out_dir) as run:
+    with Run("frames", Settings.of(vars(args)), args.out_dir) as run:
         left = run.left_to_do(videos, lambda video: is_finished(args.out_dir / video.id))
         run.begin()
         reads = read_ahead(lambda v: extract(ffmpeg, v.path, args.out_dir / v.id), left, args.workers, 2 * args.workers)

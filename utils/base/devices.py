@@ -1,6 +1,5 @@
 """Where a network runs: `--gpu`."""
 
-import argparse
 import ctypes
 import os
 from pathlib import Path
@@ -99,13 +98,12 @@ def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> No
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def network_device(args: argparse.Namespace):
-    """The torch device of this process: `--gpu`, or the process's own under torchrun."""
-    import torch
+def network_device(gpu: str, precision: str) -> torch.device:
+    """Where this process runs an encoder: `--gpu`, or the process's own under torchrun.
 
-    from utils.base.devices import gpu_of_this_process, keep_large_blocks, select_device
-
+    Raises InputError if there is no such device.
+    """
     keep_large_blocks()
-    if args.precision == "fp32":
+    if precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # convolutions, too
-    return select_device(gpu_of_this_process(args.gpu))
+    return select_device(gpu_of_this_process(gpu))

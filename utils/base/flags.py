@@ -148,6 +148,37 @@ def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, d
     model.add_argument("--batch_size", type=positive_int, default=batch_size, help=text)
 
 
+LABELS_FLAG, LOGITS_FLAG = "--pseudo_labels_saved_dir", "--logits_saved_dir"
+
+
+def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, batch_size: int) -> None:
+    """The flags of a teacher's command, beside those that say where its videos are.
+
+    Args:
+        teacher: name of its folder in data/.
+        features_flag: published name of the flag for its features.
+        batch_size: default number of videos in a batch.
+    """
+    data = parser.add_argument_group("data")
+    add = data.add_argument
+    text = "the videos and their event names"
+    add("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
+    text = "folder to write pseudo labels to, (10, C) int64"
+    add(LABELS_FLAG, type=Path, default=f"./data/{teacher}/segment_pseudo_labels", help=text)
+    text = "folder to write features to, float32"
+    add(features_flag, type=Path, default=f"./data/{teacher}/features", help=text)
+    text = "folder to write the logits to, too, (10, C) float32, before thresholds"
+    add(LOGITS_FLAG, type=Path, metavar="DIR", help=text)
+    add_classes_flag(data)
+    add_network_flags(parser, batch_size)
+    add_extraction_flags(parser)
+
+
+def teacher_folders(args: argparse.Namespace, features_flag: str) -> dict[str, Path | None]:
+    """The folders to write to that the flags of a teacher's command say, by flag."""
+    return {flag: getattr(args, flag.removeprefix("--")) for flag in (LABELS_FLAG, features_flag, LOGITS_FLAG)}
+
+
 def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every command that goes through many videos."""
     group = parser.add_argument_group("going through many videos")

@@ -1,4 +1,4 @@
-"""`.npy` files: what they must hold, checked from their first bytes, and how they are read and written."""
+"""`.npy` files: checked by their first bytes, read, written."""
 
 import functools
 import io
@@ -28,7 +28,7 @@ class Layout(NamedTuple):
 
     @property
     def file_size(self) -> int:
-        """Bytes of a file with the most rows; only where `columns` says how many."""
+        """Bytes of a file with the most rows; only if `columns` is known."""
         return HEADER + max(self.rows) * self.columns * np.dtype(self.dtype).itemsize
 
     def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
@@ -38,14 +38,14 @@ class Layout(NamedTuple):
         return shape[1] > 0 if self.columns is None else shape[1] == self.columns
 
     def require(self, path: Path) -> None:
-        """InputError where the `.npy` file at `path` is not of this kind, by its first bytes and its size."""
+        """Raise InputError if the `.npy` file at `path` is not of this kind, by its first bytes and its size."""
         shape, dtype = read_npy_header(path)
         if not self.fits(shape, dtype):
             raise InputError(f"{path}: holds {shape} {dtype}, expected {self} ({self.what})")
 
 
 def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of a `.npy` file, from its first bytes; InputError where the file is shorter than they say."""
+    """Shape and dtype of a `.npy` file, from its first bytes. Raises InputError if it is no such file, or truncated."""
     with open(path, "rb", buffering=0) as file:
         start = file.read(HEADER)
         size = os.fstat(file.fileno()).st_size
@@ -66,7 +66,7 @@ def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
 
 @functools.lru_cache(maxsize=64)  # thousands of files have the same header
 def _parse_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, dtype and the number of bytes before the data; ValueError where `start` is no header, or not all of it."""
+    """Shape, dtype and the number of bytes before the data. Raises ValueError if `start` is no complete header."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     file = io.BytesIO(start)
     shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
@@ -74,7 +74,7 @@ def _parse_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, never unpickled; InputError for one that cannot be read."""
+    """The array (...) of a `.npy` file, never unpickled. Raises InputError if it cannot be read."""
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -82,6 +82,6 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
-    """Write `array` to `path`, all or nothing."""
+    """Write an array (...) to `path`, atomically."""
     with atomic_path(path) as tmp, open(tmp, "wb") as file:  # np.save given a name would append .npy to it
         np.save(file, array)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from utils.base.errors import InputError
 
 
-# -------------------------------------------------------------------------------------------------- reading ahead
 class Read(NamedTuple):
-    """What reading a video gave, or why it gave nothing."""
+    """A video with what `read` returned, or with the problem that it had."""
 
     video: object
     value: object
@@ -28,14 +27,13 @@ def read_ahead(
 ) -> Iterator[Read]:
     """Read videos in `workers` threads, in order, at most `ahead` of them before they are asked for.
 
-    Whatever `read` raises becomes the video's problem. `stop` is called at the end or when nobody wants more: it may
-    let reads that are going on end soon.
+    An exception of `read` becomes the video's problem. `stop` is called on exit, to cancel reads in progress.
     """
 
     def attempt(video):
         try:
             return Read(video, read(video))
-        except Exception as error:  # noqa: BLE001  a decoder may raise anything, and that costs this video only
+        except Exception as error:  # noqa: BLE001  a decoder may raise anything; it costs this video only
             return Read(video, None, _reason(error), error)
 
     videos = iter(videos)

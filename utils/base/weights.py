@@ -1,6 +1,9 @@
-"""Local files of weights: read without running code from them, and one line for what is wrong with one."""
+"""Local files of weights: the one reader, which runs no code from them and says in one line what is wrong.
 
-import pickle
+A state dict maps names of parameters to tensors of any shape (...).
+"""
+
+import io
 import zipfile
 from pathlib import Path
 
@@ -10,14 +13,40 @@ import torch
 from utils.base.errors import InputError
 
 
-def require_weights(path: Path, what: str) -> None:
-    """InputError where there is no file at `path`; `what` was expected there."""
+def require(path: Path, what: str) -> None:
+    """Raise InputError if there is no file at `path`; `what` was expected there."""
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected {what}")
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a file: safetensors, a PyTorch state dict, or a TorchScript archive as OpenAI's are."""
+def load(path: Path, what: str = "file of weights", data: bytes | None = None) -> object:
+    """What torch.save wrote to a file, on the CPU.
+
+    Args:
+        what: the file should be, for the message.
+        data: the file's bytes, if they have been read already.
+
+    Raises InputError if the file is damaged, or holds more than tensors and plain values.
+    """
+    # what training checkpoints hold beside tensors: learning rates that numpy computed
+    numbers = [np.core.multiarray.scalar, np.dtype, *(type(np.dtype(d)) for d in ("f8", "f4", "i8"))]
+    try:
+        with torch.serialization.safe_globals(numbers):
+            return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
+        if any(word in str(error) for word in ("Unsupported", "weights_only")):
+            reason = "it holds Python objects, which are never loaded"  # torch advises to run whatever code is in it
+        else:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path}: not a {what}, or damaged; copy or download it again ({reason})") from error
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file: safetensors, a TorchScript archive as OpenAI's are, or PyTorch's own, also one inside a
+    training checkpoint. Its tensors have any shape (...).
+
+    Raises InputError if the file is damaged or holds no state dict.
+    """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -25,27 +54,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise InputError(f"{path}: not a file of weights, or a damaged one ({error})") from error
+            raise InputError(f"{path}: not a file of weights, or damaged; copy it again ({error})") from error
     if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
         state = dict(torch.jit.load(path, map_location="cpu").state_dict())
         return {name: value for name, value in state.items() if "." in name or value.ndim or name == "logit_scale"}
-    return load_state_dict(path)
-
-
-def load_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from a PyTorch file, also one inside a training checkpoint, without running code from it.
-
-    Raises InputError where there is none.
-    """
-    # what training checkpoints hold beside tensors: learning rates that numpy computed
-    numbers = [np.core.multiarray.scalar, np.dtype, *(type(np.dtype(d)) for d in ("f8", "f4", "i8"))]
-    try:
-        with torch.serialization.safe_globals(numbers):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        lines = str(error).strip().splitlines()
-        reason = next((line.strip() for line in lines if "Unsupported" in line), lines[0] if lines else "damaged")
-        raise InputError(f"{path}: not a file of weights, or a damaged one ({reason})") from error
+    state = load(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

@@ -1,7 +1,9 @@
-"""The audio teacher: LAION-CLAP's fusion model (paper, section 3.2; spec, section 8).
+"""The audio teacher, LAION-CLAP's fusion model (the paper's section 3.2), and an encoder of its features.
 
-Axes: n samples at 48 kHz, T = 10 segments, C captions, D embedding size. One pass of CLAP's own network over a sound's
-ten segments and its whole gives both outputs: the segments' embeddings, and the token map of the whole.
+Axes: n samples at 48 kHz, B sounds, N sounds and segments, T = 10 segments, C captions, D embedding size. One pass of
+CLAP's own network over a sound's ten segments and over the complete sound gives both outputs of the teacher: the
+segments' embeddings, and the token map of the complete sound. The features alone need the latter only, an eleventh of
+the work.
 """
 
 import contextlib
@@ -10,18 +12,19 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from utils.base import weights
 from utils.base.errors import InputError
-from utils.base.weights import load_state_dict, require_weights
 from utils.encoders import hub
+from utils.features.kinds import FeatureKind
 from utils.llp.classes import T
 
 SAMPLE_RATE = 48000
-CLIP_SAMPLES = 10 * SAMPLE_RATE  # what the network hears at a time
+CLIP_SAMPLES = 10 * SAMPLE_RATE  # of the network's input
 PROMPT = "This is a sound of "  # before each CLAP caption
 REPO, WEIGHTS = "lukewys/laion_clap", "630k-fusion-best.pt"
 TOKENIZER_REPOS = ("roberta-base", "bert-base-uncased", "facebook/bart-base")  # laion_clap loads all when imported
@@ -35,7 +38,7 @@ def segment_starts(length: int) -> np.ndarray:
 
 
 def split_segments(samples: np.ndarray) -> list[np.ndarray]:
-    """The ten segments of a sound, (n // 10,) each."""
+    """The T segments of a sound: (n,) -> (n // 10,) each."""
     size = len(samples) // T
     return [samples[start : start + size] for start in segment_starts(len(samples))]
 
@@ -45,74 +48,80 @@ def fit_to_clip(samples: np.ndarray) -> np.ndarray:
     return samples[np.round(np.linspace(0, len(samples) - 1, CLIP_SAMPLES)).astype(int)]
 
 
-class Heard(NamedTuple):
-    """The network's input for T segments and the whole of one sound, in this order."""
+class ClapInput(NamedTuple):
+    """The network's input for the T segments of a sound and for the complete sound, in this order."""
 
-    mel: torch.Tensor  # (T + 1, 1 | 4, frames, bands) float32, log-mel; four kinds of window where a segment is long
-    longer: torch.Tensor  # (T + 1, 1) bool, whether it is longer than the network hears at a time
+    mel: torch.Tensor  # (T + 1, 1 | 4, frames, bands) float32, log-mel; four kinds of window if a segment is long
+    longer: torch.Tensor  # (T + 1, 1) bool, whether it is longer than the network's input
 
 
 class ClapTeacher:
-    """A laion_clap module in evaluation mode.
+    """An `Encoder` and teacher: laion_clap.CLAP_Module with fusion.
 
-    Args:
-        module: laion_clap.CLAP_Module with fusion.
-        precision: fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
+    `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
-    def __init__(self, module, device: torch.device, precision: str = "fp32"):
-        self.module, self.device = module.eval(), device
+    def __init__(self, kind: FeatureKind, module, device: torch.device | str = "cpu", precision: str = "fp32"):
+        self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
         self.autocast = None if precision == "fp32" else {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
         # torchaudio says so of each spectrogram that CLAP makes
         warnings.filterwarnings("ignore", message="Argument 'onesided' has been deprecated")
 
-    @classmethod
-    def load(
-        cls,
-        checkpoint: Path | None = None,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-        any_vocabulary: bool = False,
-        flag: str = "--checkpoint",
-    ) -> Self:
-        """The published model: HTSAT-tiny and RoBERTa, with fusion.
+    def prepare(self, samples: np.ndarray, seconds: float | None = None) -> torch.Tensor:
+        """Input for a sound's token map: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands) float32."""
+        return self._features(fit_to_clip(samples))["mel_fusion"][:1]
 
-        Args:
-            checkpoint: a local copy of WEIGHTS; None: from the hub.
-            flag: that gives the checkpoint, for messages.
-            any_vocabulary: also take another tokenizer than RoBERTa's, for tests with a made-up one.
+    @torch.no_grad()
+    def embed(self, contents: Sequence[torch.Tensor]) -> np.ndarray:
+        """B prepared sounds -> token maps before pooling, (B, 64, 768) float32, row = frequency * 32 + time."""
+        items = [{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in contents]
+        return self._forward(items, autocast=True)[1].cpu().numpy()
 
-        Raises:
-            InputError: the weights or the tokenizers cannot be had, or do not fit.
-        """
-        if checkpoint is None:
-            checkpoint = hub.fetch(REPO, WEIGHTS, f"give a local copy with {flag} FILE")
-        else:
-            require_weights(Path(checkpoint), f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
-        state = load_state_dict(Path(checkpoint))
-        module = build_module(any_vocabulary)
-        # an index that older versions of transformers kept among the weights; newer ones refuse it
-        state.pop("text_branch.embeddings.position_ids", None)
-        try:
-            module.model.load_state_dict(state)
-        except RuntimeError as error:
-            complaint = str(error).splitlines()[1].strip()[:200]
-            raise InputError(f"{checkpoint}: does not fit CLAP's fusion model ({complaint})") from error
-        return cls(module.to(device), torch.device(device), precision)
-
-    def hear(self, samples: np.ndarray) -> Heard:
-        """What the network needs of a sound, (n,) float32 at 48 kHz with n > 0. May be called in threads."""
+    # ---------------------------------------------------------------------------------------------- as a teacher
+    def preprocess(self, samples: np.ndarray) -> ClapInput:
+        """Input for `label`, from a sound: (n,) float32 at 48 kHz with n > 0. May be called in threads."""
         features = [self._features(piece) for piece in (*split_segments(samples), fit_to_clip(samples))]
         longer = torch.stack([f["longer"] for f in features])
         # For sounds of up to ten seconds the four windows are one and the same, and the network looks at the first.
         windows = 4 if longer.any() else 1
-        return Heard(torch.stack([f["mel_fusion"][:windows] for f in features]), longer)
+        return ClapInput(torch.stack([f["mel_fusion"][:windows] for f in features]), longer)
 
-    def hear_whole(self, samples: np.ndarray) -> torch.Tensor:
-        """What the network needs for a sound's token map alone: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands)."""
-        return self._features(fit_to_clip(samples))["mel_fusion"][:1]
+    def label(self, contents: Sequence[ClapInput], captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Features (B, 64, 768) and logits (B, T, C) of B sounds, given (C, D) captions."""
+        segments, maps = self.embed_segments(contents)
+        return maps.cpu().numpy(), self.logits(segments, captions).cpu().numpy()
 
+    @torch.no_grad()
+    def embed_segments(self, contents: Sequence[ClapInput]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both outputs for B sounds, in one pass of the network.
+
+        Returns:
+            embeddings of the segments, (B, T, D) float32 of length 1; token maps of the wholes, (B, 64, 768) float32.
+        """
+        windows = max(content.mel.shape[1] for content in contents)
+        items = [
+            {"mel_fusion": mel.expand(windows, -1, -1), "longer": longer}
+            for content in contents
+            for mel, longer in zip(content.mel, content.longer, strict=True)
+        ]
+        # CLAP's fusion of windows does not run under autocast
+        embeddings, maps = self._forward(items, autocast=not any(c.longer.any() for c in contents))
+        embeddings = embeddings.unflatten(0, (len(contents), T + 1))
+        token_maps = maps.unflatten(0, (len(contents), T + 1))[:, T]
+        return torch.nn.functional.normalize(embeddings[:, :T], dim=-1), token_maps
+
+    @torch.no_grad()
+    def embed_captions(self, captions: Sequence[str]) -> torch.Tensor:
+        """C captions, to which the prompt is added -> (C, D) float32, of length 1."""
+        return self.module.get_text_embedding([PROMPT + caption for caption in captions], use_tensor=True).float()
+
+    @torch.no_grad()
+    def logits(self, sounds: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+        """Scaled similarities: (..., D), (C, D) -> (..., C) float32."""
+        return self.module.model.logit_scale_a.exp().float() * sounds @ captions.T
+
+    # ---------------------------------------------------------------------------------------------- CLAP's own network
     def _features(self, samples: np.ndarray) -> dict[str, torch.Tensor]:
         """CLAP's own log-mels of a sound, quantised to 16 bits and repeated to ten seconds."""
         from laion_clap.training.data import float32_to_int16, get_audio_features, int16_to_float32
@@ -135,31 +144,6 @@ class ClapTeacher:
             finally:
                 np.random.set_state(state)
 
-    @torch.no_grad()
-    def embed(self, heard: Sequence[Heard]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both outputs for B sounds, in one pass of the network.
-
-        Returns:
-            embeddings of the segments, (B, T, D) float32 of length 1; token maps of the wholes before pooling,
-            (B, 64, 768) float32, row = frequency * 32 + time.
-        """
-        windows = max(h.mel.shape[1] for h in heard)
-        items = [
-            {"mel_fusion": mel.expand(windows, -1, -1), "longer": longer}
-            for h in heard
-            for mel, longer in zip(h.mel, h.longer, strict=True)
-        ]
-        # CLAP's fusion of windows does not run under autocast
-        embeddings, maps = self._forward(items, autocast=not any(h.longer.any() for h in heard))
-        embeddings = embeddings.unflatten(0, (len(heard), T + 1))
-        token_maps = maps.unflatten(0, (len(heard), T + 1))[:, T]
-        return torch.nn.functional.normalize(embeddings[:, :T], dim=-1), token_maps
-
-    @torch.no_grad()
-    def token_maps(self, mels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The second output of `embed` alone, an eleventh of the work: B times `hear_whole`'s -> (B, 64, 768)."""
-        return self._forward([{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in mels], autocast=True)[1]
-
     def _forward(self, items: list[dict[str, torch.Tensor]], autocast: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """N sounds -> embeddings (N, D) and token maps (N, 64, 768), float32."""
         maps = []
@@ -178,19 +162,34 @@ class ClapTeacher:
             handle.remove()
         return embeddings.float(), maps[0].float().transpose(1, 2)
 
-    @torch.no_grad()
-    def embed_captions(self, captions: Sequence[str]) -> torch.Tensor:
-        """C captions, to which the prompt is added -> (C, D) float32, of length 1."""
-        return self.module.get_text_embedding([PROMPT + caption for caption in captions], use_tensor=True).float()
 
-    @torch.no_grad()
-    def logits(self, sounds: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
-        """Scaled similarities: (..., D), (C, D) -> (..., C) float32."""
-        return self.module.model.logit_scale_a.exp().float() * sounds @ captions.T
+def load(
+    kind: FeatureKind, checkpoint: Path | None, device: torch.device | str, precision: str, any_vocabulary: bool = False
+) -> ClapTeacher:
+    """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
+
+    `any_vocabulary` allows another tokenizer than RoBERTa's: features alone need none. Raises InputError if the
+    weights or the tokenizers cannot be loaded, or do not fit.
+    """
+    hub.offline_without_network()  # before laion_clap imports the hub's client
+    if checkpoint is None:
+        checkpoint = Path(hub.fetch(REPO, WEIGHTS))
+    else:
+        weights.require(checkpoint, f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
+    state = weights.read(checkpoint)
+    module = build_module(any_vocabulary)
+    # an index that older versions of transformers kept among the weights; newer ones refuse it
+    state.pop("text_branch.embeddings.position_ids", None)
+    try:
+        module.model.load_state_dict(state)
+    except RuntimeError as error:
+        mismatch = weights.first_mismatch(error)
+        raise InputError(f"{checkpoint}: does not fit CLAP's fusion model ({mismatch})") from error
+    return ClapTeacher(kind, module, device, precision)
 
 
 def build_module(any_vocabulary: bool):
-    """laion_clap's module with random weights; InputError where its tokenizers and RoBERTa cannot be had."""
+    """laion_clap's module with random weights. Raises InputError if its tokenizers and RoBERTa cannot be had."""
     instead = (
         f"with network it is fetched; without, set HF_HOME to a copy of a cache that has {', '.join(TOKENIZER_REPOS)}"
     )
@@ -205,7 +204,7 @@ def build_module(any_vocabulary: bool):
 
             size = len(roberta_tokenizer)
             if size < VOCABULARY and not any_vocabulary:
-                # transformers makes an empty tokenizer, without a word, where it finds no file for it
+                # transformers silently makes an empty tokenizer if it finds no file for it
                 raise InputError(
                     f"the tokenizer of {TOKENIZER_REPOS[0]} has {size} tokens, expected {VOCABULARY}: RoBERTa's "
                     "own files are not in the Hugging Face cache and cannot be fetched; "
@@ -213,4 +212,4 @@ def build_module(any_vocabulary: bool):
                 )
             return laion_clap.CLAP_Module(enable_fusion=True, device="cpu")
     except OSError as error:
-        raise hub.unavailable("config.json", TOKENIZER_REPOS[0], instead) from error
+        raise InputError(f"{hub.missing(TOKENIZER_REPOS[0], 'config.json')}; {instead}") from error

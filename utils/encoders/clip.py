@@ -1,12 +1,11 @@
-"""The visual teacher: CLIP, through open_clip (paper, section 3.2; spec, section 7).
+"""The visual teacher, CLIP, through open_clip (the paper's section 3.2), and an encoder of its features.
 
-Axes: N images, C captions, D embedding size, S image side. The published labels came from OpenAI's ViT-L/14 weights in
-another library; tests hold the two implementations beside each other.
+Axes: N images, B videos of T = 10 frames, C captions, D embedding size, S image side. The published labels came from
+OpenAI's ViT-L/14 weights in another library; tests hold the two implementations beside each other.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, CLIP_PRETRAINED, hub
 from utils.encoders.clip_weights import hub_weights, load_weights, pretrained_config
+from utils.features.kinds import FeatureKind
 
 
 def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -22,9 +22,13 @@ def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequenc
 
     To [0, 1], resized to a square without keeping the aspect ratio, bilinear without antialiasing, normalised.
 
-    Args: image: (H, W, 3) uint8 RGB; mean, std: of the three channels.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: S.
+        mean, std: of the three channels.
 
-    Returns: (3, S, S) float32.
+    Returns:
+        (3, S, S) float32.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
     pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=False)[0]
@@ -32,77 +36,47 @@ def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequenc
 
 
 class ClipTeacher:
-    """An open_clip model in evaluation mode.
+    """An `Encoder` and teacher: open_clip's model and tokenizer.
 
-    Args:
-        model, tokenizer: as open_clip makes them.
-        precision: of the weights and of what goes in, fp32, bf16 or fp16; results are float32.
+    `precision` is that of the weights and of what goes in, fp32, bf16 or fp16; results are float32.
     """
 
-    def __init__(self, model: torch.nn.Module, tokenizer, device: torch.device, precision: str = "fp32"):
+    def __init__(
+        self,
+        kind: FeatureKind,
+        model: torch.nn.Module,
+        tokenizer,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+    ):
         from open_clip import get_input_dtype
 
-        self.model, self.tokenizer, self.device = model.eval(), tokenizer, device
+        self.kind, self.device = kind, torch.device(device)
+        self.model, self.tokenizer = model.to(device).eval(), tokenizer
         self.dtype = get_input_dtype(precision) or torch.float32
         size = model.visual.image_size
         self.image_size = size[0] if isinstance(size, (tuple, list)) else size
         self.mean, self.std = model.visual.image_mean, model.visual.image_std
 
-    @classmethod
-    def load(
-        cls,
-        name: str = CLIP_MODEL,
-        pretrained: str | None = None,
-        checkpoint: Path | None = None,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-        flag: str = "--checkpoint",
-    ) -> Self:
-        """A model of open_clip with its weights.
-
-        Args:
-            name: as open_clip knows it, also `hf-hub:ORG/REPO` and `local-dir:FOLDER`.
-            pretrained: which of its weights on the hub (None: OpenAI's). They say how images are normalised, and which
-                activation the network has; with a `checkpoint`, give the tag whose weights it holds.
-            checkpoint: a local file: a state dict of open_clip or transformers (.pt, .bin, .safetensors), or OpenAI's
-                own archive.
-            flag: that gives the checkpoint, for messages.
-
-        Raises:
-            InputError: there is no such model, or its weights cannot be had or do not fit.
-        """
-        import open_clip
-
-        if ":" not in name and name not in open_clip.list_models():
-            raise InputError(f"--model {name}: open_clip knows no such model; open_clip.list_models() names them")
-        own_weights = ":" in name and checkpoint is None
-        if ":" not in name and checkpoint is None:
-            pretrained = pretrained or CLIP_PRETRAINED
-            checkpoint = hub_weights(name, pretrained, flag)
-        config = pretrained_config(name, pretrained) if pretrained and ":" not in name else {}
-        preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
-        try:
-            with hub.quiet_logs():
-                model = open_clip.create_model(
-                    name,
-                    precision=precision,
-                    device="cpu",
-                    load_weights=own_weights,
-                    require_pretrained=own_weights,
-                    pretrained_text=False,
-                    force_quick_gelu=bool(config.get("quick_gelu")),
-                    force_preprocess_cfg=preprocessing or None,
-                )
-                tokenizer = open_clip.get_tokenizer(name)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"--model {name}: {' '.join(str(error).split())}") from error
-        if checkpoint is not None:
-            load_weights(model, Path(checkpoint))
-        return cls(model.to(device), tokenizer, torch.device(device), precision)
-
-    def preprocess(self, image: np.ndarray) -> torch.Tensor:
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
         """(H, W, 3) uint8 RGB -> (3, S, S) float32."""
         return preprocess(image, self.image_size, self.mean, self.std)
+
+    def embed(self, contents: Sequence[Sequence[torch.Tensor]]) -> np.ndarray:
+        """B videos of T prepared frames -> (B, T, D) float32, of length 1."""
+        return self._embed_videos(contents).cpu().numpy()
+
+    # ---------------------------------------------------------------------------------------------- as a teacher
+    preprocess = prepare
+
+    def label(self, contents: Sequence, captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Features (B, T, D) and logits (B, T, C) of B videos of T prepared frames, given (C, D) captions."""
+        images = self._embed_videos(contents)
+        return images.cpu().numpy(), self.logits(images, captions).cpu().numpy()
+
+    def _embed_videos(self, contents: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
+        pixels = torch.stack([image for images in contents for image in images])
+        return self.embed_images(pixels).unflatten(0, (len(contents), -1))
 
     @torch.no_grad()
     def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -120,3 +94,56 @@ class ClipTeacher:
     def logits(self, images: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
         """Scaled similarities: (..., D), (C, D) -> (..., C) float32."""
         return self.model.logit_scale.exp().float() * images @ captions.T
+
+
+def load(
+    kind: FeatureKind,
+    checkpoint: Path | None,
+    device: torch.device | str,
+    precision: str,
+    model: str = CLIP_MODEL,
+    pretrained: str | None = None,
+) -> ClipTeacher:
+    """A model of open_clip with its weights. Raises InputError if there are none, or they do not fit.
+
+    Args:
+        checkpoint: a state dict of open_clip or transformers, or OpenAI's own archive. None: from the hub.
+        model: as open_clip knows it, also `hf-hub:ORG/REPO` and `local-dir:FOLDER`, which bring their weights.
+        pretrained: tag of its weights on the hub (None: OpenAI's), or of those that a `checkpoint` holds. It decides
+            how images are normalised, and the activation.
+    """
+    hub.offline_without_network()  # before open_clip imports the hub's client
+    import open_clip
+
+    checkpoint, config = (checkpoint, {}) if ":" in model else _choose_weights(model, pretrained, checkpoint)
+    preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
+    try:
+        with hub.quiet_logs():
+            network = open_clip.create_model(
+                model,
+                precision=precision,
+                device="cpu",
+                load_weights=checkpoint is None,
+                require_pretrained=checkpoint is None,
+                pretrained_text=False,
+                force_quick_gelu=bool(config.get("quick_gelu")),
+                force_preprocess_cfg=preprocessing or None,
+            )
+            tokenizer = open_clip.get_tokenizer(model)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"--model {model}: {' '.join(str(error).split())}") from error
+    if checkpoint is not None:
+        load_weights(network, checkpoint)
+    return ClipTeacher(kind, network, tokenizer, device, precision)
+
+
+def _choose_weights(model: str, pretrained: str | None, checkpoint: Path | None) -> tuple[Path, dict]:
+    """The file of weights of a model that open_clip lists, and what open_clip knows of weights of that tag."""
+    import open_clip
+
+    if model not in open_clip.list_models():
+        raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
+    if checkpoint is None:
+        pretrained = pretrained or CLIP_PRETRAINED
+        checkpoint = Path(hub_weights(model, pretrained))
+    return checkpoint, pretrained_config(model, pretrained) if pretrained else {}

@@ -1,54 +1,59 @@
-"""Weights of CLIP, from the hub or a local file, under the names that open_clip uses."""
+"""Weights of CLIP, from the hub or a local file, under the names that open_clip uses.
+
+A state dict maps names of parameters to tensors of any shape (...).
+"""
 
 from pathlib import Path
 
 import torch
 
+from utils.base import weights
 from utils.base.errors import InputError
-from utils.base.weights import first_mismatch, read_state_dict, require_weights
 from utils.encoders import hub
 
 
-def pretrained_config(name: str, pretrained: str) -> dict:
-    """What open_clip knows of a model's weights; InputError where it knows none of this tag."""
+def pretrained_config(model: str, pretrained: str) -> dict:
+    """What open_clip knows of a model's weights. Raises InputError if it knows none of this tag."""
     import open_clip
 
-    tags = open_clip.list_pretrained_tags_by_model(name)
+    tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags:
         known = f"choose from {', '.join(tags)}" if tags else "give --checkpoint FILE"
-        raise InputError(f"--pretrained {pretrained}: open_clip has no such weights of {name}; {known}")
-    return open_clip.get_pretrained_cfg(name, pretrained)
+        raise InputError(f"--pretrained {pretrained}: open_clip has no such weights of {model}; {known}")
+    return open_clip.get_pretrained_cfg(model, pretrained)
 
 
-def hub_weights(name: str, pretrained: str, flag: str = "--checkpoint") -> str:
-    """Path of a model's weights from the hub; InputError where there are none, or no network."""
+def hub_weights(model: str, pretrained: str) -> str:
+    """Path of a model's weights from the hub.
+
+    Raises InputError if there are none of this tag, Unavailable if they cannot be fetched.
+    """
     import open_clip
 
-    config = pretrained_config(name, pretrained)
-    repo = (config.get("hf_hub") or f"{name}, {pretrained}").rstrip("/")
+    config = pretrained_config(model, pretrained)
+    repo = (config.get("hf_hub") or f"{model}, {pretrained}").rstrip("/")
     try:
         with hub.quiet_logs():
             return open_clip.download_pretrained(config)
     except (OSError, RuntimeError, ValueError) as error:
-        instead = f"give a local copy with {flag} FILE"
-        raise hub.unavailable("open_clip_model.safetensors", repo, instead) from error
+        raise hub.Unavailable(hub.missing(repo, "open_clip_model.safetensors")) from error
 
 
 # ------------------------------------------------------------------------------------------------------- local weights
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load a local file into an open_clip model; InputError where it cannot be read or is of another model."""
+    """Load a local file into an open_clip model. Raises InputError if it cannot be read or is of another model."""
     import open_clip
 
-    require_weights(path, "CLIP's weights")
+    weights.require(path, "CLIP's weights")
     big_vision = path.suffix in (".npz", ".npy")
-    state = {} if big_vision else read_state_dict(path)
+    state = {} if big_vision else weights.read(path)
     try:
         if big_vision:
             open_clip.load_checkpoint(model, str(path))
         else:
             model.load_state_dict(_fit(model, state))
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: does not fit the model ({first_mismatch(error)})") from error
+        raise InputError(f"{path}: does not fit the model ({weights.first_mismatch(error)})") from error
 
 
 def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -66,53 +71,41 @@ def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, to
     return state
 
 
-# transformers' names of a transformer block -> open_clip's
-_BLOCK = {
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "self_attn.out_proj": "attn.out_proj",
-}
-_OUTSIDE_BLOCKS = {
-    "logit_scale": "logit_scale",
-    "visual_projection.weight": "visual.proj",
-    "text_projection.weight": "text_projection",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-} | {
-    f"{theirs}.{kind}": f"{ours}.{kind}"
-    for kind in ("weight", "bias")
-    for theirs, ours in (
-        ("vision_model.pre_layrnorm", "visual.ln_pre"),
-        ("vision_model.post_layernorm", "visual.ln_post"),
-        ("text_model.final_layer_norm", "ln_final"),
-    )
-}
+# transformers' names -> open_clip's, one after another
+_NAMES = (
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("text_model.final_layer_norm", "ln_final"),
+    ("layer_norm", "ln_"),
+    ("mlp.fc1", "mlp.c_fc"),
+    ("mlp.fc2", "mlp.c_proj"),
+    ("self_attn.q_proj.", "attn.in_proj_"),
+    ("self_attn.", "attn."),
+    ("vision_model.pre_layrnorm", "visual.ln_pre"),
+    ("vision_model.post_layernorm", "visual.ln_post"),
+    ("vision_model.embeddings.patch_embedding", "visual.conv1"),
+    ("vision_model.embeddings.", "visual."),
+    ("text_model.embeddings.", ""),
+    ("position_embedding.weight", "positional_embedding"),
+    ("visual_projection.weight", "visual.proj"),
+    ("text_projection.weight", "text_projection"),
+)
 
 
 def from_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights of transformers' CLIPModel under open_clip's names.
+    """The weights of transformers' CLIPModel under open_clip's names, tensors of any shape (...).
 
     open_clip keeps query, key and value in one matrix, and its two projections transposed.
     """
     converted = {}
     for name, value in state.items():
-        if name.endswith("position_ids"):
+        if name.endswith("position_ids") or ".k_proj." in name or ".v_proj." in name:
             continue
-        if name in _OUTSIDE_BLOCKS:
-            ours = _OUTSIDE_BLOCKS[name]
-            converted[ours] = value.T if ours in ("visual.proj", "text_projection") else value
-            continue
-        tower, _, _, number, rest = name.split(".", 4)  # vision_model.encoder.layers.0.self_attn.q_proj.weight
-        block = f"{'visual.' if tower == 'vision_model' else ''}transformer.resblocks.{number}."
-        part, kind = rest.rsplit(".", 1)
-        if part == "self_attn.q_proj":
-            theirs = name.replace("q_proj", "{}_proj")
-            converted[f"{block}attn.in_proj_{kind}"] = torch.cat([state[theirs.format(x)] for x in "qkv"])
-        elif part not in ("self_attn.k_proj", "self_attn.v_proj"):
-            converted[f"{block}{_BLOCK[part]}.{kind}"] = value
+        if ".q_proj." in name:
+            value = torch.cat([state[name.replace("q_proj", f"{x}_proj")] for x in "qkv"])
+        elif name in ("visual_projection.weight", "text_projection.weight"):
+            value = value.T
+        for theirs, ours in _NAMES:
+            name = name.replace(theirs, ours)
+        converted[name] = value
     return converted

@@ -1,4 +1,4 @@
-"""Files from the Hugging Face hub: fetched once, then from its cache; one line says what is missing."""
+"""Files from the Hugging Face hub: fetched once, then from its cache. One line says what is missing."""
 
 import contextlib
 import logging
@@ -11,16 +11,20 @@ from utils.base.errors import InputError
 ENDPOINT = "https://huggingface.co"
 
 
-def offline_without_network() -> None:
-    """Set HF_HUB_OFFLINE where the hub cannot be reached, before anything imports huggingface_hub.
+class Unavailable(InputError):
+    """Published weights cannot be fetched. A local copy would do."""
 
-    Its clients would else try again for a minute for each file, cached or not.
+
+def offline_without_network() -> None:
+    """Set HF_HUB_OFFLINE if the hub cannot be reached, before anything imports huggingface_hub.
+
+    Its clients would otherwise retry for a minute for each file, cached or not.
     """
     if os.environ.get("HF_HUB_OFFLINE"):
         return
     request = urllib.request.Request(os.environ.get("HF_ENDPOINT") or ENDPOINT, method="HEAD")
     try:
-        urllib.request.urlopen(request, timeout=10).close()  # through a proxy, where there is one
+        urllib.request.urlopen(request, timeout=10).close()  # through a proxy, if there is one
     except urllib.error.HTTPError:
         pass  # an answer is an answer
     except OSError:
@@ -38,27 +42,18 @@ def quiet_logs() -> Iterator[None]:
         logging.disable(before)
 
 
-def fetch(repo: str, filename: str, instead: str) -> str:
-    """Path of a hub file in the cache, after downloading it where it is not there.
-
-    Args:
-        instead: what a user without network can do.
-
-    Raises:
-        InputError: it is neither in the cache nor to be had.
-    """
+def fetch(repo: str, filename: str) -> str:
+    """Path of a hub file in the cache, downloaded if it is missing. Raises Unavailable if it cannot be fetched."""
     from huggingface_hub import hf_hub_download
 
     try:
         with quiet_logs():
             return hf_hub_download(repo, filename)
     except (OSError, ValueError) as error:
-        raise unavailable(filename, repo, instead) from error
+        raise Unavailable(missing(repo, filename)) from error
 
 
-def unavailable(filename: str, repo: str, instead: str) -> InputError:
-    """The error for a hub file that is neither in the cache nor to be had."""
+def missing(repo: str, filename: str) -> str:
+    """The message for a hub file that is neither in the cache nor can be fetched."""
     endpoint = os.environ.get("HF_ENDPOINT") or ENDPOINT
-    return InputError(
-        f"{filename} of {endpoint}/{repo} is not in the Hugging Face cache and cannot be fetched; {instead}"
-    )
+    return f"{filename} of {endpoint}/{repo} is not in the Hugging Face cache and cannot be fetched"

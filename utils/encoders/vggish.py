@@ -1,22 +1,27 @@
-"""VGGish: its input and its network."""
+"""VGGish, the audio network of the base features (the paper's section 4.1): its input and its layers.
+
+Axes: n samples at 16 kHz, T = 10 segments of one second, N seconds.
+"""
+
+import functools
 
 import numpy as np
 import torch
 from torch import nn
 
+from utils.encoders.network import Architecture, load_network
 from utils.llp.classes import T
 
-SAMPLE_RATE = 16000  # Hz, that VGGish hears
-
-# ------------------------------------------------------------------------------------------------------ VGGish's input
+SAMPLE_RATE = 16000  # Hz
 WINDOW, HOP, FFT = 400, 160, 512  # samples: 25 ms, 10 ms
-MEL_FRAMES, MEL_BANDS = 96, 64  # VGGish sees 0.96 s at a time
+MEL_FRAMES, MEL_BANDS = 96, 64  # of the input, 0.96 s
 LOWEST, HIGHEST = 125.0, 7500.0  # Hz, edges of the bands
 LOG_OFFSET = 0.01
 
 
+# ---------------------------------------------------------------------------------------------------------------- input
 def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
-    """Mel scale of HTK: 1127 ln(1 + f / 700)."""
+    """Mel scale of HTK, 1127 ln(1 + f / 700), elementwise: (...) -> (...)."""
     return 1127 * np.log(1 + np.asarray(hertz, float) / 700)
 
 
@@ -29,10 +34,10 @@ def mel_bands() -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
-    """VGGish's input: for each second, the first 96 frames of its log-mel spectrogram.
+    """For each of ten seconds, the first 96 frames of its log-mel spectrogram.
 
     Args:
-        samples: (n,) int16 at 16 kHz, mono. Beyond ten seconds they are not heard; short of that, silence is added.
+        samples: (n,) int16 at 16 kHz, mono; cut after ten seconds, or filled with silence.
 
     Returns:
         (T, 96 time, 64 bands) float32.
@@ -48,10 +53,28 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 
 
 def to_16_bit(samples: np.ndarray) -> np.ndarray:
-    """Samples of 1.0 = full scale, as int16."""
+    """Samples of 1.0 = full scale, (n,), as int16, (n,)."""
     return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
 
 
+def prepare(samples: np.ndarray, seconds: float | None = None) -> np.ndarray:
+    """(n,) float32 -> log-mels of ten seconds; of a shorter video, of the second that each tenth of it is in.
+
+    VGGish takes seconds, while the other networks take tenths of a video.
+
+    Args:
+        seconds: the length of a video of one window, None for a window of ten seconds.
+
+    Returns:
+        (T, 96 time, 64 bands) float32.
+    """
+    mel = log_mel(to_16_bit(samples))
+    if seconds is None or seconds >= T - 0.5:
+        return mel
+    return mel[((np.arange(T) + 0.5) * seconds / T).astype(int)]
+
+
+# -------------------------------------------------------------------------------------------------------------- network
 class Vggish(nn.Module):
     """VGGish up to its 128 numbers per second, without PCA and quantisation.
 
@@ -79,5 +102,6 @@ class Vggish(nn.Module):
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # as TensorFlow flattens: channels last
 
 
-# --------------------------------------------------------------------------------------------------------- the networks
-VGGISH_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
+URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
+ARCHITECTURES = {"vggish": Architecture(Vggish, URL, prepare)}
+load = functools.partial(load_network, ARCHITECTURES)

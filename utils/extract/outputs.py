@@ -1,10 +1,12 @@
-"""Arrays that a tool writes, a file per video and output."""
+"""Arrays that a command makes of many videos: read in threads, computed in batches, a `.npy` file per video and output.
 
-import argparse
+Reading runs a bounded number of videos ahead, so that memory does not depend on the length of the list.
+"""
+
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +17,12 @@ from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, require_writable
 from utils.base.npy import Layout, read_npy_header, write_npy
 from utils.base.read_ahead import Read, read_ahead
-from utils.extract.runner import Run
+from utils.extract.runner import Run, Settings
 from utils.llp.videos import Video
 
 
-# -------------------------------------------------------------------------------------------------- array outputs
 class Output(NamedTuple):
-    """A folder of `<id>.npy` that a tool writes."""
+    """A folder of `<id>.npy` that a command writes."""
 
     folder: Path
     layout: Layout
@@ -31,7 +32,7 @@ class Output(NamedTuple):
         return Path(self.folder) / f"{video.id}.npy"
 
     def is_finished(self, video: Video) -> bool:
-        """Whether the file exists and opens; InputError where it belongs to another list of classes."""
+        """Whether the file exists and opens. Raises InputError if it belongs to another list of classes."""
         path = self.path(video)
         try:
             shape, dtype = read_npy_header(path)
@@ -47,8 +48,59 @@ class Output(NamedTuple):
         return False
 
 
+class Extractor:
+    """Makes arrays of videos with a network. `read` is called in threads."""
+
+    def load(self) -> None:
+        """Load the network; called only if there is something to do. Raises InputError if it cannot be loaded."""
+
+    def complete(self, video: Video) -> bool:
+        """Finish a video without the network, if possible, and say whether it is finished."""
+        return False
+
+    def read(self, video: Video) -> tuple[object, float]:
+        """What `compute` needs of a video, and its length in seconds. Any error costs this video only."""
+        raise NotImplementedError
+
+    def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
+        """From what was read of a batch of videos, the arrays of each by the flag of their output: (rows, D)."""
+        raise NotImplementedError
+
+
+def extract(
+    what: str, extractor: Extractor, videos: Sequence[Video], outputs: Mapping[str, Output], settings: Settings
+) -> int:
+    """Write the arrays of videos, and return the exit status.
+
+    Args:
+        what: name of the work.
+        videos: as `list_videos` or `list_files` lists them.
+        outputs: by flag; the first one's folder also holds the list of failures.
+
+    Raises InputError if the outputs cannot be written, or memory does not suffice.
+    """
+    require_new_folders(outputs)
+
+    def is_finished(video: Video) -> bool:
+        return all(output.is_finished(video) for output in outputs.values()) or extractor.complete(video)
+
+    with Run(what, settings, next(iter(outputs.values())).folder) as run:
+        left = run.left_to_do(videos, is_finished)
+        if left:
+            remove_leftovers(outputs.values(), left)
+            print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
+            extractor.load()
+        run.begin()
+        reads = read_ahead(extractor.read, left, settings.workers, 2 * settings.batch_size + settings.workers)
+        with contextlib.closing(reads), ThreadPoolExecutor(settings.workers) as writers:
+            for batch in batches(reads, settings.batch_size, run):
+                for result, arrays in zip(batch, _compute(extractor, batch), strict=True):
+                    _write(run, result, outputs, arrays, writers)
+        return run.finish()
+
+
 def require_new_folders(outputs: Mapping[str, Output]) -> None:
-    """InputError where an output folder is a file, or two kinds would be written to one folder."""
+    """Raise InputError if an output folder is a file, or two outputs would be written to one folder."""
     seen = {}
     for flag, output in outputs.items():
         require_writable(flag, output.folder, folder=True)
@@ -57,80 +109,27 @@ def require_new_folders(outputs: Mapping[str, Output]) -> None:
             raise InputError(f"{other} and {flag} are both {output.folder}; expected a folder for each")
 
 
-class Segments(NamedTuple):
-    """What a teacher looks at or listens to in one video, and the video's length in seconds."""
-
-    content: object
-    seconds: float
-
-
-def extract(
-    what: str,
-    args: argparse.Namespace,
-    videos: Sequence[Video],
-    outputs: Mapping[str, Output],
-    load: Callable[[], tuple[Callable[[Video], Segments], Callable[[list, list[Video]], list[dict[str, np.ndarray]]]]],
-    complete: Callable[[Video], bool] = lambda video: False,
-) -> int:
-    """Read videos, compute in batches, and write one `.npy` per video and output.
-
-    Args:
-        what: name of the work.
-        videos: as `list_videos` or `list_files` lists them.
-        outputs: by flag; the first one's folder also holds the list of failures.
-        load: builds the network; called only where there is something to do. It returns two functions. The first reads
-            one video, in a thread; an InputError or OSError of it costs that video. The second computes the arrays of
-            each video, by flag, from the contents of a batch and their videos.
-        complete: finishes a video without the network, if it can, and says whether it did.
-
-    Returns:
-        The exit status.
-
-    Raises:
-        InputError: outputs are in the way, or memory does not suffice.
-    """
-    require_new_folders(outputs)
-    with Run(what, args, next(iter(outputs.values())).folder) as run:
-        left = run.left_to_do(
-            videos, lambda video: all(output.is_finished(video) for output in outputs.values()) or complete(video)
-        )
-        if left:
-            remove_leftovers(outputs.values(), left)
-            print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
-            read, compute = load()
-        run.begin()
-        if left:
-            reads = read_ahead(read, left, args.workers, ahead=2 * args.batch_size + args.workers)
-            with contextlib.closing(reads), ThreadPoolExecutor(args.workers) as writers:
-                for batch in batches(reads, args.batch_size, run):
-                    results = _compute(compute, batch)
-                    for result, arrays in zip(batch, results, strict=True):
-                        _keep(run, result, outputs, arrays, writers)
-        return run.finish()
-
-
-def _compute(compute, batch: list[Read]) -> list[dict[str, np.ndarray]]:
-    """The arrays of a batch; InputError where memory does not suffice."""
+def _compute(extractor: Extractor, batch: list[Read]) -> list[dict[str, np.ndarray]]:
     try:
-        return compute([r.value.content for r in batch], [r.video for r in batch])
+        return extractor.compute([result.value[0] for result in batch], [result.video for result in batch])
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error):
             raise InputError("too little memory for a batch; lower --batch_size") from error
         raise
 
 
-def _keep(run: Run, result: Read, outputs: Mapping[str, Output], arrays, writers: ThreadPoolExecutor) -> None:
-    """Write the arrays of one video, or list it as failed where they cannot be used."""
+def _write(run: Run, result: Read, outputs: Mapping[str, Output], arrays, writers: ThreadPoolExecutor) -> None:
+    """Write the arrays of one video, or list it as failed if they are not finite."""
     bad = [flag for flag in outputs if not np.isfinite(arrays[flag]).all()]
     if bad:
         run.fail(result.video, f"values for {', '.join(bad)} are not finite; try --precision fp32")
         return
     list(writers.map(lambda flag: write_npy(outputs[flag].path(result.video), arrays[flag]), outputs))
-    run.done(result.video, result.value.seconds)
+    run.done(result.video, result.value[1])
 
 
 def batches(reads: Iterable[Read], size: int, run: Run) -> Iterator[list[Read]]:
-    """Groups of `size` videos that could be read; the others are listed as failed on the way."""
+    """Groups of `size` videos that could be read; the others are listed as failed."""
     batch = []
     for result in reads:
         if result.problem:

@@ -1,16 +1,14 @@
-"""How a tool goes through a list of videos: restartable, in shards, one bad video costs that video only.
+"""How a command goes through a list of videos: restartable, in shards, one bad video costs that video only.
 
 A finished video is one whose outputs exist and open. Bad videos are listed with their reason in a CSV, and make the
-exit status 1. Reading runs ahead in threads, a bounded number of videos at a time, so that memory does not depend on
-the length of the list.
+exit status 1.
 """
 
-import argparse
 import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,8 +19,25 @@ from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import append_line, locked, require_writable, write_text
 from utils.llp.classes import T
+from utils.llp.videos import Video
 
 SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted in a warning
+
+
+class Settings(NamedTuple):
+    """The flags of `flags.add_extraction_flags`, and --batch_size."""
+
+    workers: int
+    num_shards: int = 1
+    shard: int = 0
+    failures: Path | None = None
+    print_progress: bool = False
+    batch_size: int = 1
+
+    @classmethod
+    def of(cls, flags: Mapping[str, object]) -> Self:
+        """Those of a command's flags that are settings."""
+        return cls(**{name: flags[name] for name in cls._fields if name in flags})
 
 
 class Shard(NamedTuple):
@@ -32,19 +47,20 @@ class Shard(NamedTuple):
     count: int
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Self:
-        """The part that the flags and, under torchrun, the rank of this process say; InputError for an impossible one.
+    def of(cls, settings: Settings) -> Self:
+        """The part that the flags and, under torchrun, the rank of this process say.
 
-        With both, each of the K parts is split again among the processes of its torchrun.
+        With both, each of the K parts is split again among the processes of its torchrun. Raises InputError if there
+        is no such part.
         """
-        if args.shard >= args.num_shards:
-            last = args.num_shards - 1
-            raise InputError(f"--shard {args.shard}: expected 0 to {last} with --num_shards {args.num_shards}")
-        rank, world = torchrun_rank()
-        return cls(args.shard * world + rank, args.num_shards * world)
+        if settings.shard >= settings.num_shards:
+            last = settings.num_shards - 1
+            raise InputError(f"--shard {settings.shard}: expected 0 to {last} with --num_shards {settings.num_shards}")
+        rank, world_size = torchrun_rank()
+        return cls(settings.shard * world_size + rank, settings.num_shards * world_size)
 
     def failures_file(self, given: Path | None, folder: Path) -> Path:
-        """Where this part lists what failed. A `given` name is kept but where the processes of torchrun share it."""
+        """Where this part lists its failures. A `given` name gets a suffix only if processes of torchrun share it."""
         path = given or Path(folder) / "failures.csv"
         if self.count == 1 or (given and torchrun_rank()[1] == 1):
             return path
@@ -52,7 +68,7 @@ class Shard(NamedTuple):
 
 
 def wait_for_other_ranks() -> None:
-    """Under torchrun, return when all processes have come here: it ends the others as soon as one fails."""
+    """Under torchrun, return when all processes have come here: torchrun ends the others as soon as one fails."""
     if torchrun_rank()[1] > 1:
         from datetime import timedelta
 
@@ -64,27 +80,26 @@ def wait_for_other_ranks() -> None:
 
 
 class Run:
-    """One run of a tool over its part of a list of videos: what is left to do, what failed, the progress bar.
+    """One run of a command over its part of a list of videos: what is left to do, what failed, the progress bar.
 
-    Use it as a context; `finish` ends it.
+    Use it as a context; `finish` ends it. Raises InputError for an impossible part of the list.
 
     Args:
         what: name of the work, for the progress bar.
-        args: the flags of `add_flags`.
-        first_output: folder in which the failures are listed unless --failures says where.
+        folder: in which the failures are listed unless --failures says where.
     """
 
-    def __init__(self, what: str, args: argparse.Namespace, first_output: Path):
-        self.shard, self.folder = Shard.of(args), Path(first_output)
-        self.failures = self.shard.failures_file(args.failures, first_output)
+    def __init__(self, what: str, settings: Settings, folder: Path):
+        self.shard, self.folder = Shard.of(settings), Path(folder)
+        self.failures = self.shard.failures_file(settings.failures, folder)
         require_writable("--failures", self.failures)
         self.what = what if self.shard.count == 1 else f"{what} {self.shard.index}/{self.shard.count}"
-        self.print_progress = args.print_progress
+        self.print_progress = settings.print_progress
         self.counts = dict.fromkeys(("done", "skipped", "failed", "short"), 0)
         self.bar = None
 
     def __enter__(self) -> Self:
-        # two processes at the same part would write the same files
+        # two processes with the same part would write the same files
         part = f"{os.path.realpath(self.folder)} {self.what} {self.shard}"
         self._lock = locked(part, f"{self.folder}: another process is at this part of the list")
         self._lock.__enter__()
@@ -99,12 +114,12 @@ class Run:
         """The items of this part, `part`, that are left to do; those with a problem are `bad`. Call `begin` next.
 
         Args:
-            items: videos, each with an `id` and a `problem`, '' where there is none.
+            items: videos, each with an `id` and a `problem`, '' if it has none.
         """
         self.part = items[self.shard.index :: self.shard.count]
         good = [item for item in self.part if not item.problem]
-        looked_at = tqdm(good, "looking at what is there", leave=False, unit="video", delay=1)
-        left = [item for item in looked_at if not is_finished(item)]
+        checked = tqdm(good, "looking for finished videos", leave=False, unit="video", delay=1)
+        left = [item for item in checked if not is_finished(item)]
         self.counts["skipped"] = len(good) - len(left)
         self.bad = [item for item in self.part if item.problem]
         self.total = len(left) + len(self.bad)
@@ -124,12 +139,12 @@ class Run:
         for item in self.bad:
             self.fail(item, item.problem)
 
-    def done(self, video, seconds: float | None = None) -> None:
+    def done(self, video: Video, seconds: float | None = None) -> None:
         """Count a video as processed; `seconds`: its length, if known."""
         self.counts["short"] += seconds is not None and seconds < SHORT
         self._count("done", video, "done")
 
-    def fail(self, video, reason: str) -> None:
+    def fail(self, video: Video, reason: str) -> None:
         """List a video as failed."""
         if not self.counts["failed"]:
             write_text(self.failures, "id,reason\n")
@@ -146,14 +161,12 @@ class Run:
             self.bar.write(f"{self.bar.n}/{self.bar.total} {video.id}: {text}", file=sys.stdout)
 
     def finish(self) -> int:
-        """Print what became of the videos, and return the exit status: 1 where some failed."""
+        """Print how many videos are done, and return the exit status: 1 if some failed."""
         self.bar.close()
         done, skipped, failed, short = self.counts.values()
         if short:
-            print(
-                f"warning: {short} videos are shorter than {SHORT} s; their ten segments are shorter than 1 s",
-                file=sys.stderr,
-            )
+            text = f"warning: {short} videos are shorter than {SHORT} s; their ten segments are shorter than 1 s"
+            print(text, file=sys.stderr)
         listed = f", listed in {self.failures}" if failed else ""
         print(f"{self.what}: {done} videos done, {skipped} were finished before, {failed} failed{listed}", flush=True)
         wait_for_other_ranks()

@@ -1,4 +1,4 @@
-"""Which videos a tool goes through."""
+"""Which videos a command goes through."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +10,10 @@ from utils.llp.videos import Video, read_videos
 
 
 def list_videos(path: Path, class_names: Sequence[str] | None = None) -> list[Video]:
-    """The videos of a CSV, bad rows among them. A row that is there twice is one video; two may not share an id.
+    """The videos of a CSV, including bad rows, with weak labels if `class_names` are given.
 
-    Args:
-        class_names: of the weak labels; None where nobody asks for them.
-
-    Raises InputError where the file cannot be read or lists no video.
+    A repeated row is one video; two videos may not share an id. Raises InputError if the file cannot be read or lists
+    no video.
     """
     rows = read_videos(path, class_names or (), weak_labels=class_names is not None)
     videos = [v._replace(problem=v.problem and f"{path}, line {v.line}: {v.problem}") for v in rows]
@@ -23,9 +21,10 @@ def list_videos(path: Path, class_names: Sequence[str] | None = None) -> list[Vi
 
 
 def list_files(folder: Path, is_one: Callable[[Path], bool]) -> list[Video]:
-    """A folder's files or subfolders, each a video without labels; InputError where there are none.
+    """The files or subfolders of a folder for which `is_one` holds, each a video without labels.
 
-    Two files of one name, `a.mp4` and `a.wav`, are one video; two names may not share an id.
+    Two files of one name, `a.mp4` and `a.wav`, are one video; two names may not share an id. Raises InputError if
+    there are none.
     """
     names = sorted({path.stem if path.is_file() else path.name for path in Path(folder).iterdir() if is_one(path)})
     if not names:
@@ -34,7 +33,7 @@ def list_files(folder: Path, is_one: Callable[[Path], bool]) -> list[Video]:
 
 
 def _own_ids(videos: Sequence[Video]) -> list[Video]:
-    """The same videos; a problem where another one, before it, has the same id."""
+    """The same videos; one whose id belongs to an earlier video has a problem."""
     owners, own = {}, []
     for video in videos:
         owner = owners.setdefault(video.id, video.filename)
@@ -46,7 +45,7 @@ def _own_ids(videos: Sequence[Video]) -> list[Video]:
 
 
 def _once_each(videos: Sequence[Video]) -> list[Video]:
-    """One of each video; a problem where its rows differ."""
+    """One of each video; it has a problem if its rows differ."""
     unique = {}
     for video in videos:
         first = unique.setdefault(video.filename, video)

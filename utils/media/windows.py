@@ -1,9 +1,9 @@
-"""A video of any length as windows of ten seconds, decoded once from start to end (docs/PARSING.md has the rules).
+"""A video of any length as windows of ten seconds, decoded once from start to end (the rules: docs/PARSING.md).
 
-A video of up to SINGLE seconds is one window, of which all frames and all sound are used exactly as the feature tools
-use those of an LLP clip. A longer one has a window at each multiple of the hop that fits, and one more that ends with
-it. What is kept of a window is what the networks see and hear, never its pictures at full size, so that memory depends
-neither on the length nor on the resolution.
+A video of up to SINGLE seconds is one window; all its frames and sound are used exactly as the feature commands use
+those of an LLP clip. A longer one has a window at each multiple of the hop that fits, and one more that ends with
+it. Only the networks' inputs of a window are kept, never frames at full size, so that memory depends neither on the
+length nor on the resolution. Axes: n samples, or segments of a video.
 """
 
 import math
@@ -14,36 +14,40 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+import soxr
 
 from utils.base.errors import InputError
 from utils.llp.classes import FPS, T
-from utils.media.files import best_streams, decode, next_frame, open_media, time_of
-from utils.media.frames import FrameClock, choose_frames, evenly_spaced, to_rgb
+from utils.media.audio import Block, decode_audio, fill_gaps, resample
+from utils.media.files import TRUNCATED, best_streams, is_in_storage_order, open_media, time_of
+from utils.media.frames import at_constant_rate, choose_frames, decode_frames, evenly_spaced, to_rgb
 
 SINGLE = 10.5  # seconds; a longer video has several windows
 FRAMES = FPS * T  # of a window
-TRUNCATED = 1.0  # seconds that may be missing at the end, as in utils/media.py
 NO_MEDIA = ("tty",)  # ffmpeg would draw a text file as a picture
 
 
+# --------------------------------------------------------------------------------------------------------------- survey
 class Survey(NamedTuple):
     """What a media file holds, found without decoding it.
 
     Attributes:
-        picture_end, sound_end: when each track ends, in seconds; None where there is none.
-        frames: at 8 a second, of a video of one window; None for others, and where there is no picture.
+        video_end, audio_end: when each track ends, in seconds; None if it is missing.
+        frames: at 8 a second, of a video of one window; None for longer ones, and if there is no picture.
         notes: what is wrong with it, a line each.
+        frame_rate: that the file states, if any.
     """
 
-    picture_end: float | None
-    sound_end: float | None
+    video_end: float | None
+    audio_end: float | None
     frames: int | None
     notes: list[str]
+    frame_rate: Fraction | None = None
 
     @property
     def seconds(self) -> float:
         """Length of the longer track."""
-        return max(end for end in (self.picture_end, self.sound_end) if end is not None)
+        return max(end for end in (self.video_end, self.audio_end) if end is not None)
 
     @property
     def is_single(self) -> bool:
@@ -54,14 +58,13 @@ class Survey(NamedTuple):
 def survey(path: Path) -> Survey:
     """Look at every packet of a media file.
 
-    Raises:
-        InputError: it is missing or no media file, or has neither picture nor sound.
+    Raises InputError if it is missing or no media file, or has neither picture nor sound.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected a video")
     with open_media(path) as container:
-        streams = {kind: stream for kind, stream in best_streams(container).items() if stream is not None}
+        streams = best_streams(container)
         if not streams or container.format.name in NO_MEDIA:
             raise InputError(f"{path}: has neither a picture nor sound that can be decoded")
         ends, times, damage = _packet_times(container, streams)
@@ -80,15 +83,15 @@ def survey(path: Path) -> Survey:
         if not notes and stated is not None and last < stated - TRUNCATED:
             notes.append(f"truncated: it ends at {last:.1f} s of {stated:.1f} s")
         rate = streams["video"].guessed_rate if "video" in streams else None
-    found = Survey(ends.get("video"), ends.get("audio"), None, notes)
-    if found.is_single and found.picture_end is not None:
-        frames = len(choose_frames(times, rate)) if times else sum(1 for _ in pictures(path))
+    found = Survey(ends.get("video"), ends.get("audio"), None, notes, rate)
+    if found.is_single and found.video_end is not None:
+        frames = len(choose_frames(times, rate)) if times else sum(1 for _ in constant_rate_frames(path, rate))
         found = found._replace(frames=frames)
     return found
 
 
 def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fraction], str]:
-    """When each track ends; the times of the frames of a short video, where it states them; what went wrong."""
+    """When each track ends; the times of a short video's frames, if the file states them; what is damaged."""
     ends: dict[str, float | None] = dict.fromkeys(streams)
     times: list[Fraction] | None = []
     problem = ""
@@ -101,8 +104,8 @@ def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fra
                 times = None if kind == "video" else times
                 if packet.dts is None:
                     continue
-            pts = packet.dts if packet.pts is None else packet.pts
-            begin = pts * packet.time_base - Fraction(container.start_time or 0, av.time_base)
+                packet.pts = packet.dts
+            begin = time_of(container, packet)
             rate = getattr(packet.stream, "guessed_rate", None) or 25
             length = packet.duration * packet.time_base if packet.duration else (1 / rate if kind == "video" else 0)
             ends[kind] = max(ends[kind] or 0.0, float(begin + length))
@@ -111,108 +114,114 @@ def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fra
     except av.error.FFmpegError as error:
         last = max((end for end in ends.values() if end is not None), default=0.0)
         problem = f"damaged: it cannot be read beyond {last:.1f} s ({error.strerror or error})"
-    # AVI numbers frames in the order in which they are stored, not shown
-    if container.format.name == "avi" and "video" in streams and streams["video"].codec_context.has_b_frames:
+    if "video" in streams and is_in_storage_order(container, streams["video"]):
         times = None
     return ends, sorted(times or []), problem
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
-def pictures(path: Path) -> Iterator[tuple[int, "av.VideoFrame"]]:
-    """The frames of a video at 8 a second, as `ffmpeg -r 8` chooses them: position, decoded frame.
+# --------------------------------------------------------------------------------------------------------------- frames
+def constant_rate_frames(path: Path, rate: Fraction | None) -> Iterator["av.VideoFrame"]:
+    """The frames of a video at 8 a second, as `ffmpeg -r 8` chooses them. Raises InputError if none can be decoded."""
 
-    What cannot be decoded is passed over; InputError where nothing can.
-    """
-    with open_media(path) as container:
-        stream = best_streams(container)["video"]
-        stream.thread_type = "AUTO"
-        rate = stream.guessed_rate
-        clock, position, before, time = FrameClock(rate), 0, None, None
-        frames = decode(container, stream)
-        while (frame := next_frame(frames, started=before is not None)) is not None:
-            step = 1 / (rate or Fraction(25))
-            own = None if frame.pts is None else time_of(container, frame)
-            follows = Fraction(0) if time is None else time + step
-            time = follows if own is None else (own if time is None else max(time, own))
-            earlier, copies = clock.place(time)
-            for shown in [before or frame] * earlier + [frame] * copies:
-                yield position, shown
-                position += 1
-            before = frame
-        if before is None:
+    def timed() -> Iterator[tuple[Fraction, "av.VideoFrame"]]:
+        time = None
+        for stated, frame in decode_frames(path, strict=False):
+            follows = Fraction(0) if time is None else time + 1 / (rate or Fraction(25))
+            time = follows if stated is None else stated if time is None else max(time, stated)
+            yield time, frame
+        if time is None:
             raise InputError(f"{path}: none of its frames can be decoded")
-        for _ in range(clock.rest()):
-            yield position, before
-            position += 1
+
+    return at_constant_rate(timed(), rate)
 
 
-class Look(NamedTuple):
-    """What one network sees: how many of a window's frames, evenly spaced, and each frame as it goes in."""
+class FrameSampler(NamedTuple):
+    """What one network takes of a window: how many of its frames, evenly spaced, and how each is preprocessed."""
 
     count: int
     prepare: Callable[[np.ndarray], object]
 
 
-class PictureReader:
-    """Windows of a video, one after another, as the networks see them.
+class FrameWindows:
+    """The frames of a video's windows, one window after another, as the networks take them.
 
     Args:
         found: the survey of the file.
-        looks: by network.
+        samplers: by network.
         starts: of all windows, ascending whole seconds.
     """
 
-    def __init__(self, path: Path, found: Survey, looks: Mapping[str, Look], starts: list[int]):
-        self.looks, self.starts = looks, set(starts)
+    def __init__(self, path: Path, found: Survey, samplers: Mapping[str, FrameSampler], starts: list[int]):
+        self.samplers = samplers
         self.frames = found.frames if found.is_single else FRAMES  # in a window
-        self.chosen = {name: evenly_spaced(self.frames, look.count) for name, look in looks.items()}
-        self.sets = {name: set(indices.tolist()) for name, indices in self.chosen.items()}
-        self.kept: dict[int, dict[str, object]] = {}  # position -> what the networks see of that frame
-        self.stream = pictures(path)
-        self.last = None  # frame that was decoded last
-        self.last_seen: dict[str, object] = {}
-        self.position = -1
+        self.chosen = {name: evenly_spaced(self.frames, sampler.count) for name, sampler in samplers.items()}
+        self.wanted = {name: {s * FPS + i for s in starts for i in chosen} for name, chosen in self.chosen.items()}
+        self.stream = constant_rate_frames(path, found.frame_rate)
+        self.position, self.last = -1, None  # of the frame that was decoded last; the frame
+        self.prepared: dict[str, object] = {}  # that frame, by network
+        self.kept: dict[int, dict[str, object]] = {}  # position -> prepared frame, by network
 
     def read(self, start: int) -> dict[str, list]:
-        """The window that begins at `start` seconds: by network, what it sees, `count` of them.
+        """The window that begins at `start` seconds: by network, `count` prepared frames.
 
-        Where the video has ended, its last frame is seen for the rest of the window.
+        If the video has ended, its last frame stands for the rest of the window.
         """
         first = start * FPS
-        for position in [p for p in self.kept if p < first]:
-            del self.kept[position]
-        while self.position < first + self.frames - 1 and (item := next(self.stream, None)) is not None:
-            self._keep(*item)
-        return {name: [self._seen(first + index, name) for index in indices] for name, indices in self.chosen.items()}
+        self.kept = {position: kept for position, kept in self.kept.items() if position >= first}
+        while self.position < first + self.frames - 1:
+            self._keep(next(self.stream, self.last))
+        return {name: [self.kept[first + i][name] for i in chosen] for name, chosen in self.chosen.items()}
 
-    def _keep(self, position: int, frame: "av.VideoFrame") -> None:
-        """Prepare a frame for the networks that look at its position."""
+    def _keep(self, frame: "av.VideoFrame") -> None:
+        """Prepare the next frame for the networks that take it."""
+        self.position += 1
         if frame is not self.last:
-            self.last, self.last_seen = frame, {}
-        self.position = position
-        wanted = [name for name in self.looks if self._is_wanted(position, name)]
-        if wanted:
-            self.kept[position] = self._prepare(wanted)
+            self.last, self.prepared = frame, {}
+        names = [name for name, positions in self.wanted.items() if self.position in positions]
+        if missing := [name for name in names if name not in self.prepared]:
+            image = to_rgb(frame)
+            self.prepared |= {name: self.samplers[name].prepare(image) for name in missing}
+        if names:
+            self.kept[self.position] = {name: self.prepared[name] for name in names}
 
-    def _is_wanted(self, position: int, name: str) -> bool:
-        """Whether a network looks at this position of any window."""
-        latest = position // FPS
-        return any(
-            start in self.starts and position - start * FPS in self.sets[name]
-            for start in range(max(0, latest - self.frames // FPS), latest + 1)
-        )
 
-    def _prepare(self, names: list[str]) -> dict[str, object]:
-        """What networks see of the last frame."""
-        missing = [name for name in names if name not in self.last_seen]
-        if missing:
-            image = to_rgb(self.last)
-            self.last_seen |= {name: self.looks[name].prepare(image) for name in missing}
-        return {name: self.last_seen[name] for name in names}
+# ---------------------------------------------------------------------------------------------------------------- audio
+class AudioWindows:
+    """The sound of a file's windows, one window after another, resampled to `sample_rate` in Hz as it is decoded."""
 
-    def _seen(self, position: int, name: str):
-        kept = self.kept.get(position, {})
-        return kept[name] if name in kept else self._prepare([name])[name]
+    def __init__(self, path: Path, found: Survey, sample_rate: int):
+        self.path, self.sample_rate, self.is_single = path, sample_rate, found.is_single
+        self.stream = self._resampled(fill_gaps(decode_audio(path, strict=False), found.audio_end))
+        self.first, self.samples = 0, np.zeros(0, np.float32)  # position of the first sample that is kept; the samples
+
+    def _resampled(self, blocks: Iterator[Block]) -> Iterator[np.ndarray]:
+        resampler = None
+        for samples, rate, _ in blocks:
+            if resampler is None and rate != self.sample_rate:
+                resampler = soxr.ResampleStream(rate, self.sample_rate, 1, dtype="float32", quality="HQ")
+            yield resampler.resample_chunk(samples) if resampler else samples
+        if resampler:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def read(self, start: int) -> np.ndarray:
+        """The window that begins at `start` seconds, (n,) float32: all sound of a short file, else ten seconds.
+
+        If the sound has ended, the rest of the window is silent.
+        """
+        if self.is_single:
+            return resample(list(decode_audio(self.path, strict=False)), self.sample_rate)
+        first, length = start * self.sample_rate, T * self.sample_rate
+        pieces, end = [self.samples], self.first + len(self.samples)
+        while end < first + length and (piece := next(self.stream, None)) is not None:
+            pieces.append(piece)
+            end += len(piece)
+            if end <= first:  # between two windows
+                self.first, pieces = end, []
+        held = np.concatenate([*pieces, np.zeros(0, np.float32)])
+        drop = min(max(first - self.first, 0), len(held))
+        self.samples, self.first = held[drop:], self.first + drop
+        window = self.samples[:length]
+        return np.pad(window, (0, length - len(window)))
 
 
 # -------------------------------------------------------------------------------------------------------------- windows

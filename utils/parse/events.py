@@ -1,4 +1,4 @@
-"""From what the parser says of the windows of a video to its events.
+"""From the probabilities of a video's windows to its events.
 
 Axes: n segments of a video of any length, T = 10 of a window, M = 2 modalities (audio, visual), C classes.
 """
@@ -20,20 +20,20 @@ COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidenc
 
 
 def as_text(path: Path | str) -> str:
-    """A path to print or write; bytes of it that are no text are replaced."""
+    """A path to print or write; bytes that are no valid text are replaced."""
     return os.fsencode(path).decode(errors="replace")
 
 
 class ParsedVideo(NamedTuple):
-    """What the parser says of one video.
+    """The probabilities of one video.
 
     Attributes:
         path: of the file.
         seconds: its length.
-        edges: (n + 1,) float, where its segments begin and end, in seconds.
+        edges: (n + 1,) float, the borders of its segments, in seconds.
         frame_prob: (n, M, C) float32 in [0, 1], whether a class is heard, and seen, in a segment.
         global_prob: (n, C) float32 in [0, 1], whether it is in the window of the segment: the video-level gate.
-        has_track: (n, M) bool, whether there is sound, and a picture. Where there is none, nothing is decided.
+        has_track: (n, M) bool, whether there is sound, and a picture; without, no event is found.
         class_names: C names.
         hop: seconds from one window to the next.
         notes: what a reader should know, a line each.
@@ -116,11 +116,6 @@ def find_events(video: ParsedVideo, threshold: float = THRESHOLD) -> pd.DataFram
         },
         columns=list(COLUMNS),
     )
-
-
-def decided_classes(decisions: np.ndarray) -> list[int]:
-    """Indices of the classes that are decided anywhere in (3, C, n)."""
-    return np.flatnonzero(decisions.any(axis=(0, 2))).tolist()
 
 
 def join_events(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -1,119 +1,73 @@
-"""The networks of the features that a parser needs."""
+"""The parser's network from a checkpoint, and the kinds of features that its sizes ask for."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
+from nets import MMIL_Net
+from nets.han import NORM_PLACES
 from utils.base.errors import InputError
-from utils.encoders import CLIP_MODEL, hub
-from utils.encoders.vggish import SAMPLE_RATE, log_mel, to_16_bit
-from utils.encoders.visual import FRAMES, BaseNetwork
-from utils.features.kinds import kinds_of
-from utils.llp.classes import T
-from utils.media.windows import Look
+from utils.features.kinds import STREAMS, FeatureKind, kinds_of
+from utils.llp.classes import read_class_names
+from utils.train import checkpoint
+from utils.train.run_folder import class_file, read_arguments
 
-AUDIO_FEATURES = {kind.size: kind.name for kind in kinds_of("audio")}  # size of a vector -> what it comes from
-VISUAL_FEATURES = {kind.size: kind.name for kind in kinds_of("visual")}
-SPATIO_TEMPORAL = "r2plus1d_18"
+SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
 
 
-class Weights(NamedTuple):
-    """Local files of the networks' weights; None: those published, from the cache or the network.
+class ParserNetwork(NamedTuple):
+    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, its
+    settings, named like main.py's flags, and the file's SHA-256."""
 
-    Attributes:
-        clip_model, clip_pretrained: of open_clip, as --model and --pretrained of utils/clip_preprocess.py.
+    net: MMIL_Net
+    class_names: tuple[str, ...]
+    kinds: dict[str, FeatureKind]
+    settings: dict
+    sha256: str
+
+
+def load_network(path: Path, classes: Path | None, nhead: int | None, norm_where: str | None) -> ParserNetwork:
+    """The network of a checkpoint.
+
+    Sizes come from the weights; classes, heads and norm placement from the files beside the checkpoint, else from what
+    is given, else LLP and the published settings. Raises InputError if the checkpoint cannot be used, or what is
+    given is not what it was trained with.
     """
-
-    vggish: Path | None = None
-    res152: Path | None = None
-    r2plus1d: Path | None = None
-    clip: Path | None = None
-    clap: Path | None = None
-    clip_model: str = CLIP_MODEL
-    clip_pretrained: str | None = None
-
-
-class Hearing(NamedTuple):
-    """The network of the audio features: `prepare` takes (n,) float32 sound and the length of a short video in seconds
-    (None: a window of ten), `embed` what that gives; it returns features as they are published, (10 | 64, Da)."""
-
-    name: str
-    sample_rate: int
-    prepare: Callable[[np.ndarray, float | None], object]
-    embed: Callable[[object], np.ndarray]
-
-
-class Seeing(NamedTuple):
-    """A network of visual features: what it sees, and `embed` from `look.count` of those to (10 | 80, Dv)."""
-
-    name: str
-    look: Look
-    embed: Callable[[list], np.ndarray]
-
-
-# ---------------------------------------------------------------------------------------------------------- networks
-@contextlib.contextmanager
-def naming_flag(flag: str, file: Path | None) -> Iterator[None]:
-    """Let an error of a weights file begin with the flag that gave it."""
+    checkpoint.require(path)
+    data = path.read_bytes()
+    weights = checkpoint.load(path, data)
     try:
-        yield
-    except InputError as error:
-        if file is not None and str(error).startswith(str(file)):
-            raise InputError(f"{flag} {error}") from error
-        raise
+        sizes = checkpoint.describe_weights(weights)
+    except (KeyError, IndexError, AttributeError, TypeError):
+        expected = f"expected a plain state_dict as in {checkpoint.BEST}"
+        raise InputError(f"{path}: holds no MMIL_Net weights, {expected}") from None
+    kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
+    recorded = read_arguments(path.parent)
+    class_path = class_file(path.parent, classes)
+    class_names = read_class_names(class_path)
+    settings = sizes | {
+        "num_classes": len(class_names),
+        "nhead": nhead or int(recorded.get("nhead", 8)),
+        "norm_where": norm_where or recorded.get("norm_where", NORM_PLACES[0]),
+    }
+    try:
+        net = MMIL_Net(**settings).use_fast_layers()
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; give --nhead") from error
+    sources = {"num_classes": f"that of {class_path} (--classes)"}
+    checkpoint.load_weights(path, net, settings, sources, recorded, weights)
+    return ParserNetwork(net.eval(), class_names, kinds, settings, hashlib.sha256(data).hexdigest())
 
 
-def load_hearing(name: str, weights: Weights, device: torch.device, precision: str) -> Hearing:
-    """VGGish or CLAP; InputError where its weights cannot be had."""
-    if name == "vggish":
-        flag = "--vggish_checkpoint"
-        with naming_flag(flag, weights.vggish):
-            network = BaseNetwork.load("vggish", weights.vggish, device, precision, flag)
-        return Hearing(name, SAMPLE_RATE, vggish_input, lambda mel: network.embed([mel])[0])
-    from utils.encoders import clap
-
-    hub.offline_without_network()
-    flag = "--clap_checkpoint"
-    with naming_flag(flag, weights.clap):  # nobody asks about captions, so that any tokenizer will do
-        teacher = clap.ClapTeacher.load(weights.clap, device, precision, any_vocabulary=True, flag=flag)
-    return Hearing(
-        name,
-        clap.SAMPLE_RATE,
-        lambda samples, seconds: teacher.hear_whole(samples),
-        lambda mel: teacher.token_maps([mel])[0].cpu().numpy(),
-    )
-
-
-def vggish_input(samples: np.ndarray, seconds: float | None) -> np.ndarray:
-    """Log-mels of ten seconds; of a shorter video, of the second that each tenth of it is in: (T, 96, 64).
-
-    VGGish alone hears seconds, where the other networks hear and see tenths of a video.
-    """
-    mel = log_mel(to_16_bit(samples))
-    if seconds is None or seconds >= T - 0.5:
-        return mel
-    return mel[((np.arange(T) + 0.5) * seconds / T).astype(int)]
-
-
-def load_seeing(name: str, weights: Weights, device: torch.device, precision: str) -> Seeing:
-    """ResNet-152, R(2+1)D-18 or CLIP; InputError where its weights cannot be had."""
-    if name != "CLIP":
-        short = name.removesuffix("_18")
-        file, flag = getattr(weights, short), f"--{short}_checkpoint"
-        with naming_flag(flag, file):
-            network = BaseNetwork.load(name, file, device, precision, flag)
-        look = Look(FRAMES, network.kind.prepare)
-        return Seeing(name, look, lambda images: network.embed([np.stack(images)])[0])
-    from utils.encoders.clip import ClipTeacher
-
-    hub.offline_without_network()
-    flag = "--clip_checkpoint"
-    with naming_flag(flag, weights.clip):
-        teacher = ClipTeacher.load(weights.clip_model, weights.clip_pretrained, weights.clip, device, precision, flag)
-    return Seeing(
-        name, Look(T, teacher.preprocess), lambda images: teacher.embed_images(torch.stack(images)).cpu().numpy()
-    )
+def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:
+    """The kind of feature that a stream of the network takes: the first of its size."""
+    kinds = kinds_of(stream)
+    if stream not in SIZES:  # the network has one size for it
+        return kinds[0]
+    size = sizes[SIZES[stream]]
+    for kind in kinds:
+        if kind.size == size:
+            return kind
+    expected = " or ".join(f"{kind.size} ({kind.name})" for kind in kinds)
+    raise InputError(f"{path}: has {SIZES[stream]} {size}, expected {expected}: no feature tool makes such")

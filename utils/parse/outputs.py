@@ -1,5 +1,6 @@
 """The files that utils/parse_video.py writes of a video (docs/PARSING.md describes each)."""
 
+import itertools
 import json
 import os
 import shutil
@@ -11,23 +12,24 @@ import numpy as np
 import pandas as pd
 
 from utils.base.files import TMP_SUFFIX
-from utils.parse.events import MODALITIES, ParsedVideo, decide_segments, decided_classes, find_events
+from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.page import render
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
+EDGE = "#444444"  # of events in the timeline
 SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio and visual"}
 
 
 def output_names(videos: Sequence[Path]) -> list[str]:
-    """A folder name for each video: its stem, with a number where another one before it has the same.
+    """A folder name for each video: its stem, with a number if one before it has the same.
 
-    A stem of dots alone, of `...mp4`, would be another folder than one's own: then it is `video`.
+    A stem of dots alone, of `...mp4`, would name another folder: then it is `video`.
     """
     taken, names = set(), []
     for path in videos:
         stem = path.stem if path.stem.strip(".") else "video"
         name, number = stem, 1
-        while name.casefold() in taken:  # some file systems do not tell a from A
+        while name.casefold() in taken:  # some file systems ignore case
             number += 1
             name = f"{stem}_{number}"
         taken.add(name.casefold())
@@ -63,21 +65,17 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
-def vtt_text(video: ParsedVideo, threshold: float) -> str:
+def vtt_text(events: pd.DataFrame, class_names: Sequence[str]) -> str:
     """events.vtt: a subtitle for each stretch in which the same events go on, a line per class."""
-    audio, visual, both = decide_segments(video, threshold)  # (C, n) each
-    cues, start = [], 0
-    n = len(video.edges) - 1
-    for end in range(1, n + 1):
-        if end < n and all((x[:, end] == x[:, start]).all() for x in (audio, visual)):
-            continue
-        lines = []
-        for c in np.flatnonzero(audio[:, start] | visual[:, start]):
-            kind = "audio_visual" if both[c, start] else "audio" if audio[c, start] else "visual"
-            lines.append(f"{_vtt_escape(video.class_names[c])} ({SHOWN[kind]})")
-        if lines:
-            cues.append("\n".join([f"{clock(video.edges[start])} --> {clock(video.edges[end])}", *lines, ""]))
-        start = end
+    onset, offset, labels = (events[column].to_numpy() for column in ("onset", "offset", "event_labels"))
+    kinds, cues = events.modality.map(SHOWN).to_numpy(), []
+    for start, end in itertools.pairwise(np.unique([*onset, *offset])):
+        current = (onset <= start) & (offset >= end)
+        # in the table, an audio-visual event follows the audio and the visual one that it is part of
+        shown = dict(zip(labels[current], kinds[current], strict=True))
+        if shown:
+            lines = [f"{_vtt_escape(label)} ({shown[label]})" for label in sorted(shown, key=class_names.index)]
+            cues.append("\n".join([f"{clock(start)} --> {clock(end)}", *lines, ""]))
     return "\n".join(["WEBVTT", "", *cues])
 
 
@@ -91,51 +89,44 @@ def audacity_text(events: pd.DataFrame) -> str:
     return "".join(f"{onset:.6f}\t{offset:.6f}\t{kind}: {label}\n" for onset, offset, kind, label in rows)
 
 
-def draw_timeline(path: Path, video: ParsedVideo, threshold: float) -> None:
+def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     """timeline.png: a row per class, in it what is heard above and what is seen below; opacity is the confidence."""
+    from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
 
     from utils.report import figures
     from utils.report.html import class_colours
 
-    plt = figures.plt
-    classes = decided_classes(decide_segments(video, threshold))
-    events, colours = find_events(video, threshold), class_colours(len(video.class_names))
-    figure, ax = plt.subplots(figsize=(12, 1.4 + 0.45 * max(len(classes), 1)), layout="constrained")
-    for row, c in enumerate(classes):
-        for kind, top, hatch in (("audio", 0.08, ""), ("visual", 0.52, "////")):
-            own = events[(events.event_labels == video.class_names[c]) & (events.modality == kind)]
-            for onset, offset, confidence in zip(own.onset, own.offset, own.confidence, strict=True):
-                colour = [int(colours[c][i : i + 2], 16) / 255 for i in (1, 3, 5)]
-                ax.broken_barh(
-                    [(onset, offset - onset)],
-                    (row + top, 0.4),
-                    facecolor=(*colour, opacity(confidence)),
-                    edgecolor="#444444",
-                    linewidth=0.4,
-                    hatch=hatch,
-                )
-    ax.set(xlim=(0, video.edges[-1]), ylim=(max(len(classes), 1), 0), xlabel="seconds")
-    ax.set_yticks(np.arange(len(classes)) + 0.5, [video.class_names[c] for c in classes], parse_math=False)
+    colours = dict(zip(video.class_names, class_colours(len(video.class_names)), strict=True))
+    classes = [name for name in video.class_names if name in set(events.event_labels)]
+    height = max(len(classes), 1)
+    figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * height), layout="constrained")
+    styles = {"audio": (0.08, ""), "visual": (0.52, "////")}  # top, hatch
+    for event in events[events.modality.isin(styles)].itertuples():
+        row, (top, hatch) = classes.index(event.event_labels), styles[event.modality]
+        bar = [(event.onset, event.offset - event.onset)]
+        face = to_rgba(colours[event.event_labels], opacity(event.confidence))
+        ax.broken_barh(bar, (row + top, 0.4), facecolor=face, edgecolor=EDGE, linewidth=0.4, hatch=hatch)
+    ax.set(xlim=(0, video.edges[-1]), ylim=(height, 0), xlabel="seconds")
+    ax.set_yticks(np.arange(len(classes)) + 0.5, classes, parse_math=False)
     ax.set_axisbelow(True)
     ax.grid(axis="x", linewidth=0.4)
     if not classes:
         ax.text(0.5, 0.5, "no events", transform=ax.transAxes, ha="center", va="center", color="grey")
-    patches = [
-        Patch(facecolor="#cccccc", edgecolor="#444444", hatch=h, label=t) for h, t in (("", "heard"), ("////", "seen"))
-    ]
+    labels = zip(("heard", "seen"), styles.values(), strict=True)
+    patches = [Patch(facecolor="#cccccc", edgecolor=EDGE, hatch=hatch, label=text) for text, (_, hatch) in labels]
     figure.legend(handles=patches, loc="outside upper right", ncols=2, frameon=False)
     figure.suptitle(video.filename, x=0.01, ha="left", fontsize=11, parse_math=False)
     figures.save(figure, path)
 
 
 def opacity(confidence: float) -> float:
-    """Of an event in pictures and pages: 0.35 for none, 1 for a confidence of 1."""
+    """Of an event in figures: 0.35 for a confidence of 0, 1 for 1."""
     return 0.35 + 0.65 * float(confidence)
 
 
 def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dict, embed: bool) -> pd.DataFrame:
-    """Write the six files of a video to `folder`, each whole or not at all, and return its events.
+    """Write the six files of a video to `folder`, each atomically, and return its events.
 
     Args:
         threshold: of the decisions.
@@ -147,7 +138,7 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
     texts = {
         "events.csv": csv_text(events),
         "events.json": json_text(video, events, threshold, model),
-        "events.vtt": vtt_text(video, threshold),
+        "events.vtt": vtt_text(events, video.class_names),
         "events.txt": audacity_text(events),
         "report.html": render(video, threshold, model, folder, embed),
     }
@@ -156,7 +147,7 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
     try:
         for name, text in texts.items():
             (work / name).write_text(text, encoding="utf-8")
-        draw_timeline(work / "timeline.png", video, threshold)
+        draw_timeline(work / "timeline.png", video, events)
         folder.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
             os.replace(path, folder / path.name)

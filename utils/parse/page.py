@@ -1,4 +1,4 @@
-"""report.html: a video with what the parser says of it, in one file (template: utils/templates/report.html)."""
+"""report.html: a video with its events, in one file (template: utils/report/templates/report.html)."""
 
 import base64
 import mimetypes
@@ -14,17 +14,17 @@ from utils.parse.events import ParsedVideo
 from utils.report.html import class_colours, script_json
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "templates" / "report.html"
-SCALE = 10_000  # probabilities are whole numbers in the page, rounded down: the same decisions at four digits
-EMBED_LIMIT = 64 * 2**20  # bytes; browsers get slow beyond
+SCALE = 10_000  # of probabilities, which are integers in the page, rounded down: the same decisions at four digits
+EMBED_LIMIT = 64 * 2**20  # bytes; larger pages make browsers slow
 
 
 def link(video: Path, folder: Path) -> str:
-    """URL of a video, relative to the folder of the page, where there is a way from one to the other."""
+    """URL of a video, relative to the folder of the page if possible."""
     try:
         relative = os.path.relpath(video.absolute(), Path(folder).absolute())
     except ValueError:  # another drive, on Windows
         return video.absolute().as_uri()
-    # "./" lest a name with a colon be taken for a protocol
+    # "./" because a name with a colon would be taken for a protocol
     return "./" + urllib.parse.quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
@@ -34,7 +34,7 @@ def media_type(video: Path) -> str:
 
 
 def require_small(video: Path) -> None:
-    """InputError for a video that is too large for a page."""
+    """Raise InputError if a video is too large for a page."""
     size, limit = video.stat().st_size / 2**20, EMBED_LIMIT // 2**20
     if size > limit:
         raise InputError(f"--embed: {video} has {size:.0f} MB, expected up to {limit}; leave --embed out to link it")
@@ -45,8 +45,8 @@ def inline(video: Path) -> str:
     return f"data:{media_type(video)};base64,{base64.b64encode(video.read_bytes()).decode()}"
 
 
-def whole(probabilities: np.ndarray) -> list:
-    """Probabilities as whole numbers, rounded down."""
+def to_integers(probabilities: np.ndarray) -> list:
+    """Probabilities (...) times SCALE, rounded down, as nested lists."""
     return np.floor(probabilities.astype(float) * SCALE + 1e-9).astype(int).tolist()
 
 
@@ -64,9 +64,9 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "colours": class_colours(len(video.class_names)),
         "scale": SCALE,
         "threshold": threshold,
-        "audio": whole(video.frame_prob[:, 0].T),  # (C, n) each
-        "visual": whole(video.frame_prob[:, 1].T),
-        "gate": whole(video.global_prob.T),
+        "audio": to_integers(video.frame_prob[:, 0].T),  # (C, n) each
+        "visual": to_integers(video.frame_prob[:, 1].T),
+        "gate": to_integers(video.global_prob.T),
         "heard": video.has_track[:, 0].astype(int).tolist(),  # (n,) each
         "seen": video.has_track[:, 1].astype(int).tolist(),
     }

@@ -1,17 +1,15 @@
 """Videos in, events out, for notebooks and for utils/parse_video.py.
 
-    from utils.video_parser import VideoParser, Weights, parse_videos
+    from utils.parse import VideoParser, parse_videos
 
-    parser = VideoParser.load("models/model_VALOR++/checkpoint_best.pt")
-    events = parse_videos(["a.mp4", "b.mp4"], parser)     # a pandas table, a row per event
-    video = parser.parse("a.mp4")                         # the probabilities behind it
+    video_parser = VideoParser.load("models/model_VALOR++/checkpoint_best.pt")
+    events = parse_videos(["a.mp4", "b.mp4"], video_parser)    # a pandas table, a row per event
+    video = video_parser.parse("a.mp4")                        # the probabilities behind it
 
-The parser and the networks of the features that it needs are loaded once. Axes: T = 10 segments of a window, n of a
-video, M = 2 modalities (audio, visual), C classes.
+Axes: T = 10 segments of a window, n of a video, M = 2 modalities (audio, visual), C classes.
 """
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,74 +19,33 @@ import torch
 from tqdm import tqdm
 
 from nets import MMIL_Net
-from nets.han import NORM_PLACES
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
-from utils.features.kinds import pool
-from utils.llp.classes import T, read_class_names
-from utils.media.sound import SoundReader
-from utils.media.windows import PictureReader, Survey, segment_count, segment_edges, survey, window_starts
+from utils.encoders import Encoder, checkpoint_flag, load_encoder
+from utils.features.kinds import STREAMS, pool
+from utils.llp.classes import T
+from utils.media.windows import (
+    AudioWindows,
+    FrameSampler,
+    FrameWindows,
+    Survey,
+    segment_count,
+    segment_edges,
+    survey,
+    window_starts,
+)
 from utils.metrics.eval_metrics import THRESHOLD
 from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events, join_events
-from utils.parse.networks import (
-    AUDIO_FEATURES,
-    SPATIO_TEMPORAL,
-    VISUAL_FEATURES,
-    Hearing,
-    Seeing,
-    Weights,
-    load_hearing,
-    load_seeing,
-)
-from utils.train import checkpoint
-from utils.train.run_folder import class_file, read_arguments
-
-
-def load_net(
-    path: Path, classes: Path | None, nhead: int | None, norm_where: str | None
-) -> tuple[MMIL_Net, tuple[str, ...], dict]:
-    """The parser of a checkpoint in evaluation mode, its class names, and its settings, named like main.py's flags.
-
-    Sizes come from the weights; classes, heads and norm placement from the files beside them, else what is given, else
-    LLP and the published settings.
-
-    Raises:
-        InputError: the checkpoint cannot be used, or what is given is not what it was trained with.
-    """
-    path = Path(path)
-    state = checkpoint.load(path)
-    try:
-        sizes = checkpoint.describe_weights(state)
-    except (KeyError, IndexError, AttributeError, TypeError):
-        raise InputError(
-            f"{path}: holds no MMIL_Net weights, expected a plain state_dict as in {checkpoint.BEST}"
-        ) from None
-    for name, known in (("input_a_dim", AUDIO_FEATURES), ("input_v_dim", VISUAL_FEATURES)):
-        if sizes[name] not in known:
-            expected = " or ".join(f"{size} ({feature})" for size, feature in known.items())
-            raise InputError(f"{path}: has {name} {sizes[name]}, expected {expected}: no feature tool makes such")
-    recorded = read_arguments(path.parent)
-    norm_where = norm_where or recorded.get("norm_where", NORM_PLACES[0])
-    nhead = nhead or int(recorded.get("nhead", 8))
-    class_path = class_file(path.parent, classes)
-    names = read_class_names(class_path)
-    settings = sizes | {"num_classes": len(names), "nhead": nhead, "norm_where": norm_where}
-    try:
-        net = MMIL_Net(**settings).use_fast_layers()
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; give --nhead") from error
-    sources = {"num_classes": f"that of {class_path} (--classes)"}
-    checkpoint.load_weights(path, net, settings, sources, recorded)
-    return net.eval(), names, settings
+from utils.parse.networks import load_network
 
 
 class VideoParser:
-    """A trained parser with the networks of its features.
+    """A trained network with the encoders of its features.
 
     Args:
         net: in evaluation mode, on `device`.
         class_names: C names.
-        hearing, visual, spatio_temporal: the networks of its three features.
+        encoders: of its three features, by stream (STREAMS).
         model: what the outputs say of it.
     """
 
@@ -96,16 +53,15 @@ class VideoParser:
         self,
         net: MMIL_Net,
         class_names: Sequence[str],
-        hearing: Hearing,
-        visual: Seeing,
-        spatio_temporal: Seeing,
+        encoders: Mapping[str, Encoder],
         device: torch.device | str = "cpu",
         model: dict | None = None,
     ):
         self.net, self.class_names, self.device = net, tuple(class_names), torch.device(device)
-        self.hearing, self.seeing = hearing, {"visual": visual, "visual_st": spatio_temporal}
+        self.encoders = [encoders[stream] for stream in STREAMS]
+        self.audio, *self.visual = self.encoders
         self.model = model or {}
-        self._nothing: dict[str, np.ndarray] = {}  # features of silence, and of black frames
+        self._silent: dict[str, np.ndarray] = {}  # features of silence, and of black frames
 
     @classmethod
     def load(
@@ -115,40 +71,38 @@ class VideoParser:
         classes: Path | None = None,
         nhead: int | None = None,
         norm_where: str | None = None,
-        weights: Weights | None = None,
+        checkpoints: Mapping[str, Path | None] | None = None,
+        options: Mapping[str, Mapping] | None = None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
     ) -> Self:
-        """A checkpoint and the networks that its sizes ask for.
+        """A checkpoint and the encoders that its sizes ask for, each loaded once.
 
         Args:
             path: checkpoint_best.pt of a run, or a published one.
             classes: a class file; nhead, norm_where: of the training. None: from the files beside the checkpoint, else
                 LLP and the published settings.
-            precision: of the feature networks, fp32, bf16 or fp16.
+            checkpoints: local weights of encoders, by the name of their kind; the others are those published.
+            options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
+            precision: of the encoders, fp32, bf16 or fp16.
 
-        Raises:
-            InputError: a file is missing, damaged, or does not fit.
+        Raises InputError if a file is missing, damaged, or does not fit.
         """
-        net, names, settings = load_net(Path(path), classes, nhead, norm_where)
-        weights, device = weights or Weights(), torch.device(device)
-        audio, visual = AUDIO_FEATURES[settings["input_a_dim"]], VISUAL_FEATURES[settings["input_v_dim"]]
+        network = load_network(Path(path), classes, nhead, norm_where)
+        encoders = {}
+        for stream, kind in network.kinds.items():
+            own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
+            own |= (options or {}).get(kind.name, {})
+            weights = (checkpoints or {}).get(kind.name)
+            encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
         model = {
             "checkpoint": as_text(path),
-            "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-            **settings,
-            "features": [audio, visual, SPATIO_TEMPORAL],
+            "sha256": network.sha256,
+            **network.settings,
+            "features": [network.kinds[stream].name for stream in STREAMS],
             "precision": precision,
         }
-        return cls(
-            net.to(device),
-            names,
-            load_hearing(audio, weights, device, precision),
-            load_seeing(visual, weights, device, precision),
-            load_seeing(SPATIO_TEMPORAL, weights, device, precision),
-            device,
-            model,
-        )
+        return cls(network.net.to(device), network.class_names, encoders, device, model)
 
     def parse(
         self,
@@ -161,12 +115,11 @@ class VideoParser:
 
         Args:
             hop: seconds from one window of ten to the next, 1 to 10; windows that overlap are averaged.
-            keep: called with each window's time, `_20_30` (empty where it is the only one), and its features,
-                (10 | 64 | 80, D) float32 by their name.
+            keep: called with each window's time, `_20_30` (empty if it is the only one), and its features,
+                (10 | 64 | 80, D) float32 by the name of their kind.
             progress: show a bar.
 
-        Raises:
-            InputError: the file cannot be decoded, or has neither picture nor sound.
+        Raises InputError if the file cannot be decoded, or has neither picture nor sound.
         """
         path = Path(path)
         if not 1 <= hop <= T:
@@ -174,64 +127,54 @@ class VideoParser:
         found = survey(path)
         starts = window_starts(found.seconds, hop)
         average = WindowAverage(segment_count(found.seconds), len(self.class_names))
-        read = self._reader(path, found, starts)
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
-        for start, result in zip(bar, read_ahead(read, starts, workers=1, ahead=1), strict=True):
+        reads = read_ahead(self._reader(path, found, starts), starts, workers=1, ahead=1)
+        for start, result in zip(bar, reads, strict=True):
+            if isinstance(result.error, (InputError, OSError)):
+                raise result.error
             if result.error:
-                raise (
-                    result.error
-                    if isinstance(result.error, (InputError, OSError))
-                    else InputError(f"{path}: {result.problem}")
-                ) from result.error
+                raise InputError(f"{path}: {result.problem}") from result.error
             features = self.embed(result.value)
             if keep:
                 keep("" if found.is_single else f"_{start}_{start + T}", features)
             average.add(start, *self._probabilities(features, path))
-        frame_prob, global_prob = average.means()
         edges = segment_edges(found.seconds)
-        return ParsedVideo(
-            path,
-            found.seconds,
-            edges,
-            frame_prob,
-            global_prob,
-            has_track(found, edges),
-            self.class_names,
-            hop,
-            describe(found, edges),
-        )
+        about = (has_track(found, edges), self.class_names, hop, describe(found, edges))
+        return ParsedVideo(path, found.seconds, edges, *average.means(), *about)
 
     def _reader(self, path: Path, found: Survey, starts: list[int]) -> Callable[[int], dict[str, object]]:
-        """The function that reads the next window: what each network hears or sees, by its name."""
-        looks = {network.name: network.look for network in self.seeing.values()}
-        pictures = None if found.picture_end is None else PictureReader(path, found, looks, starts)
-        sounds = None if found.sound_end is None else SoundReader(path, found, self.hearing.sample_rate)
+        """The function that reads the next window: the encoders' inputs, by the name of their kind."""
+        samplers = {e.kind.name: FrameSampler(e.kind.rate * T, e.prepare) for e in self.visual}
+        frames = None if found.video_end is None else FrameWindows(path, found, samplers, starts)
+        audio = None if found.audio_end is None else AudioWindows(path, found, self.audio.kind.rate)
         seconds = found.seconds if found.is_single else None
 
         def read(start: int) -> dict[str, object]:
-            window = pictures.read(start) if pictures else {}
-            if sounds:
-                window[self.hearing.name] = self.hearing.prepare(sounds.read(start), seconds)
+            window = frames.read(start) if frames else {}
+            if audio:
+                window[self.audio.kind.name] = self.audio.prepare(audio.read(start), seconds)
             return window
 
         return read
 
     def embed(self, window: dict[str, object]) -> dict[str, np.ndarray]:
-        """A window's features by their name, as they are published; silence and black frames for a missing track."""
-        return {
-            network.name: network.embed(window[network.name]) if network.name in window else self._missing(network)
-            for network in (self.hearing, *self.seeing.values())
-        }
+        """A window's features (rows, D) by the name of their kind; those of silence or black for a missing track."""
+        features = {}
+        for encoder in self.encoders:
+            name = encoder.kind.name
+            features[name] = encoder.embed([window[name]])[0] if name in window else self._nothing(encoder)
+        return features
 
-    def _missing(self, network: Hearing | Seeing) -> np.ndarray:
-        """Features of ten seconds of nothing, computed once."""
-        if network.name not in self._nothing:
-            if isinstance(network, Hearing):
-                content = network.prepare(np.zeros(T * network.sample_rate, np.float32), None)
+    def _nothing(self, encoder: Encoder) -> np.ndarray:
+        """Features of ten seconds of silence, or of black frames, computed once."""
+        name, rate = encoder.kind.name, encoder.kind.rate
+        if name not in self._silent:
+            if encoder is self.audio:
+                content = encoder.prepare(np.zeros(T * rate, np.float32), None)
             else:
-                content = [network.look.prepare(np.zeros((256, 256, 3), np.uint8))] * network.look.count
-            self._nothing[network.name] = network.embed(content)
-        return self._nothing[network.name]
+                content = [encoder.prepare(np.zeros((256, 256, 3), np.uint8))] * (rate * T)
+            self._silent[name] = encoder.embed([content])[0]
+        return self._silent[name]
 
     @torch.no_grad()
     def _probabilities(self, features: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -244,18 +187,21 @@ class VideoParser:
 
 
 def has_track(found: Survey, edges: np.ndarray) -> np.ndarray:
-    """In which segments there is sound, and a picture: (n, M) bool. A video of one window has it in all or none."""
-    ends = (found.sound_end, found.picture_end)
+    """In which segments there is sound, and a picture: (n + 1,) edges -> (n, M) bool.
+
+    A video of one window has a track in all segments or in none.
+    """
+    ends = (found.audio_end, found.video_end)
     starts = np.zeros(len(edges) - 1) if found.is_single else edges[:-1]
     return np.stack([starts < (-1 if end is None else end) for end in ends], axis=1)
 
 
 def describe(found: Survey, edges: np.ndarray) -> list[str]:
-    """What a reader of the events should know of the file."""
+    """What a reader of the events should know of the file, given its (n + 1,) edges."""
     notes = list(found.notes)
-    if found.sound_end is None:
+    if found.audio_end is None:
         notes.append("no audio track: visual events only")
-    if found.picture_end is None:
+    if found.video_end is None:
         notes.append("no video track: audio events only")
     if found.seconds < T - 1:
         notes.append(f"shorter than {T - 1} s: its ten segments last {edges[1]:.2f} s each")
@@ -263,13 +209,13 @@ def describe(found: Survey, edges: np.ndarray) -> list[str]:
 
 
 def parse_videos(
-    videos: Path | str | Sequence[Path | str], parser: VideoParser, hop: int = T, threshold: float = THRESHOLD
+    videos: Path | str | Sequence[Path | str], video_parser: VideoParser, hop: int = T, threshold: float = THRESHOLD
 ) -> pd.DataFrame:
     """The events of one or several videos.
 
     Args:
         videos: path or paths of media files of any length.
-        parser: `VideoParser.load(...)`.
+        video_parser: `VideoParser.load(...)`.
         hop: seconds from one window of ten to the next, 1 to 10.
         threshold: a probability of at least this is a decision, in (0, 1).
 
@@ -277,10 +223,9 @@ def parse_videos(
         A row per event: filename, modality (`audio`, `visual`, `audio_visual`), onset, offset (seconds of the video),
         event_labels, confidence (mean probability over the event's segments).
 
-    Raises:
-        InputError: a file cannot be decoded.
+    Raises InputError if a file cannot be decoded.
     """
     paths = [videos] if isinstance(videos, (str, Path)) else list(videos)
     if not paths:
         raise InputError("no video was given")
-    return join_events([find_events(parser.parse(path, hop), threshold) for path in paths])
+    return join_events([find_events(video_parser.parse(path, hop), threshold) for path in paths])

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from utils.base import weights as weights_file
 from utils.base.errors import InputError
 from utils.base.files import write_bytes
 
@@ -35,18 +36,13 @@ def require(path: Path) -> None:
         raise InputError(f"{path}: no such checkpoint; train first, or put the published model there (docs/DATA.md)")
 
 
-def load(path: Path):
-    """Read a checkpoint onto the CPU; InputError for one that is missing or cannot be read."""
+def load(path: Path, data: bytes | None = None):
+    """Read a checkpoint onto the CPU, from `data` if its bytes have been read already.
+
+    Raises InputError if it is missing or cannot be read.
+    """
     require(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "weights_only" in reason:  # torch advises to run whatever code is in the file
-            reason = "it holds Python objects, which are never loaded"
-        raise InputError(
-            f"{path}: not a PyTorch checkpoint, or damaged; copy or download it again ({reason[:200]})"
-        ) from error
+    return weights_file.load(path, "PyTorch checkpoint", data)
 
 
 def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
@@ -71,7 +67,12 @@ def _is_state_dict(value) -> bool:
 
 
 def load_weights(
-    path: Path, net: nn.Module, settings: dict[str, int | str], sources: dict[str, str], recorded: dict[str, str]
+    path: Path,
+    net: nn.Module,
+    settings: dict[str, int | str],
+    sources: dict[str, str],
+    recorded: dict[str, str],
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Load a plain state_dict into `net`.
 
@@ -79,11 +80,12 @@ def load_weights(
         settings: of `net`, named like the flags of main.py.
         sources: for some of these names, where the setting comes from if not from the flag, for the message.
         recorded: the settings that the weights were trained with, as far as they are known and not in the weights.
+        weights: what `load` returned, if the file has been read already; tensors of any shape (...).
 
     Raises:
         InputError: the file is missing, damaged, no state_dict of this network, or of other sizes.
     """
-    weights = load(path)
+    weights = load(path) if weights is None else weights
     try:
         found = describe_weights(weights) if _is_state_dict(weights) else {}
     except (KeyError, IndexError):

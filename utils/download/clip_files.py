@@ -1,0 +1,71 @@
+"""A clip: ten seconds of a video, by a name of LLP's lists; in a file, an mp4 with H.264 and AAC."""
+
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.base.errors import InputError
+from utils.base.files import TMP_SUFFIX
+from utils.llp.classes import FPS
+from utils.llp.videos import Video
+from utils.media.files import open_media
+from utils.media.frames import frame_times
+
+CODECS = {"video": "h264", "audio": "aac"}
+NO_SOUND = "has no audio track"
+
+
+class Clip(NamedTuple):
+    """Which ten seconds of which video, by a name such as BjCEufrlXm4_20_30."""
+
+    name: str  # of the video, at its site
+    start: float  # seconds
+
+    @classmethod
+    def of(cls, video: Video) -> "Clip":
+        """From a row of LLP's CSVs. Raises InputError for a name without times."""
+        times = re.fullmatch(r"(.+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", video.filename)
+        if not times or float(times[2]) >= float(times[3]):
+            raise InputError(f"{video.filename!r} does not end in start and end in seconds, as BjCEufrlXm4_20_30 does")
+        return cls(times[1], float(times[2]))
+
+
+def check_clip(path: Path) -> float:
+    """Length in seconds of a valid clip. Raises InputError if it is truncated, no mp4, or lacks H.264 or AAC."""
+    with open_media(path) as container:
+        for kind, codec in CODECS.items():
+            stream = container.streams.best(kind)
+            if stream is None:
+                raise InputError(f"{path}: {NO_SOUND if kind == 'audio' else 'has no picture'}")
+            if stream.codec_context.name != codec:
+                raise InputError(f"{path}: its {kind} is {stream.codec_context.name}, expected {codec}")
+        if "mp4" not in container.format.name:
+            raise InputError(f"{path}: is {container.format.name}, expected mp4")
+    return check_length(path)
+
+
+def check_length(path: Path) -> float:
+    """Seconds until the last frame of a video ends, 0 if it has none. Raises InputError if it is no media file."""
+    with open_media(path) as container:
+        video = container.streams.best("video")
+        times = frame_times(container) if video else []
+        return float(times[-1]) + 1 / float(video.guessed_rate or FPS) if times else 0.0
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a file exists and is a valid clip."""
+    try:
+        check_clip(path)
+    except (InputError, OSError):
+        return False
+    return True
+
+
+def remove_leftovers(folder: Path, ids: Collection[str]) -> None:
+    """Remove the temporary folders that a killed run left of the videos `ids`."""
+    suffix = f".mp4{TMP_SUFFIX}"
+    for path in folder.glob(f"*{suffix}"):
+        if path.name.removesuffix(suffix) in ids:
+            shutil.rmtree(path)
