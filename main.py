@@ -62,10 +62,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
     parser = flags.ArgumentParser(prog="main.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     positive_int, positive_float, non_negative = flags.positive_int, flags.positive_float, flags.non_negative_float
-
     data = parser.add_argument_group("data")
-    flags.add_data_flags(data)
     add = data.add_argument
+    flags.add_data_flags(data)
     add("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
     flags.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
     packed = "features and labels from this file of utils/pack_features.py, instead of the folders and lists above"
@@ -82,13 +81,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("run").add_argument
     add("--mode", choices=("train", "val", "test"), default="train", help="what to do")
     add("--seed", type=flags.seed, default=1, help="seed of all random numbers")
-    several = (
-        "train and test a run MODEL_NAME_seedS with each of these seeds; seeds.json has mean and standard deviation"
-    )
+    several = "train and test a run MODEL_NAME_seedS with each of these seeds; seeds.json has their statistics"
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
-    precision = "of matrix products: float32, on GPUs with 10 bits (tf32), or bfloat16"
-    add("--precision", choices=PRECISIONS, default="fp32", help=precision)
+    add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
     add("--model_name", default="MMIL_Net", help="folder of the run in model_save_dir")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
@@ -105,8 +101,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
     add = parser.add_argument_group("optimisation").add_argument
-    terms = "terms of the loss; video alone is the HAN baseline"
-    add("--losses", type=loss_terms, default="video,audio,visual", help=terms)
+    add("--losses", type=loss_terms, default="video,audio,visual", help="terms; video alone is the HAN baseline")
     add("--batch_size", type=positive_int, default=64, help="videos in a batch")
     add("--epochs", type=positive_int, default=60, help="passes over the training videos")
     add("--optimizer", type=str.lower, choices=("adamw", "adam"), default="adamw", help="update rule")
@@ -116,12 +111,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--beta1", type=flags.unit_float, default=0.5, help="Adam's first beta")
     add("--beta2", type=flags.unit_float, default=0.999, help="Adam's second beta")
     add("--eps", type=positive_float, default=1e-8, help="Adam's epsilon")
-    schedules = ("steplr", "warm_up_cos_anneal")
-    add("--scheduler", choices=schedules, default="steplr", help="learning rate over epochs")
+    add("--scheduler", choices=("steplr", "warm_up_cos_anneal"), default="steplr", help="learning rate over epochs")
     add("--stepsize", type=positive_int, default=10, help="steplr: epochs between steps")
     add("--gamma", type=positive_float, default=0.1, help="steplr: factor of a step")
-    warm_up = "warm_up_cos_anneal: epochs of linear warm-up"
-    add("--warm_up_epoch", type=flags.non_negative_int, default=5, help=warm_up)
+    add("--warm_up_epoch", type=flags.non_negative_int, default=5, help="warm_up_cos_anneal: epochs of warm-up")
     add("--lr_min", type=non_negative, default=1e-6, help="warm_up_cos_anneal: learning rate of the last epoch")
 
     add = parser.add_argument_group("model").add_argument
@@ -204,13 +197,11 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
     for flag, kind in SIZES.items():
         given, found = getattr(args, flag), data.shapes[kind][1]
         if given not in (None, found):
-            raise InputError(
-                f"{data.where(kind)}: feature vectors for {data.name} have size {found}, but {flag} is {given}"
-            )
+            where = data.where(kind)
+            raise InputError(f"{where}: feature vectors for {data.name} have size {found}, but {flag} is {given}")
         settings[flag] = found
-    return settings | {
-        name: getattr(args, name) for name in ("hidden_dim", "nhead", "ff_dim", "num_layers", "norm_where")
-    }
+    names = ("hidden_dim", "ff_dim", "num_layers", "nhead", "norm_where")
+    return settings | {name: getattr(args, name) for name in names}
 
 
 def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> MMIL_Net:
@@ -260,7 +251,9 @@ def train(
     `load` is called once it is clear that there is something to train. Raises InputError for bad input.
     """
     terms, rates = args.losses.split(","), {name: getattr(args, name) for name in SCHEDULE}
-    with Run(run_path(args), group, known_arguments(args, device, group), args.resume, args.classes) as run:
+    known = {name: value for name, value in vars(args).items() if value is not None or name not in SIZES}
+    known |= {"device": device.type, "processes": group.world_size}
+    with Run(run_path(args), group, known, args.resume, args.classes) as run:
         if run.epoch < args.epochs:
             data = group.rank_zero_first(load)
             net, step = build(args, data, device, group)
@@ -282,12 +275,6 @@ def train(
         return run.finish(args.json)
 
 
-def known_arguments(args: argparse.Namespace, device: torch.device, group: ProcessGroup) -> dict:
-    """What changes the numbers of a run, as far as the flags say."""
-    given = {name: value for name, value in vars(args).items() if name not in SIZES or value is not None}
-    return given | {"device": device.type, "processes": group.world_size}
-
-
 def build(
     args: argparse.Namespace, data: Data, device: torch.device, group: ProcessGroup
 ) -> tuple[MMIL_Net, TrainStep]:
@@ -307,8 +294,8 @@ def begin(args: argparse.Namespace, run: Run, data: Data, net: MMIL_Net, step: T
     """Bring everything to the point where the run stopped, or make its folder; say what is trained, on what."""
     settings = vars(args) | {flag: data.train.shapes[kind][1] for flag, kind in SIZES.items()}
     extra = {"packed_plan": data.train.plan} if args.packed else {}
-    wandb = (args.wandb_project_name, args.wandb_run_name) if args.use_wandb else None
-    run.begin(net, step.optimizer, step.device, settings, extra, wandb)
+    wandb = args.wandb_project_name, args.wandb_run_name
+    run.begin(net, step.optimizer, step.device, settings, extra, wandb if args.use_wandb else None)
     group = step.group
     if not group.is_rank_zero:
         return
@@ -359,8 +346,7 @@ def evaluate_best(
 
     Raises InputError if the checkpoint cannot be used.
     """
-    path = run_path(args) / checkpoint.BEST
-    settings = net_settings(args, split, len(class_names))
+    path, settings = run_path(args) / checkpoint.BEST, net_settings(args, split, len(class_names))
     net = build_net(args, settings)
     sources = {flag: f"that of {split.where(kind)}" for flag, kind in SIZES.items()}
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.

@@ -19,6 +19,7 @@ if __name__ == "__main__":  # imports start at the repository
 import torch
 from prettytable import PrettyTable
 
+import main as valor
 from benchmarks import training_data
 from benchmarks.bench_train import network_and_step, parse, peak_memory
 from dataloader import PackedDataset, make_loader
@@ -40,8 +41,7 @@ def measure(path: Path, memory_limit: float, batches: int) -> tuple[float, float
     data = PackedDataset(path, "train", ("weak", "pseudo_a", "pseudo_v"), CLASS_NAMES, memory_limit=memory_limit)
     data.load()
     args = parse(*training_data.network_flags("VALOR"), "--gpu", "-1")
-    args.input_a_dim, args.input_v_dim = data.audio_dim, data.visual_dim
-    _, step = network_and_step(args, torch.device("cpu"))
+    _, step = network_and_step(args, valor.net_settings(args, data, len(CLASS_NAMES)), torch.device("cpu"))
     times = []
     for work in (lambda batch: None, lambda batch: step(batch).tolist()):
         for i, batch in enumerate(make_loader(data, 64, shuffle=True)):

@@ -40,6 +40,7 @@ from benchmarks.training_data import MODELS
 from dataloader import make_loader
 from tests import reference_metrics
 from utils.base import command, flags
+from utils.base.devices import select_device, select_training_device
 from utils.base.errors import InputError
 from utils.base.files import write_json
 from utils.llp.annotations import Reference, read_reference
@@ -81,12 +82,15 @@ def published_loader(dataset, batch_size: int, shuffle: bool) -> DataLoader:
     )
 
 
-def network_and_step(args: argparse.Namespace, device: torch.device) -> tuple[torch.nn.Module, valor.TrainStep]:
-    """As main.py makes them; `args` has the sizes of the features."""
+def network_and_step(
+    args: argparse.Namespace, settings: dict, device: torch.device
+) -> tuple[torch.nn.Module, valor.TrainStep]:
+    """As main.py makes them; `settings` of the network, as main.net_settings returns them."""
     torch.manual_seed(0)
-    net = valor.build_net(args, C, device).to(device)
+    net = valor.build_net(args, settings).to(device)
     kind = valor.GraphedStep if device.type == "cuda" and not args.exact else valor.TrainStep
-    optimizer = make_optimizer(args, net, device)
+    adam = {"betas": (args.beta1, args.beta2), "eps": args.eps, "weight_decay": args.weight_decay}
+    optimizer = make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
     return net, kind(net, optimizer, terms=("video", "audio", "visual"), grad_norm=1.0, device=device)
 
 
@@ -97,12 +101,12 @@ class Trainer:
         self.args = parse(
             *training_data.network_flags(model), *training_data.file_flags(model, data), "--gpu", gpu, *more
         )
-        self.device = device = valor.set_up_device(self.args)
+        self.device = device = select_training_device(gpu, self.args.precision, exact=self.args.exact)
         self.train, self.test = (
             valor.open_split(self.args, name, terms, CLASS_NAMES).load().to(device)
             for name, terms in (("train", ("video", "audio", "visual")), ("test", ()))
         )
-        self.net, self.step = network_and_step(self.args, device)
+        self.net, self.step = network_and_step(self.args, valor.net_settings(self.args, self.train, C), device)
 
     def batches(self) -> Iterable[dict[str, torch.Tensor]]:
         """Of 64 videos, as the published code or this project makes them."""
@@ -391,7 +395,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Measure and print."""
-    device = valor.select_device(args.gpu, deterministic=True)
+    device = select_device(args.gpu, deterministic=True)
     if args.gpu != "-1" and device.type != "cuda":
         raise InputError(f"--gpu {args.gpu}: there is no CUDA device")
     args.precisions = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "tf32", "bf16"]

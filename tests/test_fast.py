@@ -161,7 +161,7 @@ def test_products_and_gradients(shape, layout, dtype):
 @pytest.mark.parametrize("changed", [0, 1])
 def test_what_is_changed_before_the_backward_pass_is_noticed(changed):
     values = [random(3, 4), random(5, 4), random(5)]
-    out = linear.linear(values[0], *(v.requires_grad_() for v in values[1:]), torch.float32)
+    out = linear.linear(*(v.requires_grad_() for v in values), torch.float32)
     with torch.no_grad():
         values[changed].add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -22,7 +22,7 @@ from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclu
 from utils.report import paper_figures
 from utils.report.html import class_colours, script_json
 from utils.report.page import ScoredRun
-from utils.train.run_folder import read_curves
+from utils.train.training_log import read_curves
 
 EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
 

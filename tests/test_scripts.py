@@ -19,7 +19,7 @@ from utils.llp.annotations import read_reference, write_predictions
 from utils.llp.videos import read_split
 
 MODELS = {
-    # name: seed, audio, video, hidden, layers, lr, lr_min (spec, section 4)
+    # name: seed, audio, video, hidden, layers, lr, lr_min
     "valor": (1000, "feats/vggish", "feats/res152", 512, 1, 1e-4, 1e-6),
     "valor+": (64, "feats/vggish", "feats/res152", 256, 4, 3e-4, 3e-6),
     "valor++": (87, "CLAP/features", "CLIP/features", 256, 4, 3e-4, 3e-6),

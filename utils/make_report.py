@@ -47,7 +47,7 @@ def read_results(args: argparse.Namespace) -> Results:
     ]
     if not args.log:
         return Results(evaluation, runs, None)
-    from utils.train.run_folder import read_curves  # torch, which the page does without
+    from utils.train.training_log import read_curves  # torch, which the page does without
 
     return Results(evaluation, runs, read_curves(args.log))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nets import MMIL_Net
+from nets.fast import FastMMIL_Net
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
@@ -52,7 +53,7 @@ def load_network(path: Path, classes: Path | None, nhead: int | None, norm_where
         "norm_where": norm_where or recorded.get("norm_where", NORM_PLACES[0]),
     }
     try:
-        net = MMIL_Net(**settings).use_fast_layers()
+        net = FastMMIL_Net(**settings)
     except ValueError as error:
         raise InputError(f"{path}: {error}; give --nhead") from error
     sources = {"num_classes": f"that of {class_path} (--classes)"}

@@ -1,7 +1,7 @@
 """Checkpoints: weights that are interchangeable with the published files, and the state that a run resumes from.
 
 `checkpoint_best.pt` is a plain `state_dict`; `checkpoint_last.pt` one dict of plain values and tensors. Both are read
-with `weights_only=True`, which runs no code from the file, and written whole or not at all.
+with `weights_only=True`, which runs no code from the file, and written atomically.
 """
 
 import io
@@ -23,7 +23,7 @@ def epoch_name(epoch: int) -> str:
 
 
 def save(path: Path, value) -> None:
-    """torch.save, all or nothing."""
+    """torch.save, atomically."""
     # Through memory, so that a full disk is an OSError and not an internal error of torch's writer.
     buffer = io.BytesIO()
     torch.save(value, buffer)
@@ -31,7 +31,7 @@ def save(path: Path, value) -> None:
 
 
 def require(path: Path) -> None:
-    """InputError where there is no checkpoint at `path`."""
+    """Raises InputError if there is no checkpoint at `path`."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint; train first, or put the published model there (docs/DATA.md)")
 
@@ -46,7 +46,7 @@ def load(path: Path, data: bytes | None = None):
 
 
 def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
-    """Sizes of the network that a state_dict belongs to, named like the flags of main.py."""
+    """Sizes of the network that a state_dict of (...) tensors belongs to, named like the flags of main.py."""
     layers = {name.split(".")[2] for name in weights if name.startswith("hat_encoder.layers.")}
     return {
         "input_a_dim": weights["fc_a.weight"].shape[1],
@@ -100,6 +100,12 @@ def load_weights(
     ]
     if different:
         raise InputError(f"{path}: was trained with {'; '.join(different)}")
+    _require_fit(path, net, weights)
+    net.load_state_dict(weights)
+
+
+def _require_fit(path: Path, net: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Raises InputError if `weights` are not the finite parameters of `net`."""
     expected = {name: value.shape for name, value in net.state_dict().items()}
     wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name]]
     wrong += [name for name in weights if name not in expected]
@@ -109,4 +115,3 @@ def load_weights(
         )
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise InputError(f"{path}: holds NaN or infinite weights")
-    net.load_state_dict(weights)

@@ -27,7 +27,7 @@ def train_one_epoch(
 
     Args:
         step: a `TrainStep`.
-        loader: batches as dataloader.py describes them.
+        loader: batches of (B, ...) tensors, as dataloader.py describes them.
         terms: keys of LOSS_TERMS.
         log_iteration: called every `log_every`-th iteration, counted over the run from `first_iteration`, with `iter`,
             the losses and `grad_norm` after clipping.

@@ -1,12 +1,12 @@
 """The folder of a run, `models/<model_name>/`: its arguments, its logs, and whether a run can go on in it."""
 
+import contextlib
 import json
-import math
 import os
 from pathlib import Path
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX, append_line, write_bytes, write_text
+from utils.base.files import TMP_SUFFIX, append_line, locked_path, write_bytes, write_text
 from utils.base.flags import LLP_CLASSES
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
@@ -16,53 +16,15 @@ CLASSES = "classes.yaml"
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 
-STATE_KEYS = {
-    "epoch",
-    "iteration",
-    "best_epoch",
-    "best_scores",
-    "model",
-    "optimizer",
-    "random",
-    "arguments",
-    "working_directory",
-    "wandb_id",
-}
-PATHS = {
-    "audio_dir",
-    "video_dir",
-    "st_dir",
-    "a_pseudo_data_dir",
-    "v_pseudo_data_dir",
-    "label_train",
-    "label_val",
-    "gt_dir",
-    "packed",
-}
+STATE_KEYS = {"epoch", "iteration", "best_epoch", "best_scores", "model", "optimizer", "random", "arguments"}
+STATE_KEYS |= {"working_directory", "wandb_id"}
+PATHS = {"audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val"}
+PATHS |= {"gt_dir", "packed"}
 # Arguments that change no number of a run; all others must be the same when it is resumed.
-FREE_TO_CHANGE = {
-    "classes",  # their names are compared, by `class_file`
-    "gpu",
-    "mode",
-    "label_test",
-    "model_name",
-    "model_save_dir",
-    "resume",
-    "log_every",
-    "save_epochs",
-    "num_workers",
-    "use_wandb",
-    "wandb_project_name",
-    "wandb_run_name",
-    "json",
-    "save_predictions",
-    "classwise",
-    "seeds",
-    "no_cache",
-    "cache_dir",
-    "memory_limit",
-}
-# in words
+FREE_TO_CHANGE = {"gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "seeds", "num_workers"}
+FREE_TO_CHANGE |= {"use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise"}
+FREE_TO_CHANGE |= {"log_every", "save_epochs", "no_cache", "cache_dir", "memory_limit"}
+FREE_TO_CHANGE |= {"classes"}  # `class_file` compares their names
 NOT_FLAGS = {
     "device": "the device",
     "processes": "the number of processes",
@@ -71,32 +33,32 @@ NOT_FLAGS = {
 
 
 class RunFolder:
-    """A run's folder. Lines are written at once, checkpoints whole or not at all.
+    """A run's folder. Lines are written at once, checkpoints atomically.
 
-    The state of a run is `checkpoint_last.pt`, written last in an epoch. Whatever was written after it belongs to an
-    epoch that did not finish, and is dropped when the run is resumed.
+    The state of a run is `checkpoint_last.pt`, written last in an epoch. What was written after it belongs to an
+    unfinished epoch, and is dropped when the run is resumed.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self._locked = None  # descriptor of the folder while it is locked
+        self._lock = contextlib.ExitStack()
 
     def require_new(self) -> None:
-        """InputError where the folder exists."""
+        """Raises InputError if the folder exists."""
         if self.path.exists():
             raise InputError(f"{self.path}: exists; continue it with --resume, or choose another --model_name")
 
     def state_to_resume(self, arguments: dict) -> dict | None:
-        """The state of the locked run, or None where no epoch was finished.
+        """The state of the locked run, or None if no epoch was finished.
 
         Raises:
-            InputError: this is no run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
+            InputError: this is not a run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
         """
         last = self.path / checkpoint.LAST
         if last.is_file():
             state = checkpoint.load(last)
             if not isinstance(state, dict) or not STATE_KEYS <= state.keys():
-                raise InputError(f"{last}: is no state of a run of this program; choose another --model_name")
+                raise InputError(f"{last}: is not a checkpoint_last.pt written by main.py; choose another --model_name")
             require_same_arguments(state, arguments, self.path)
             return state
         if any(self.path.iterdir()) and not (self.path / ITERATION_LOG).is_file():
@@ -108,7 +70,7 @@ class RunFolder:
         """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one.
 
         Args:
-            class_file: the classes of the run, of which a copy stays in the folder.
+            class_file: the classes of the run, which are copied into the folder.
         """
         classes = Path(class_file).read_bytes()  # before anything is dropped: it may be the folder's own
         if start_over:
@@ -125,16 +87,9 @@ class RunFolder:
 
     def remove_files(self) -> None:
         """Remove what this program writes before an epoch is finished."""
-        # The iteration log goes last: while it is there, the folder is known as a run that can be started over.
-        for name in (
-            checkpoint.LAST,
-            checkpoint.BEST,
-            checkpoint.epoch_name(1),
-            ARGUMENTS,
-            CLASSES,
-            EPOCH_LOG,
-            ITERATION_LOG,
-        ):
+        # The iteration log goes last: as long as it exists, the folder is known as a run that can be started over.
+        checkpoints = (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1))
+        for name in (*checkpoints, ARGUMENTS, CLASSES, EPOCH_LOG, ITERATION_LOG):
             (self.path / name).unlink(missing_ok=True)
             (self.path / (name + TMP_SUFFIX)).unlink(missing_ok=True)
 
@@ -146,24 +101,17 @@ class RunFolder:
                 self.path.rmdir()
 
     def lock(self) -> None:
-        """Keep other processes from this run until `unlock`; InputError where one has it, or there is no run."""
-        import fcntl  # here, since Windows has none
+        """Keep other processes from this run until `unlock`.
 
+        Raises InputError if another process trains it, or there is no run.
+        """
         if not self.path.is_dir():
             raise InputError(f"{self.path}: no run to resume; leave --resume out to start one")
-        try:
-            self._locked = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{self.path}: another process is training this run") from None
-        except OSError:
-            return  # a file system without locks
+        self._lock.enter_context(locked_path(self.path, f"{self.path}: another process is training this run"))
 
     def unlock(self) -> None:
-        """Let others write to this run."""
-        if self._locked is not None:
-            os.close(self._locked)
-            self._locked = None
+        """Let other processes write to this run."""
+        self._lock.close()
 
     def log_epoch(self, line: dict) -> None:
         """Append a line to log.jsonl."""
@@ -177,7 +125,7 @@ class RunFolder:
         append_line(self.path / name, json.dumps(line))
 
     def cut_logs(self, last_epoch: int) -> None:
-        """Keep only whole lines of finished epochs, and no file that was being written when the run was killed."""
+        """Keep the complete lines of finished epochs, and remove files that a kill left half-written."""
         for path in self.path.glob(f"*{TMP_SUFFIX}"):
             path.unlink()
         for name in (EPOCH_LOG, ITERATION_LOG):
@@ -191,7 +139,7 @@ class RunFolder:
 def class_file(folder: Path, given: Path | None) -> Path:
     """The class file of a run: its own copy, else the one that is `given`, else LLP's.
 
-    Raises InputError where the run has other classes than `given`.
+    Raises InputError if the run has other classes than `given`.
     """
     copy = Path(folder) / CLASSES
     if not copy.is_file():
@@ -204,7 +152,7 @@ def class_file(folder: Path, given: Path | None) -> Path:
 
 
 def _epoch_of(line: str) -> float:
-    """Epoch of a log line; infinite for one that was cut off."""
+    """Epoch of a log line; infinite for a line that was cut off."""
     try:
         return json.loads(line)["epoch"]
     except (ValueError, KeyError, TypeError):
@@ -212,7 +160,7 @@ def _epoch_of(line: str) -> float:
 
 
 def read_arguments(folder: Path) -> dict[str, str]:
-    """`arguments.txt` of a run, this program's or the release's, as strings; empty where there is none."""
+    """`arguments.txt` of a run, this program's or the release's, as strings; empty if there is none."""
     path = Path(folder) / ARGUMENTS
     if not path.is_file():
         return {}
@@ -226,7 +174,7 @@ def plain(value) -> bool | int | float | str:
 
 
 def require_same_arguments(state: dict, current: dict, where: Path) -> None:
-    """InputError naming the arguments that change numbers and differ from those of a run's `state`.
+    """Raises InputError naming the arguments that change numbers and differ from those of a run's `state`.
 
     A path may be written in another way.
     """
@@ -245,38 +193,3 @@ def require_same_arguments(state: dict, current: dict, where: Path) -> None:
     ]
     if different:
         raise InputError(f"{where}: cannot resume with other arguments: {'; '.join(different)}")
-
-
-# name here -> key of log.jsonl: both losses, Type@AV of the validation videos (segment level), the learning rate used
-CURVES = {"train loss": "train_loss_all", "val loss": "val_loss_all", "Val F": "Seg-type", "learning rate": "lr"}
-
-
-def read_curves(path: Path) -> dict[str, list[float | None]]:
-    """`epoch` and CURVES, a value per epoch; None where it is no finite number.
-
-    Raises InputError, with the line, where the file is no log.jsonl of main.py.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a run's log.jsonl")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file, expected a run's log.jsonl") from None
-    if not lines:
-        raise InputError(f"{path}: is empty, expected a run's log.jsonl with a line per epoch")
-    epochs = [_curve_values(path, number, line) for number, line in enumerate(lines, 1)]
-    return {name: [epoch[key] for epoch in epochs] for name, key in {"epoch": "epoch", **CURVES}.items()}
-
-
-def _curve_values(path: Path, number: int, line: str) -> dict[str, float | None]:
-    """The wanted values of one line; InputError where it has them not."""
-    keys = ("epoch", *CURVES.values())
-    try:
-        values = json.loads(line)
-        numbers = {key: math.nan if values[key] is None else float(values[key]) for key in keys}
-        int(numbers["epoch"])  # fails for what is not finite
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        expected = f"expected JSON with {', '.join(keys)}"
-        raise InputError(f"{path}, line {number}: not an epoch of a run's log.jsonl; {expected}") from None
-    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}

@@ -1,0 +1,41 @@
+"""The training curves of a run, from its log.jsonl."""
+
+import json
+import math
+from pathlib import Path
+
+from utils.base.errors import InputError
+
+# name here -> key of log.jsonl: both losses, Type@AV of the validation videos (segment level), the learning rate used
+CURVES = {"train loss": "train_loss_all", "val loss": "val_loss_all", "Val F": "Seg-type", "learning rate": "lr"}
+
+
+def read_curves(path: Path) -> dict[str, list[float | None]]:
+    """`epoch` and CURVES, a value per epoch; None if it is not a finite number.
+
+    Raises InputError, with the line, if the file is not a log.jsonl of main.py.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a run's log.jsonl")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file, expected a run's log.jsonl") from None
+    if not lines:
+        raise InputError(f"{path}: is empty, expected a run's log.jsonl with a line per epoch")
+    epochs = [_curve_values(path, number, line) for number, line in enumerate(lines, 1)]
+    return {name: [epoch[key] for epoch in epochs] for name, key in {"epoch": "epoch", **CURVES}.items()}
+
+
+def _curve_values(path: Path, number: int, line: str) -> dict[str, float | None]:
+    """The values of one line. Raises InputError if a key is missing."""
+    keys = ("epoch", *CURVES.values())
+    try:
+        values = json.loads(line)
+        numbers = {key: math.nan if values[key] is None else float(values[key]) for key in keys}
+        int(numbers["epoch"])  # fails if it is not finite
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        expected = f"expected JSON with {', '.join(keys)}"
+        raise InputError(f"{path}, line {number}: not an epoch of a run's log.jsonl; {expected}") from None
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
