@@ -2,7 +2,7 @@
 
     python benchmarks/bench_parse.py --weights DIR --video VIDEO.mp4 [--features CLAP CLIP --gpu 0]
 
-DIR is what benchmarks/made_up_weights.py writes. Parsing is everything from the file to the six outputs, without
+DIR is what benchmarks/synthetic_weights.py writes. Parsing is everything from the file to the six outputs, without
 loading networks; the forward passes are of the same windows, already decoded and prepared, one network after another.
 The two are timed in turn; figures are medians, the ratio is the median of the ratios of the turns.
 """

@@ -26,7 +26,7 @@ os.environ |= {"HF_HOME": str(HUB), "HF_HUB_OFFLINE": "1"}  # before huggingface
 import numpy as np
 import torch
 
-from tests import made_up
+from tests import synthetic
 from utils import extract_frames
 from utils.base import command, flags
 from utils.base.devices import keep_large_blocks, select_device
@@ -58,7 +58,7 @@ def make_clap(device: torch.device, precision: str) -> ClapTeacher:
     """CLAP's fusion model with random weights, a full-size RoBERTa among them."""
     from transformers import RobertaConfig, RobertaModel
 
-    made_up.write_hub_cache(HUB)
+    synthetic.write_hub_cache(HUB)
     module = build_module(any_vocabulary=True)
     module.model.text_branch = RobertaModel(RobertaConfig(vocab_size=50265, max_position_embeddings=514))
     return ClapTeacher(KINDS["CLAP"], module, device, precision)
@@ -219,7 +219,7 @@ def bench_gpu(args: argparse.Namespace) -> None:
     device, batch = select_device(args.gpu), 32
     clip, clap = make_clip(device, args.precision), make_clap(device, args.precision)
     pixels = torch.randn(batch * T, 3, 224, 224).pin_memory()
-    contents = [clap.preprocess(made_up.golden_sound("exact"))] * batch
+    contents = [clap.preprocess(synthetic.golden_sound("exact"))] * batch
     for name, way in (("CLIP", lambda: clip.embed_images(pixels)), ("CLAP", lambda: clap.embed_segments(contents))):
         print(f"{name} on the GPU: {batch / timed(way, args.repeats, device):.1f} videos a second", flush=True)
 

@@ -7,7 +7,7 @@
 (a) the published way: raw features of 64 videos a step through a DataLoader with 4 workers, `--exact`; evaluation one
 video at a time, with metrics in loops over videos, classes and segments (tests/reference_metrics.py). (b) this
 project's way: features pooled in memory. Each has a process of its own, and they take turns; each number is the median
-of the rounds. An epoch is 10,000 videos, from 20 steps. Data and weights are made up: times do not depend on them.
+of the rounds. An epoch is 10,000 videos, from 20 steps. Data and weights are synthetic: times do not depend on them.
 """
 
 import argparse
@@ -130,13 +130,13 @@ class Trainer:
                     wait_for(self.device)
                     return (time.perf_counter() - start) / steps / 64
 
-    def evaluate(self, truth: Reference, videos: int) -> tuple[float, float]:
+    def evaluate(self, reference: Reference, videos: int) -> tuple[float, float]:
         """Seconds a video, of all and of the metrics alone."""
         self.net.eval()
-        return self._evaluate_published(truth, videos) if self.args.exact else self._evaluate_here(truth)
+        return self._evaluate_published(reference, videos) if self.args.exact else self._evaluate_here(reference)
 
     @torch.no_grad()
-    def _evaluate_published(self, truth: Reference, videos: int) -> tuple[float, float]:
+    def _evaluate_published(self, reference: Reference, videos: int) -> tuple[float, float]:
         """One video at a time, from raw files through a DataLoader; the first ones, read in advance, do not count."""
         end = READ_AHEAD + videos
         subset = torch.utils.data.Subset(self.test, range(end + READ_AHEAD))  # so that it still reads at the end
@@ -150,18 +150,20 @@ class Trainer:
             decisions = binarize(output.global_prob.cpu().numpy(), output.frame_prob.cpu().numpy())
             begin = time.perf_counter()
             pred_audio, pred_visual = (x[0] for x in decisions)
-            reference_metrics.video_scores(pred_audio, pred_visual, truth.audio[i], truth.visual[i])
+            reference_metrics.video_scores(pred_audio, pred_visual, reference.audio[i], reference.visual[i])
             stop = time.perf_counter()
             metrics += stop - begin
         return (stop - start) / videos, metrics / videos
 
-    def _evaluate_here(self, truth: Reference) -> tuple[float, float]:
+    def _evaluate_here(self, reference: Reference) -> tuple[float, float]:
         """All videos of the split."""
         start = time.perf_counter()
         loader = make_loader(self.test, valor.EVALUATION_BATCH, shuffle=False)
         evaluation = evaluate(self.net, loader, device=self.device)
         begin = time.perf_counter()
-        ten_scores(video_scores(*binarize(evaluation.global_prob, evaluation.frame_prob), truth.audio, truth.visual))
+        ten_scores(
+            video_scores(*binarize(evaluation.global_prob, evaluation.frame_prob), reference.audio, reference.visual)
+        )
         end = time.perf_counter()
         return (end - start) / len(self.test), (end - begin) / len(self.test)
 
@@ -265,7 +267,7 @@ class Side:
         warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # as the published code does
         Side.trainers = {name: Trainer(model, data, gpu, *flags) for name, flags in ways.items()}
         names = next(iter(Side.trainers.values())).test.filenames
-        Side.truth = read_reference(data, names)
+        Side.reference = read_reference(data, names)
 
     def ask(self, function: Callable, *args):
         """What a static method says in that process."""
@@ -280,7 +282,7 @@ class Side:
     @staticmethod
     def evaluate(name: str, videos: int) -> tuple[float, float]:
         torch.backends.cuda.matmul.allow_tf32 = False
-        return tuple(TEST * seconds for seconds in Side.trainers[name].evaluate(Side.truth, videos))
+        return tuple(TEST * seconds for seconds in Side.trainers[name].evaluate(Side.reference, videos))
 
     @staticmethod
     def gflop(name: str) -> float:

@@ -75,8 +75,8 @@ def metrics(golden: Path, llp_dir: Path) -> dict[str, float]:
     audio, visual = (
         np.unpackbits(values[f"pred_{m}"])[: np.prod(shape)].reshape(shape).astype(bool) for m in ("audio", "visual")
     )
-    truth = read_reference(llp_dir, values["filename"].tolist())
-    ours = video_scores(audio, visual, truth.audio, truth.visual)
+    reference = read_reference(llp_dir, values["filename"].tolist())
+    ours = video_scores(audio, visual, reference.audio, reference.visual)
     columns = {"a": 0, "v": 1, "event": 2, "av": 3}
     per_video = max(
         np.abs(ours[f"{level}-{kind}"] - 100 * values[key][:, i]).max()

@@ -1,4 +1,4 @@
-"""What speed costs in scores: three seeds each of --exact and of the faster ways, on made-up data.
+"""What speed costs in scores: three seeds each of --exact and of the faster ways, on synthetic data.
 
     python benchmarks/precision_scores.py
 

@@ -19,7 +19,7 @@ import torch
 from prettytable import PrettyTable
 
 from benchmarks.bench_teachers import HUB, make_clip  # it also settles where the hub cache is
-from tests import made_up
+from tests import synthetic
 from utils.base import command, flags
 from utils.encoders import load_encoder
 from utils.encoders.clap import SAMPLE_RATE, segment_starts
@@ -81,8 +81,8 @@ def clip_differences(golden: Path, clip: Path) -> None:
 
 def clap_differences(golden: Path, clip: Path) -> None:
     """Sound, segments, log-mels, token map and embeddings."""
-    made_up.write_hub_cache(HUB)
-    made_up.write_clap(HUB / "clap.pt")
+    synthetic.write_hub_cache(HUB)
+    synthetic.write_clap(HUB / "clap.pt")
     teacher = load_encoder(KINDS["CLAP"], HUB / "clap.pt", any_vocabulary=True)
     values, facts = np.load(golden / "clap.npz"), json.loads((golden / "clap.json").read_text())
     table = PrettyTable(
@@ -99,8 +99,8 @@ def clap_differences(golden: Path, clip: Path) -> None:
         ]
     )
     for case, fact in facts.items():
-        own = case in made_up.SOUNDS
-        sound = made_up.golden_sound(case) if own else read_audio(clip / f"{case}.mp4", SAMPLE_RATE)
+        own = case in synthetic.SOUNDS
+        sound = synthetic.golden_sound(case) if own else read_audio(clip / f"{case}.mp4", SAMPLE_RATE)
         content = teacher.preprocess(sound)
         embeddings, maps = teacher.embed_segments([content])
         mel = content.mel[T, 0].numpy()
@@ -130,10 +130,10 @@ def base_differences(golden: Path, clip: Path) -> None:
     published = [read_image(files[i]) for i in indices]
     straight, _ = read_frames(clip / f"{NAME}.mp4", 8 * T)
     print(f"features.npz: frames chosen: {(indices != values['frame_indices_80']).sum()} differ")
-    mel = log_mel(made_up.rising_tone())
+    mel = log_mel(synthetic.rising_tone())
     print(f"vggish: log-mel differs by {np.abs(mel - values['vggish_log_mel']).max():.1e}")
     for name, golden_name, step in (("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)):
-        network = NetworkEncoder(KINDS[name], ARCHITECTURES[name], made_up.base_module(name))
+        network = NetworkEncoder(KINDS[name], ARCHITECTURES[name], synthetic.base_module(name))
         prepared = [np.stack([network.prepare(image) for image in images]) for images in (published, straight)]
         normalise = next(m for m in network.normalise.modules() if isinstance(m, Normalise))
         pixels = normalise(torch.from_numpy(prepared[0]))

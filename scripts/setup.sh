@@ -66,7 +66,7 @@ else
 fi
 echo "setup.sh: installing $requirements into .venv (torch is a few GB)"
 rm -f "$stamp"
-# Compiled now, since the first start of every command would else take seconds longer, each time where nobody may write.
+# Compiled now, since the first start of every command would else take seconds longer, each time if .venv is read-only.
 "${uv[@]}" pip install --quiet --compile-bytecode --python .venv/bin/python -r "$requirements"
 line core >"$stamp"
 [[ $level == core ]] || line full >>"$stamp"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nets.fast import dropout
-from tests import made_up
+from tests import synthetic
 from tests.browser import browser  # noqa: F401 (a fixture)
 from utils.base import command as base_command
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
@@ -117,8 +117,8 @@ def torch_masks(monkeypatch) -> None:
 def clap_files(tmp_path_factory) -> Path:
     """A folder with `clap.pt`, CLAP's real architecture with golden weights; the hub cache has what it needs."""
     folder = tmp_path_factory.mktemp("clap")
-    made_up.write_hub_cache(HUB)
-    made_up.write_clap(folder / "clap.pt")
+    synthetic.write_hub_cache(HUB)
+    synthetic.write_clap(folder / "clap.pt")
     return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests import made_up
+from tests import synthetic
 from tests.conftest import ROOT, SHARED, find, python
 from utils.base.errors import InputError
 from utils.encoders import clap, load_encoder
@@ -25,8 +25,8 @@ def teacher(clap_files) -> ClapTeacher:
 
 
 def sound_of(case: str) -> np.ndarray:
-    if case in made_up.SOUNDS:
-        return made_up.golden_sound(case)
+    if case in synthetic.SOUNDS:
+        return synthetic.golden_sound(case)
     return read_audio(find(f"{case}.mp4", SHARED / "video"), clap.SAMPLE_RATE)
 
 

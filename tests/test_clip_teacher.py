@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.conftest import SHARED
-from tests.made_up import SMALL_CLIP, write_small_clip
+from tests.synthetic import SMALL_CLIP, write_small_clip
 from utils.base import weights
 from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, clip, load_encoder

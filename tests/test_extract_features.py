@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests import made_up
+from tests import synthetic
 from tests.conftest import SHARED
 from tests.media_files import cut_short, make_video
 from utils import extract_features
@@ -26,7 +26,7 @@ ARCHITECTURES = vggish.ARCHITECTURES | visual.ARCHITECTURES
 @pytest.fixture(scope="module")
 def rising_tone() -> np.ndarray:
     """The golden sound, (160000,) int16 at 16 kHz."""
-    return made_up.rising_tone()
+    return synthetic.rising_tone()
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_all_videos_of_a_folder(command, tmp_path, monkeypatch, weights):
 
 
 def test_a_new_encoder_is_a_row_and_a_module(command, tmp_path, monkeypatch):
-    made_up.add_stub_encoder(monkeypatch)
+    synthetic.add_stub_encoder(monkeypatch)
     monkeypatch.chdir(tmp_path)
     write_wav(tmp_path / "data/raw_videos/tone.wav", np.arange(10 * 8000) % 500, 8000)
     result = extract(command, "stub")

@@ -1,4 +1,4 @@
-"""Whole training runs against the published code's logs (tests/golden/train.json), on the same made-up features."""
+"""Whole training runs against the published code's logs (tests/golden/train.json), on the same synthetic features."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Training and evaluation end to end, on made-up data: what a run prints and leaves behind."""
+"""Training and evaluation end to end, on synthetic data: what a run prints and leaves behind."""
 
 import json
 import sys

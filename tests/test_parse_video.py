@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import main
-from tests import made_up
+from tests import synthetic
 from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils import clap_preprocess, clip_preprocess, extract_features, parse_video
@@ -43,20 +43,20 @@ from utils.parse.parser import VideoParser, parse_videos
 def small(tmp_path_factory) -> Path:
     """Weights of small networks, and small parsers of both kinds of features."""
     folder = tmp_path_factory.mktemp("small")
-    made_up.write_small_networks(folder)
-    made_up.write_small_parser(folder / "VALOR/checkpoint_best.pt")
-    made_up.write_small_parser(folder / "VALOR++/checkpoint_best.pt", 768, 768)
+    synthetic.write_small_networks(folder)
+    synthetic.write_small_parser(folder / "VALOR/checkpoint_best.pt")
+    synthetic.write_small_parser(folder / "VALOR++/checkpoint_best.pt", 768, 768)
     return folder
 
 
 @pytest.fixture
 def small_networks(monkeypatch):
     """The base features come from small networks."""
-    made_up.use_small_networks(monkeypatch)
+    synthetic.use_small_networks(monkeypatch)
 
 
 def weight_flags(small: Path, *kinds: str) -> list:
-    flags = {f"--{k.removesuffix('_18')}_checkpoint": small / f"{k}.pt" for k in kinds or made_up.SMALL_BASES}
+    flags = {f"--{k.removesuffix('_18')}_checkpoint": small / f"{k}.pt" for k in kinds or synthetic.SMALL_BASES}
     return [x for pair in flags.items() for x in pair]
 
 
@@ -413,7 +413,7 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     assert result.status == 0, result.err
     expected = np.load("predicted/probabilities.npz")
     frame = expected["frame_prob"][0]
-    checkpoints = {kind: small / f"{kind}.pt" for kind in made_up.SMALL_BASES} | {"CLAP": clap}
+    checkpoints = {kind: small / f"{kind}.pt" for kind in synthetic.SMALL_BASES} | {"CLAP": clap}
     options = {"CLIP": {"model": f"local-dir:{small / 'clip'}"}}
     parser = VideoParser.load(small / model / "checkpoint_best.pt", checkpoints=checkpoints, options=options)
     kept = {}
@@ -496,9 +496,9 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
 
 
 def test_a_new_encoder_is_a_row_and_a_module(parse, monkeypatch):
-    made_up.add_stub_encoder(monkeypatch)
+    synthetic.add_stub_encoder(monkeypatch)
     make_video(Path("v.mp4"), seconds=2)
-    checkpoint = made_up.write_small_parser(Path("stub/checkpoint_best.pt"), 60)
+    checkpoint = synthetic.write_small_parser(Path("stub/checkpoint_best.pt"), 60)
     result = parse("v.mp4", "--stub_checkpoint", "none.pt", checkpoint=checkpoint)
     assert result.status == 0, result.err
     assert json.loads(Path("out/v/events.json").read_text())["model"]["features"][0] == "stub"
@@ -556,7 +556,7 @@ def test_a_truncated_video_is_parsed_as_far_as_it_goes(name, extra, parse):
 
 def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path):
     make_video(Path("good.mp4"), seconds=1)
-    other = made_up.write_small_parser(Path("other/checkpoint_best.pt"), 100)
+    other = synthetic.write_small_parser(Path("other/checkpoint_best.pt"), 100)
     torch.save({"a": torch.zeros(2)}, "no_parser.pt")
     Path("damaged.pt").write_bytes(b"no checkpoint")
     Path("three.yaml").write_text(

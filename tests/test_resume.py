@@ -119,7 +119,7 @@ def test_stopped_anywhere_and_resumed(workspace, command, monkeypatch, uninterru
 
 
 def test_killed_and_resumed_again_and_again(workspace, uninterrupted):
-    """kill -9 at moments that nobody chose, in processes of their own."""
+    """kill -9 at random moments, in processes of their own."""
     argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN)]
     run, kills = workspace / "models/run", 0
     for wait in (0.0, 0.15, 0.4):

@@ -159,7 +159,7 @@ def test_demo_beats_its_baselines_and_draws(tmp_path, capsys):
     assert '"split":"AVVP_test_pd.csv"' in page and '"epoch":[1.0,2.0,3.0' in page
 
 
-def test_made_up_data_have_the_published_layout(lookalike):
+def test_synthetic_data_have_the_published_layout(lookalike):
     shapes = {
         "feats/vggish": (10, 128),
         "feats/res152": (80, 2048),
@@ -178,9 +178,9 @@ def test_made_up_data_have_the_published_layout(lookalike):
         if "pseudo" in folder:  # a teacher only chooses among the weak labels
             assert all((a.max(axis=0) <= w).all() for a, w in zip(arrays, full.weak, strict=True))
     val = read_split(lookalike / "AVVP_val_pd.csv")
-    truth = read_reference(lookalike, val.filenames)
-    assert truth.issues == []
-    np.testing.assert_array_equal((truth.audio | truth.visual).any(axis=2), val.weak == 1)
+    reference = read_reference(lookalike, val.filenames)
+    assert reference.issues == []
+    np.testing.assert_array_equal((reference.audio | reference.visual).any(axis=2), val.weak == 1)
 
 
 def test_timelines_of_chosen_videos(lookalike, tmp_path, command):

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from tests.made_up import write_small_clip
 from tests.media_files import cut_short, ffmpeg, make_video
+from tests.synthetic import write_small_clip
 from utils import clap_preprocess, clip_preprocess, extract_frames
 from utils.encoders import load_encoder
 from utils.extract import features
