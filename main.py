@@ -178,7 +178,9 @@ def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_
     limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * devices.available_memory()
     if args.packed:
         labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
-        return PackedDataset(args.packed, name, [labels[term] for term in terms], class_names, memory_limit=limit)
+        return PackedDataset(
+            args.packed, name, [labels[term] for term in terms if term in labels], class_names, memory_limit=limit
+        )
     folders = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     folders["a_pseudo_dir"] = args.a_pseudo_data_dir if "audio" in terms else None
     folders["v_pseudo_dir"] = args.v_pseudo_data_dir if "visual" in terms else None

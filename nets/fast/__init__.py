@@ -28,3 +28,5 @@ class FastMMIL_Net(MMIL_Net):
             if type(module) in LAYERS:
                 module.__class__ = LAYERS[type(module)]  # the subclass differs in `forward` alone
                 module.product_dtype = dtype
+        for module in self.hat_encoder.modules():
+            module.output_dtype = dtype  # the sums with the streams are in the dtype of the weights again

@@ -22,7 +22,7 @@ class FastAttention(nn.MultiheadAttention):
     product_dtype = torch.float32
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, None]:
-        """(T, B, D), (S, B, D), (S, B, D) -> (T, B, D), None."""
+        """(T, B, D), (S, B, D), (S, B, D) -> (T, B, D) in the dtype of the products, None."""
         dtype = self.product_dtype
         inputs = {id(x): x.to(dtype) for x in (query, key, value)}  # each once: in self attention they are one tensor
         weights, biases = self.in_proj_weight.to(dtype).chunk(3), self.in_proj_bias.to(dtype).chunk(3)
@@ -34,4 +34,4 @@ class FastAttention(nn.MultiheadAttention):
         if self.training and self.dropout:
             prob = prob * dropout.dropout_mask(prob.shape, self.dropout, prob)
         context = torch.bmm(prob, v).transpose(0, 1).reshape(query.shape)
-        return linear(context, self.out_proj.weight, self.out_proj.bias, dtype).to(query.dtype), None
+        return linear(context, self.out_proj.weight, self.out_proj.bias, dtype), None

@@ -17,7 +17,7 @@ def dropout_mask(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
     """
     count = math.prod(shape)
     numbers = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    kept = numbers.view(torch.int16)[:count] >= round(p * 2**16) - 2**15
+    kept = numbers.view(torch.int16)[:count].ge_(round(p * 2**16) - 2**15)  # 0 or 1, much faster than as bool
     return kept.view(shape).to(like.dtype).mul_(1 / (1 - p))
 
 

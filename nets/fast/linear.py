@@ -52,10 +52,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tenso
 
 
 class FastLinear(nn.Linear):
-    """nn.Linear by `linear`; what goes out has the dtype of the weights."""
+    """nn.Linear by `linear`. Its output has the dtype of the weights, or `output_dtype`."""
 
     product_dtype = torch.float32
+    output_dtype = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N)."""
-        return linear(x, self.weight, self.bias, self.product_dtype).to(self.weight.dtype)
+        return linear(x, self.weight, self.bias, self.product_dtype).to(self.output_dtype or self.weight.dtype)
