@@ -57,7 +57,8 @@ def table(scores):
 def test_exact_run_is_the_published_run(expected, features, command, monkeypatch, name):
     monkeypatch.chdir(features)
     run = expected["runs"][name]
-    common = (*flags(run), "--exact", "--gpu=-1", "--num_workers=2", f"--model_name={name}")
+    workers = 2 if name == "valor" else 0  # worker processes change no number
+    common = (*flags(run), "--exact", "--gpu=-1", f"--num_workers={workers}", f"--model_name={name}")
     result = command(main, *common, "--mode=train", "--log_every=1", "--json=best.json")
     assert result.status == 0, result.err
 
