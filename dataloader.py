@@ -53,16 +53,6 @@ class SplitData(Dataset):
     def __len__(self) -> int:
         return len(self.filenames)
 
-    @property
-    def audio_dim(self) -> int:
-        """Size of an audio feature vector, as found in the files."""
-        return self.shapes["audio"][1]
-
-    @property
-    def visual_dim(self) -> int:
-        """Size of a visual feature vector, as found in the files."""
-        return self.shapes["visual"][1]
-
     def where(self, kind: str) -> Path:
         """The folder or file of one kind, for messages."""
         return self.places[kind]
@@ -136,13 +126,11 @@ class LLPDataset(SplitData):
         cache_dir: Path | None = None,
         feature_dtype: str = "float32",
         memory_limit: float = math.inf,
-        a_pseudo_dir: Path | None = None,
-        v_pseudo_dir: Path | None = None,
-        **folders: Path | int,
+        **folders: Path | int | None,
     ):
         super().__init__(str(split.path), split.filenames, memory_limit)
         self.split, self.exact, self.num_workers = split, exact, num_workers
-        self.folders = find_folders(split, a_pseudo_dir=a_pseudo_dir, v_pseudo_dir=v_pseudo_dir, **folders)
+        self.folders = find_folders(split, **folders)
         self.places = {kind: folder.folder for kind, folder in self.folders.items()}
         self.cache = FeatureCache(None if exact else cache_dir, split.path, feature_dtype, num_workers)
         self.cached = {kind: self.cache.find(kind, folder) for kind, folder in self.folders.items()}
@@ -188,10 +176,8 @@ class LLPDataset(SplitData):
         dtype = self.cache.feature_dtype
         size = sum(T * self.shapes[k][1] * f.stored_dtype(dtype).itemsize for k, f in self.folders.items()) * len(self)
         if size > self.limit:
-            raise InputError(
-                f"{self.name}: its features take {size_text(size)}, more than --memory_limit, and there is no cache to "
-                "read them from; leave out --no_cache, or use --packed"
-            )
+            what = f"{self.name}: its features take {size_text(size)}, more than --memory_limit"
+            raise InputError(f"{what}, and there is no cache to read them from; leave out --no_cache, or use --packed")
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
         """A batch, as `SplitData` describes it; with `exact` read from the files."""

@@ -40,7 +40,7 @@ def test_a_batch_holds_the_files_of_its_videos(lookalike, features):
             np.testing.assert_array_equal(batch["pseudo_v"][row], np.load(lookalike / LABELS["v_pseudo_dir"] / name))
             np.testing.assert_array_equal(batch["weak"][row], pooled.split.weak[i])
     assert {value.dtype for value in (*fast.values(), *raw.values())} == {torch.float32}
-    assert (pooled.audio_dim, pooled.visual_dim) == (audio.shape[1], visual.shape[1])
+    assert (pooled.shapes["audio"][1], pooled.shapes["visual"][1]) == (audio.shape[1], visual.shape[1])
     for name, value in pooled[5].items():
         assert torch.equal(value, fast[name][0])
 

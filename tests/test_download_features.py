@@ -492,6 +492,13 @@ def test_check_names_what_is_missing_and_what_is_wrong(workspace, command):
     assert f"{names[6]}: not a .npy file" in result.out
 
 
+@pytest.mark.parametrize("folder", ["CLIP/large", "feats/wav2vec", "BEATs/features"])
+def test_check_asks_for_no_kind_that_is_not_published(workspace, command, monkeypatch, folder):
+    monkeypatch.setitem(KINDS, "new", KINDS["CLIP"]._replace(name="new", folder=folder))
+    result = run_check(command, "--parts", "csv", "feats", "CLIP", "CLAP")
+    assert result.status == 0 and folder not in result.out and row(result, "CLIP/features") == [40, 40, 0, 0]
+
+
 def test_deep_reads_every_number(workspace, command):
     audio, labels = workspace / "data/feats/vggish", workspace / "data/CLIP/segment_pseudo_labels"
     name = min(path.name for path in audio.iterdir())

@@ -63,7 +63,7 @@ def test_the_second_run_reads_no_feature_file(workspace, no_reading, capsys, fea
     assert_same(plain, everything(dataset(workspace / "data", features, cache_dir="cache").load()))
     no_reading()
     again = dataset(workspace / "data", features, cache_dir="cache")
-    assert (again.audio_dim, again.visual_dim) == tuple(np.array(plain[k].shape)[2] for k in ("audio", "visual"))
+    assert all(again.shapes[kind][1] == plain[kind].shape[2] for kind in ("audio", "visual"))
     assert_same(plain, everything(again.load()))
     assert capsys.readouterr().err == ""
     assert len(list((workspace / "cache").iterdir())) == 5

@@ -66,10 +66,8 @@ class FeatureMaker:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        self.directions = {
-            name: SIGNAL.get(name, 0.2) * rng.standard_normal((C, kind.size), np.float32)
-            for name, kind in KINDS.items()
-        }
+        sizes = {name: (C, kind.size) for name, kind in KINDS.items()}
+        self.directions = {n: SIGNAL.get(n, 0.2) * rng.standard_normal(size, np.float32) for n, size in sizes.items()}
 
     def features(self, kind: FeatureKind, events: np.ndarray) -> np.ndarray:
         """(C, T) events -> (rows, D) float32 features of a kind."""

@@ -7,22 +7,18 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, atomic_path, naming, require_space, size_text
 from utils.base.npy import MAX_HEADER, Layout, read_npy_header
+from utils.features.folder import map_files
 
 WEB_PAGE = (
     "is a web page, not an archive; Google Drive shows one instead of a file that many people have downloaded lately: "
     "try again in a day, or save the file with a browser under this name"
 )
-
-
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, OSError, ValueError)
 
 
@@ -54,15 +50,10 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 def list_members(
     archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]
 ) -> list[Member]:
-    """The `<id>.npy` files of an archive that belong in `folders`, each once; all others are ignored.
+    """The `<id>.npy` files of an archive that belong in `folders` of data/, each once; all others are ignored.
 
-    Args:
-        top: folder in the archive that belongs in data/, at any depth.
-        folders: by name, below data/.
-        ids: of the videos that are wanted.
-
-    Raises:
-        InputError: a name leads out of a folder or is a link, so the archive cannot be trusted; or nothing belongs.
+    top: folder in the archive that belongs in data/, at any depth; ids: of the videos that are wanted.
+    Raises InputError if a name leads out of a folder or is a link, so that it cannot be trusted, or if nothing belongs.
     """
     members, wanted = {}, set(ids)
     for info in archive.infolist():
@@ -83,16 +74,10 @@ def list_members(
 def unpack(
     archive: zipfile.ZipFile, members: list[Member], data_dir: Path, folders: Mapping[str, Layout], workers: int
 ) -> list[str]:
-    """Unpack, atomically, the files that are missing or invalid.
+    """Unpack, atomically, the files that are missing or invalid; members: as `list_members` lists them.
 
-    Args:
-        members: as `list_members` lists them.
-
-    Returns:
-        A line for each file of the archive that is bad and was not unpacked.
-
-    Raises:
-        InputError: the disk is too small.
+    Returns a line for each file of the archive that is bad and was not unpacked.
+    Raises InputError if the disk is too small.
     """
     members = [m for m in members if not is_valid(data_dir / m.target, folders[m.folder])]
     require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {archive.filename}")
@@ -120,13 +105,8 @@ def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], 
             return f"{archive.filename}: {member.info.filename} not unpacked: {reason}"
         return ""
 
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield from tqdm(
-            pool.map(write, members), Path(archive.filename).name, len(members), unit="file", mininterval=0.5
-        )
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    name = Path(archive.filename).name
+    yield from map_files(write, members, workers, name, leave=True, delay=0, mininterval=0.5)
 
 
 def _read_member(archive: zipfile.ZipFile, member: Member, layout: Layout) -> bytes:

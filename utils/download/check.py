@@ -5,17 +5,15 @@ Quick: names, sizes and headers. Deep: every number of every file. Nothing is ch
 
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from prettytable import PrettyTable
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.npy import Layout
 from utils.download.release import CSVS, MODEL_FILES, SPLITS
-from utils.features.folder import read_checked
+from utils.features.folder import map_files, read_checked
 from utils.llp.events import read_events
 from utils.llp.videos import read_split
 
@@ -53,12 +51,8 @@ def _check_each(
         except OSError as error:
             wrong.append(f"{files[name]}: {error.strerror}")
 
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for _ in tqdm(pool.map(note, files), what, len(files), leave=False, unit="file", delay=1):
-            pass
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    for _ in map_files(note, files, workers, what):
+        pass
     return Report(what, layout, len(files), sorted(missing), sorted(wrong))
 
 
@@ -130,12 +124,9 @@ def video_ids(data_dir: Path) -> list[str]:
     """
     paths = [data_dir / name for name in SPLITS if (data_dir / name).is_file()]
     if not paths:
-        raise InputError(
-            f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; "
-            "utils/download_features.py without --check fetches them"
-        )
-    ids = dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids)
-    return list(ids)
+        fetch = "utils/download_features.py without --check fetches them"
+        raise InputError(f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; {fetch}")
+    return list(dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids))
 
 
 def show(reports: Sequence[Report]) -> None:
