@@ -16,8 +16,8 @@ import torch
 
 import main
 from tests.conftest import ROOT, TRAIN, python
-from utils.train import checkpoint, losses
-from utils.train.run_folder import RunFolder, read_arguments
+from utils.train import checkpoint, losses, run_folder
+from utils.train.run_folder import read_arguments
 
 RUN = (*TRAIN, "--epochs", "4", "--model_name", "run", "--save_epochs")
 
@@ -80,9 +80,9 @@ def stop_in_second_epoch(command, monkeypatch):
         assert command(main, *RUN).status == 130
 
 
-def half_a_line(folder, name, line):
-    with open(folder.path / name, "a") as file:
-        file.write(json.dumps(line)[:20])
+def half_a_line(path, line):
+    with open(path, "a") as file:
+        file.write(line[:20])
     raise KeyboardInterrupt
 
 
@@ -96,9 +96,7 @@ def full_disk(path):
         (losses, "parser_losses", 1, interrupt, 130),  # before anything was learnt
         (losses, "parser_losses", 3, interrupt, 130),  # mid-epoch 1
         (losses, "parser_losses", 7, interrupt, 130),  # mid-epoch 2
-        (RunFolder, "_append", 2, half_a_line, 130),
-        (RunFolder, "_append", 4, half_a_line, 130),
-        (RunFolder, "_append", 10, half_a_line, 130),
+        *((run_folder, "append_line", call, half_a_line, 130) for call in (2, 4, 10)),
         *((checkpoint, "save", call, interrupt, 130) for call in (1, 2, 3, 4, 5, 6, 7)),
         *((os, "replace", call, interrupt, 130) for call in (1, 2, 4, 5, 6, 7)),
         *((os, "fsync", call, full_disk, 2) for call in (2, 3, 5, 6, 7)),

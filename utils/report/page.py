@@ -39,9 +39,8 @@ class ScoredRun(NamedTuple):
         arrays = (audio, visual, *reference[:2])
         by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
         scores, exclusive = (np.stack(list(values.values()), axis=1) for values in by_name)
-        by_class = {
-            m: metrics.class_scores(getattr(predictions, m), getattr(reference, m)) for m in ("audio", "visual")
-        }
+        pairs = {"audio": (audio, reference.audio), "visual": (visual, reference.visual)}
+        by_class = {modality: metrics.class_scores(*pair) for modality, pair in pairs.items()}
         return cls(name, audio, visual, scores, exclusive, by_class)
 
     def ten_scores(self) -> dict[str, float]:
