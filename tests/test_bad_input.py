@@ -46,10 +46,7 @@ def fails(result, *parts):
         (("--json", "data"), "--json data: is a folder"),
         (("--model_name", ""), "--model_name '': expected the name of a folder in models/"),
         (("--model_name", "../run"), "--model_name '../run': expected the name of a folder in models/"),
-        (
-            ("--mode", "test", "--save_predictions", "data/AVVP_train.csv"),
-            "AVVP_train.csv: is a file, expected a folder",
-        ),
+        (("--mode", "test", "--save_predictions", "data/AVVP_val_pd.csv"), "pd.csv: is a file, expected a folder"),
         (("--mode", "test", "--resume"), "--resume has no meaning with --mode test"),
     ],
 )
@@ -63,28 +60,14 @@ def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
     assert not (workspace / "models").exists()
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--scheduler", "cosine"),
-        ("--optimizer", "sgd"),
-        ("--norm_where", "middle"),
-        ("--mode", "x"),
-        ("--lr", "nan"),
-        ("--losses", "video,depth"),
-        ("--batch_size", "0"),
-        ("--epochs", "-1"),
-        ("--beta1", "1"),
-        ("--lrr", "1"),
-        ("--model", "X"),
-        ("--log_every", "0"),
-        ("--seed", "-1"),
-        ("--seed", str(2**64)),
-    ],
-)
-def test_unknown_values_are_refused_at_once(workspace, command, flags):
-    result = command(main, *RUN, *flags)
-    assert result.status == 2 and flags[0] in result.err and not (workspace / "models").exists()
+WORDS = ("--scheduler cosine", "--optimizer sgd", "--norm_where mid", "--mode x", "--losses video,depth", "--model X")
+NUMBERS = ("--lr nan", "--batch_size 0", "--epochs -1", "--beta1 1", "--lrr 1", "--log_every 0", "--seed -1")
+
+
+@pytest.mark.parametrize("flag", [*WORDS, *NUMBERS, f"--seed {2**64}"])
+def test_unknown_values_are_refused_at_once(workspace, command, flag):
+    result = command(main, *RUN, *flag.split())
+    assert result.status == 2 and flag.split()[0] in result.err and not (workspace / "models").exists()
 
 
 def test_a_run_is_not_overwritten(workspace, command):

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
+from tests.test_score_predictions import HEADER
 from utils.base.errors import InputError
 from utils.llp import annotations
 from utils.llp.annotations import annotation_version, read_predictions, write_predictions
 from utils.llp.classes import CLASSES, C, T
 from utils.llp.events import events_to_segments, read_events
 from utils.llp.videos import read_split, video_id
-
-HEADER = "filename\tonset\toffset\tevent_labels\n"
 
 
 def events_file(tmp_path, *rows, header=HEADER, name="AVVP_eval_audio.csv"):

@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.test_eval_metrics import one_row
 from tests.test_score_predictions import HEADER, VIDEO_A
 from utils import make_report
 from utils.base import files
@@ -158,14 +159,9 @@ def test_no_difference_is_found_as_rarely_as_p_says():
     assert 0.02 <= (p < 0.05).mean() <= 0.095
 
 
-def one_class(text):
-    """`0110` -> (1, 1, T) bool."""
-    return np.array([[[c == "1" for c in text]]])
-
-
 def test_exclusive_scores_by_hand():
-    ref_audio, ref_visual = one_class("1111111100"), one_class("0000111111")
-    pred_audio, pred_visual = one_class("1111110000"), one_class("0001111110")
+    ref_audio, ref_visual = one_row("1111111100"), one_row("0000111111")
+    pred_audio, pred_visual = one_row("1111110000"), one_row("0001111110")
     scores = exclusive_scores(pred_audio, pred_visual, ref_audio, ref_visual)
     # audible-only: reference 1111000000, prediction 1110000000: tp 3, fn 1: 6/7; IoU 3/4: found
     # visible-only: reference 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found

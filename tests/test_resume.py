@@ -121,9 +121,8 @@ def test_killed_and_resumed_again_and_again(workspace, uninterrupted):
     argv = [sys.executable, str(ROOT / "main.py"), *map(str, RUN)]
     run, kills = workspace / "models/run", 0
     for wait in (0.0, 0.15, 0.4):
-        process = subprocess.Popen(
-            [*argv, *(["--resume"] if run.exists() else [])], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        resume = ["--resume"] if run.exists() else []
+        process = subprocess.Popen([*argv, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         marker = run / "iterations.jsonl"
         size, deadline = marker.stat().st_size if marker.exists() else -1, time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -245,18 +244,10 @@ def test_what_cannot_be_resumed_is_said(workspace, command):
     assert result.status == 2 and "checkpoint_last.pt: not a PyTorch checkpoint, or damaged" in result.error
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--lr", "1e-3"),
-        ("--seed", "2"),
-        ("--epochs", "5"),
-        ("--exact",),
-        ("--losses", "video"),
-        ("--batch_size", "9"),
-        ("--audio_dir", "data/CLAP/features"),
-    ],
-)
+CHANGES = ("--lr 1e-3", "--seed 2", "--epochs 5", "--exact", "--losses video", "--batch_size 9")
+
+
+@pytest.mark.parametrize("flags", [*map(str.split, CHANGES), ("--audio_dir", "data/CLAP/features")])
 def test_arguments_that_change_numbers_must_be_the_same(workspace, command, monkeypatch, flags):
     stop_in_second_epoch(command, monkeypatch)
     result = command(main, *RUN, *flags, "--resume")

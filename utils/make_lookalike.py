@@ -89,11 +89,8 @@ class FeatureMaker:
     def video(self, reference: np.ndarray, weak: np.ndarray) -> dict[str, np.ndarray]:
         """All files of a video, by folder, from its (2, C, T) reference and (C,) weak labels."""
         audio, visual = reference
-        # CLIP first: another order would draw other numbers
-        features = {
-            kind.folder: self.features(kind, audio if kind.stream == "audio" else visual)
-            for kind in sorted(KINDS.values(), key=lambda kind: kind.name != "CLIP")
-        }
+        kinds = sorted(KINDS.values(), key=lambda kind: kind.name != "CLIP")  # another order would draw other numbers
+        features = {k.folder: self.features(k, audio if k.stream == "audio" else visual) for k in kinds}
         events = {"pseudo_v": visual, "pseudo_a": audio}
         return features | {LABELS[name]: self.pseudo_labels(segments, weak) for name, segments in events.items()}
 

@@ -43,6 +43,7 @@ def _check_each(
 
     def note(name: str) -> None:
         try:
+            files[name].stat()  # FileNotFoundError
             check(files[name])
         except FileNotFoundError:
             missing.append(name)
@@ -67,18 +68,15 @@ def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, de
     return _check_each(name, str(layout), {f"{i}.npy": Path(folder, name, f"{i}.npy") for i in ids}, check, workers)
 
 
+def read_csv(path: Path, class_names: Sequence[str]) -> None:
+    """Read one of LLP's CSVs as training and evaluation do. Raises InputError if it is missing or bad."""
+    (read_split if path.name in SPLITS else read_events)(path, class_names)
+
+
 def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
-    """LLP's six CSVs, read as training and evaluation read them."""
-
-    def check(path: Path) -> None:
-        path.stat()  # FileNotFoundError
-        if path.name in SPLITS:
-            read_split(path, class_names)
-        else:
-            read_events(path, class_names)
-
+    """LLP's six CSVs."""
     files = {name: data_dir / name for name in CSVS}
-    return _check_each("CSV files", "tab-separated", files, check, workers=1)
+    return _check_each("CSV files", "tab-separated", files, lambda path: read_csv(path, class_names), workers=1)
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:
@@ -88,7 +86,6 @@ def check_models(models_dir: Path, deep: bool) -> Report:
     """
 
     def check(path: Path) -> None:
-        path.stat()  # FileNotFoundError
         if not zipfile.is_zipfile(path):  # its directory is at the end: a truncated file has none
             raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it to download it again")
         if deep:

@@ -14,7 +14,6 @@ from utils.download.release import ARCHIVES, BASE, CSVS, MODEL_FILES, SPLITS
 from utils.features.kinds import folder_layouts
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
 from utils.llp.events import read_events
-from utils.llp.videos import read_split
 
 
 @dataclass
@@ -82,7 +81,8 @@ class Download:
         Raises InputError if it cannot be fetched, or is not the expected file.
         """
         version, target = self.annotations or "2024", self.data_dir / name
-        if target.is_file() and not (name == REFERENCE_FILES["audio"] and self._is_other_version(target)):
+        may_be_another = self.annotations and name == REFERENCE_FILES["audio"]
+        if target.is_file() and not (may_be_another and not self._version(target).startswith(version)):
             return
         revision = release.REVISIONS[version if name == REFERENCE_FILES["audio"] else "2024"]
         url = csv_url.replace("{revision}", revision).replace("{name}", name)
@@ -97,25 +97,18 @@ class Download:
         move(fetched, target)
         print(f"{target}: fetched", flush=True)
 
-    def _is_other_version(self, path: Path) -> bool:
-        """Whether the existing audio annotations are not those asked for."""
-        if not self.annotations:
-            return False
-        found = annotation_version(read_events(path, self.class_names), self.class_names)
-        return not found.startswith(self.annotations)
+    def _version(self, path: Path) -> str:
+        """The version of a file of audio annotations. Raises InputError if it cannot be read."""
+        return annotation_version(read_events(path, self.class_names), self.class_names)
 
     def _require_csv(self, path: Path, version: str) -> None:
         """Raises InputError if a file cannot be read as the CSV of its name, or is LLP's of another version."""
-        if path.name in SPLITS:
-            read_split(path, self.class_names)
-            return
-        events = read_events(path, self.class_names)
-        if path.name == REFERENCE_FILES["audio"]:
-            found = annotation_version(events, self.class_names)
-            if "not LLP's" in found:
-                print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
-            elif not found.startswith(version):
-                raise InputError(f"{path}: {found}, expected the {version} version")
+        if path.name != REFERENCE_FILES["audio"]:
+            check.read_csv(path, self.class_names)
+        elif "not LLP's" in (found := self._version(path)):
+            print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
+        elif not found.startswith(version):
+            raise InputError(f"{path}: {found}, expected the {version} version")
 
     def _folders_of(self, archive: str) -> list[str]:
         return [name for name in ARCHIVES[archive] if name in self.folders]
@@ -211,6 +204,5 @@ class Download:
             reports.append(check.check_models(self.models_dir, deep))
         check.show(reports)
         with contextlib.suppress(InputError):  # missing or bad: the table says so
-            events = read_events(self.data_dir / REFERENCE_FILES["audio"], self.class_names)
-            print(f"Annotations: {annotation_version(events, self.class_names)}")
+            print(f"Annotations: {self._version(self.data_dir / REFERENCE_FILES['audio'])}")
         return all(r.valid == r.expected for r in reports)

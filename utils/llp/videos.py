@@ -95,11 +95,9 @@ def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_label
     table = read_table(path, SPLIT_COLUMNS if weak_labels else SPLIT_COLUMNS[:1])
     if table.empty:
         raise InputError(f"{path}: lists no video")
-    labels = table["event_labels"] if weak_labels else [""] * len(table)
-    return [
-        _video(line, name, names if weak_labels else None, class_names)
-        for (line, name), names in zip(table["filename"].items(), labels, strict=True)
-    ]
+    labels = table["event_labels"] if weak_labels else [None] * len(table)
+    rows = zip(table["filename"].items(), labels, strict=True)
+    return [_video(line, name, names, class_names) for (line, name), names in rows]
 
 
 def _video(line: int, name: str, names: str | None, class_names: Sequence[str]) -> Video:
