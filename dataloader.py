@@ -31,24 +31,15 @@ from utils.llp.videos import Split
 
 
 class SplitData(Dataset):
-    """The videos of a split. Call `load` before asking for batches.
+    """The videos of a split. Call `load` before asking for batches."""
 
-    Attributes:
-        name: of the split, for messages.
-        filenames: full names of the videos, in order.
-        shapes: by kind, rows and size of the arrays as published.
-        places: by kind, the folder or file that they are read from.
-        memory: by kind, (N, ...) tensors, if the split is in memory.
-        columns: by kind, arrays in a file from which batches are read ahead.
-    """
-
-    shapes: dict[str, tuple[int, int]]
-    places: dict[str, Path]
+    shapes: dict[str, tuple[int, int]]  # by kind, rows and size of the arrays as published
+    places: dict[str, Path]  # by kind, the folder or file that they are read from
 
     def __init__(self, name: str, filenames: list[str], memory_limit: float):
-        self.name, self.filenames, self.limit = name, filenames, memory_limit
-        self.memory: dict[str, Tensor] = {}
-        self.columns: dict[str, Column] = {}
+        self.name, self.filenames, self.limit = name, filenames, memory_limit  # name: for messages
+        self.memory: dict[str, Tensor] = {}  # by kind, (N, ...), if the split is in memory
+        self.columns: dict[str, Column] = {}  # by kind, arrays in a file from which batches are read ahead
 
     def __len__(self) -> int:
         return len(self.filenames)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.train.step import TrainStep
 
@@ -78,13 +78,11 @@ class GraphedStep(TrainStep):
             for _ in range(self.WARM_UP):
                 self.update(self.compute_gradients(batch))
         self.net.load_state_dict(weights)  # in place
-        for number, parameter in enumerate(self._optimised()):
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, parameter in enumerate(parameters):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 before = moments.get(number, {}).get(name)
                 value.zero_() if before is None else value.copy_(before)
-
-    def _optimised(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 @contextlib.contextmanager
