@@ -49,7 +49,8 @@ def fetch_url(url: str, path: Path) -> Path:
                 from_the_start = re.search("byte range|multiple temporary files", str(error))
                 if last_attempt or not from_the_start:
                     raise _unavailable(url, f"{_reason(error)}; rerun this command to resume") from error
-                remove_partial(path)  # the server cannot resume, or its file has changed
+                for partial in path.parent.glob(f"{path.name}????????.part"):
+                    partial.unlink()  # the server cannot resume, or its file has changed
             except RequestException as error:
                 raise _unavailable(url, _reason(error)) from error
 
@@ -67,12 +68,6 @@ def _require_answer(url: str) -> None:
 def bytes_fetched(path: Path) -> int:
     """How much of a file has been fetched, from either source."""
     return max((file.stat().st_size for file in path.parent.glob(f"{path.name}*.part")), default=0)
-
-
-def remove_partial(path: Path) -> None:
-    """Remove gdown's partial files of a target."""
-    for file in path.parent.glob(f"{path.name}????????.part"):
-        file.unlink()
 
 
 def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path:
