@@ -31,37 +31,18 @@ from utils.llp.videos import Split
 
 
 class SplitData(Dataset):
-    """The videos of a split. Call `load` before asking for batches.
+    """The videos of a split. Call `load` before asking for batches."""
 
-    Attributes:
-        name: of the split, for messages.
-        filenames: full names of the videos, in order.
-        shapes: by kind, rows and size of the arrays as published.
-        places: by kind, the folder or file that they are read from.
-        memory: by kind, (N, ...) tensors, if the split is in memory.
-        columns: by kind, arrays in a file from which batches are read ahead.
-    """
-
-    shapes: dict[str, tuple[int, int]]
-    places: dict[str, Path]
+    shapes: dict[str, tuple[int, int]]  # by kind, rows and size of the arrays as published
+    places: dict[str, Path]  # by kind, the folder or file that they are read from
 
     def __init__(self, name: str, filenames: list[str], memory_limit: float):
-        self.name, self.filenames, self.limit = name, filenames, memory_limit
-        self.memory: dict[str, Tensor] = {}
-        self.columns: dict[str, Column] = {}
+        self.name, self.filenames, self.limit = name, filenames, memory_limit  # name: for messages
+        self.memory: dict[str, Tensor] = {}  # by kind, (N, ...), if the split is in memory
+        self.columns: dict[str, Column] = {}  # by kind, arrays in a file from which batches are read ahead
 
     def __len__(self) -> int:
         return len(self.filenames)
-
-    @property
-    def audio_dim(self) -> int:
-        """Size of an audio feature vector, as found in the files."""
-        return self.shapes["audio"][1]
-
-    @property
-    def visual_dim(self) -> int:
-        """Size of a visual feature vector, as found in the files."""
-        return self.shapes["visual"][1]
 
     def where(self, kind: str) -> Path:
         """The folder or file of one kind, for messages."""
@@ -136,13 +117,11 @@ class LLPDataset(SplitData):
         cache_dir: Path | None = None,
         feature_dtype: str = "float32",
         memory_limit: float = math.inf,
-        a_pseudo_dir: Path | None = None,
-        v_pseudo_dir: Path | None = None,
-        **folders: Path | int,
+        **folders: Path | int | None,
     ):
         super().__init__(str(split.path), split.filenames, memory_limit)
         self.split, self.exact, self.num_workers = split, exact, num_workers
-        self.folders = find_folders(split, a_pseudo_dir=a_pseudo_dir, v_pseudo_dir=v_pseudo_dir, **folders)
+        self.folders = find_folders(split, **folders)
         self.places = {kind: folder.folder for kind, folder in self.folders.items()}
         self.cache = FeatureCache(None if exact else cache_dir, split.path, feature_dtype, num_workers)
         self.cached = {kind: self.cache.find(kind, folder) for kind, folder in self.folders.items()}
@@ -188,10 +167,8 @@ class LLPDataset(SplitData):
         dtype = self.cache.feature_dtype
         size = sum(T * self.shapes[k][1] * f.stored_dtype(dtype).itemsize for k, f in self.folders.items()) * len(self)
         if size > self.limit:
-            raise InputError(
-                f"{self.name}: its features take {size_text(size)}, more than --memory_limit, and there is no cache to "
-                "read them from; leave out --no_cache, or use --packed"
-            )
+            what = f"{self.name}: its features take {size_text(size)}, more than --memory_limit"
+            raise InputError(f"{what}, and there is no cache to read them from; leave out --no_cache, or use --packed")
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
         """A batch, as `SplitData` describes it; with `exact` read from the files."""

@@ -1,4 +1,4 @@
-"""Time of the metric part of an evaluation: arrays (utils/eval_metrics.py) against the tests' loops over videos.
+"""Time of the metrics of an evaluation: arrays (utils/metrics/eval_metrics.py) against the tests' loops over videos.
 
     python benchmarks/bench_metrics.py
 

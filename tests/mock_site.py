@@ -28,23 +28,14 @@ from utils.download.release import CSVS, FEATURES_REPO, MODEL_FILES, MODELS_REPO
 
 @dataclass
 class Page:
-    """What the site answers for one address.
+    """What the site answers for one address."""
 
-    Attributes:
-        content: the body.
-        status: of the first answers, one each; then 200.
-        stop_after: bytes after which the first answers break off, one each.
-        ranges: whether parts can be asked for.
-        headers: further ones.
-        delay: seconds before each 64 kB.
-    """
-
-    content: bytes
-    status: list[int] = field(default_factory=list)
-    stop_after: list[int] = field(default_factory=list)
-    ranges: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0.0
+    content: bytes  # the body
+    status: list[int] = field(default_factory=list)  # of the first answers, one each; then 200
+    stop_after: list[int] = field(default_factory=list)  # bytes after which the first answers break off, one each
+    ranges: bool = True  # whether parts can be asked for
+    headers: dict[str, str] = field(default_factory=dict)  # further ones
+    delay: float = 0.0  # seconds before each 64 kB
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -113,16 +104,11 @@ class Server(ThreadingHTTPServer):
 
 
 class Site:
-    """A server on a free port of this machine; use it as a context.
-
-    Attributes:
-        pages: by path, unquoted.
-        requests: method, path and Range header of every request. cookies: that each of them brought.
-        url: address of its root, without a slash at the end.
-    """
+    """A server on a free port of this machine; use it as a context."""
 
     def __init__(self, port: int = 0):
-        self.pages, self.requests, self.cookies = {}, [], []
+        self.pages = {}  # by path, unquoted
+        self.requests, self.cookies = [], []  # method, path and Range header of every request; and its cookies
         self.server = Server(("127.0.0.1", port), Handler)
         self.server.site = self
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"

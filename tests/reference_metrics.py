@@ -1,4 +1,4 @@
-"""The scores of one video after another, in loops, straight from their definition: the oracle of utils/eval_metrics.py.
+"""The scores of one video after another, in loops, from their definition: what tests compare utils/metrics with.
 
 Shares no code with it. A video is (C, T) of 0/1 in each modality. Source: VALOR, section 4.1.
 """

@@ -46,17 +46,12 @@ def fails(result, *parts):
         (("--json", "data"), "--json data: is a folder"),
         (("--model_name", ""), "--model_name '': expected the name of a folder in models/"),
         (("--model_name", "../run"), "--model_name '../run': expected the name of a folder in models/"),
-        (
-            ("--mode", "test", "--save_predictions", "data/AVVP_train.csv"),
-            "AVVP_train.csv: is a file, expected a folder",
-        ),
+        (("--mode", "test", "--save_predictions", "data/AVVP_val_pd.csv"), "pd.csv: is a file, expected a folder"),
         (("--mode", "test", "--resume"), "--resume has no meaning with --mode test"),
     ],
 )
 def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
-    if (
-        "data/AVVP_eval_audio.csv" in flags
-    ):  # a reference CSV has the columns of a split, and one class a row: name a bad one
+    if "data/AVVP_eval_audio.csv" in flags:  # it has the columns of a split, and one class a row: name a bad one
         path = workspace / "data/AVVP_eval_audio.csv"
         text = path.read_text() + "x_0_10\t0\t1\tGunshot\n"
         path.unlink()
@@ -65,28 +60,14 @@ def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
     assert not (workspace / "models").exists()
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--scheduler", "cosine"),
-        ("--optimizer", "sgd"),
-        ("--norm_where", "middle"),
-        ("--mode", "x"),
-        ("--lr", "nan"),
-        ("--losses", "video,depth"),
-        ("--batch_size", "0"),
-        ("--epochs", "-1"),
-        ("--beta1", "1"),
-        ("--lrr", "1"),
-        ("--model", "X"),
-        ("--log_every", "0"),
-        ("--seed", "-1"),
-        ("--seed", str(2**64)),
-    ],
-)
-def test_unknown_values_are_refused_at_once(workspace, command, flags):
-    result = command(main, *RUN, *flags)
-    assert result.status == 2 and flags[0] in result.err and not (workspace / "models").exists()
+WORDS = ("--scheduler cosine", "--optimizer sgd", "--norm_where mid", "--mode x", "--losses video,depth", "--model X")
+NUMBERS = ("--lr nan", "--batch_size 0", "--epochs -1", "--beta1 1", "--lrr 1", "--log_every 0", "--seed -1")
+
+
+@pytest.mark.parametrize("flag", [*WORDS, *NUMBERS, f"--seed {2**64}"])
+def test_unknown_values_are_refused_at_once(workspace, command, flag):
+    result = command(main, *RUN, *flag.split())
+    assert result.status == 2 and flag.split()[0] in result.err and not (workspace / "models").exists()
 
 
 def test_a_run_is_not_overwritten(workspace, command):
@@ -132,20 +113,13 @@ def trained(workspace, command):
 
 
 def test_sizes_that_do_not_fit_the_checkpoint(trained, command):
-    fails(
-        command(main, *TEST, "--hidden_dim", "32"),
-        str(trained.relative_to(trained.parents[2])),
-        "hidden_dim 16, but --hidden_dim is 32",
-    )
+    path = str(trained.relative_to(trained.parents[2]))
+    fails(command(main, *TEST, "--hidden_dim", "32"), path, "hidden_dim 16, but --hidden_dim is 32")
     fails(command(main, *TEST, "--num_layers", "2"), "num_layers 1, but --num_layers is 2")
-    fails(
-        command(main, *TEST, "--video_dir", "data/CLIP/features"),
-        "input_v_dim 2048, but that of data/CLIP/features is 768",
-    )
-    fails(
-        command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8"),
-        "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but",
-    )
+    result = command(main, *TEST, "--video_dir", "data/CLIP/features")
+    fails(result, "input_v_dim 2048, but that of data/CLIP/features is 768")
+    result = command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8")
+    fails(result, "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but")
 
 
 def weights():
@@ -223,9 +197,8 @@ def test_no_memory_left_leaves_no_run_folder(workspace, command, monkeypatch):
 
 
 def test_a_missing_checkpoint_is_named_before_anything_is_read(workspace, command):
-    fails(
-        command(main, *TEST, "--audio_dir", "nowhere"), "models/run/checkpoint_best.pt: no such checkpoint; train first"
-    )
+    result = command(main, *TEST, "--audio_dir", "nowhere")
+    fails(result, "models/run/checkpoint_best.pt: no such checkpoint; train first")
     assert not (workspace / "models").exists()
 
 
@@ -233,18 +206,16 @@ def test_published_checkpoints_are_interchangeable(trained, command):
     """Any plain state_dict of these names loads, in whatever order and container."""
     expected = command(main, *TEST).out
     published = torch.load(trained, weights_only=True)
-    torch.save(
-        dict(reversed(published.items())), trained, _use_new_zipfile_serialization=False
-    )  # as old torch wrote it
+    as_old_torch = {"_use_new_zipfile_serialization": False}
+    torch.save(dict(reversed(published.items())), trained, **as_old_torch)
     (trained.parent / "arguments.txt").unlink()
     assert command(main, *TEST).out == expected
 
 
 def test_results_that_cannot_be_written_leave_the_old_ones(trained, command, monkeypatch):
     assert command(main, *TEST, "--save_predictions", "pred", "--json", "s.json").status == 0
-    before = {
-        path: path.read_bytes() for path in map(Path, ("pred/pred_audio.csv", "pred/probabilities.npz", "s.json"))
-    }
+    names = ("pred/pred_audio.csv", "pred/probabilities.npz", "s.json")
+    before = {path: path.read_bytes() for path in map(Path, names)}
 
     def full(fd):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -286,11 +257,8 @@ def test_predictions_under_other_names_are_not_scored_as_nothing(workspace, comm
     ids = read_split(workspace / "data/AVVP_test_pd.csv").ids
     write_predictions(workspace / "pred", ids, *np.ones((2, len(ids), 25, 10), bool))
     result = command(score_predictions, "--pred_dir", "pred", "--gt_dir", "data")
-    fails(
-        result,
-        f"pred: none of its {2 * 25 * len(ids)} rows names a video of data/AVVP_test_pd.csv",
-        f"such as {ids[0]}_",
-    )
+    count = 2 * 25 * len(ids)
+    fails(result, f"pred: none of its {count} rows names a video of data/AVVP_test_pd.csv", f"such as {ids[0]}_")
 
 
 def test_other_tools_name_what_is_wrong(workspace, command):
@@ -305,7 +273,5 @@ def test_in_a_process_of_its_own(workspace):
     """The same from outside: status 2, one line, no traceback."""
     result = python(ROOT / "main.py", "--mode", "test", cwd=workspace)
     assert (result.returncode, result.stdout) == (2, "")
-    expected = (
-        "main.py: error: models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
-    )
-    assert result.stderr.count("\n") == 1 and result.stderr.startswith(expected)
+    expected = "models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith(f"main.py: error: {expected}")

@@ -14,9 +14,8 @@ from utils.llp.classes import read_classes
 from utils.llp.events import segments_to_events
 
 NAMES = ["Knock", "Door bell", "Häuser"]
-ROWS = "".join(
-    f"- {{name: {n}, clip_caption: a, clap_caption: b, clip_threshold: 1, clap_threshold: 2.5}}\n" for n in NAMES
-)
+ROW = "- {{name: {}, clip_caption: a, clap_caption: b, clip_threshold: 1, clap_threshold: 2.5}}\n"
+ROWS = "".join(ROW.format(name) for name in NAMES)
 
 
 @pytest.fixture
@@ -60,9 +59,8 @@ def test_three_classes_from_training_to_scores(own, command):
     assert weights["fc_prob.weight"].shape == (3, 16)
     (own / "three.yaml").unlink()  # testing reads the copy
 
-    result = command(
-        main, *SMALL, "--mode", "test", "--model_name", "run", "--save_predictions", "predicted", "--classwise"
-    )
+    flags = ("--mode", "test", "--model_name", "run", "--save_predictions", "predicted", "--classwise")
+    result = command(main, *SMALL, *flags)
     assert result.status == 0, result.err
     assert "not LLP's" in result.out and "Door bell" in result.out and "Speech" not in result.out
     assert np.load("predicted/probabilities.npz")["frame_prob"].shape == (5, 10, 2, 3)

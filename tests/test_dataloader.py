@@ -17,10 +17,8 @@ LABELS = {"a_pseudo_dir": "CLAP/segment_pseudo_labels", "v_pseudo_dir": "CLIP/se
 
 
 def dataset(data, features=VALOR, csv="AVVP_train.csv", **kwargs):
-    folders = {"st_dir": "feats/r2plus1d_18", **features, **LABELS}
-    return LLPDataset(
-        read_split(data / csv), **{k: data / v for k, v in folders.items()}, num_classes=25, **kwargs
-    ).load()
+    folders = {k: data / v for k, v in {"st_dir": "feats/r2plus1d_18", **features, **LABELS}.items()}
+    return LLPDataset(read_split(data / csv), **folders, num_classes=25, **kwargs).load()
 
 
 @pytest.mark.parametrize("features", [VALOR, VALORPP])
@@ -40,7 +38,7 @@ def test_a_batch_holds_the_files_of_its_videos(lookalike, features):
             np.testing.assert_array_equal(batch["pseudo_v"][row], np.load(lookalike / LABELS["v_pseudo_dir"] / name))
             np.testing.assert_array_equal(batch["weak"][row], pooled.split.weak[i])
     assert {value.dtype for value in (*fast.values(), *raw.values())} == {torch.float32}
-    assert (pooled.audio_dim, pooled.visual_dim) == (audio.shape[1], visual.shape[1])
+    assert (pooled.shapes["audio"][1], pooled.shapes["visual"][1]) == (audio.shape[1], visual.shape[1])
     for name, value in pooled[5].items():
         assert torch.equal(value, fast[name][0])
 
@@ -119,11 +117,7 @@ def test_a_missing_folder_is_named(data):
 @pytest.mark.parametrize(
     ("folder", "array", "message"),
     [
-        (
-            "feats/vggish",
-            np.zeros((12, 128), "f4"),
-            r"holds \(12, 128\) float32, expected \(10, D\) or \(64, D\) float32",
-        ),
+        ("feats/vggish", np.zeros((12, 128), "f4"), r"\(12, 128\) float32, expected \(10, D\) or \(64, D\) float32"),
         ("feats/vggish", np.zeros((10, 128), "f8"), r"holds \(10, 128\) float64, expected"),
         ("feats/vggish", np.zeros((10, 128), ">f4"), "holds .* >f4, expected"),
         ("feats/vggish", np.zeros((10, 64), "f4"), r"holds \(10, 64\), but 23 other files .* hold \(10, 128\)"),
@@ -131,13 +125,9 @@ def test_a_missing_folder_is_named(data):
         ("feats/vggish", np.zeros((10, 0), "f4"), r"holds \(10, 0\) float32"),
         ("feats/res152", np.zeros((79, 2048), "f4"), r"holds \(79, 2048\) float32, expected \(10, D\) or \(80, D\)"),
         ("feats/r2plus1d_18", np.zeros((10, 400), "f4"), r"expected \(10, 512\) float32"),
-        (
-            "CLAP/segment_pseudo_labels",
-            np.zeros((10, 25), "f4"),
-            r"holds \(10, 25\) float32, expected \(10, 25\) int64",
-        ),
-        ("CLAP/segment_pseudo_labels", np.zeros((10, 24), "i8"), r"holds \(10, 24\) int64"),
-        ("CLIP/segment_pseudo_labels", np.full((10, 25), 2), "values other than 0 and 1"),
+        (LABELS["a_pseudo_dir"], np.zeros((10, 25), "f4"), r"holds \(10, 25\) float32, expected \(10, 25\) int64"),
+        (LABELS["a_pseudo_dir"], np.zeros((10, 24), "i8"), r"holds \(10, 24\) int64"),
+        (LABELS["v_pseudo_dir"], np.full((10, 25), 2), "values other than 0 and 1"),
     ],
 )
 def test_a_file_with_other_contents_is_named(data, folder, array, message):

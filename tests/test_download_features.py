@@ -81,9 +81,6 @@ def same_files(first: Path, second: Path) -> bool:
     return names[0] == names[1] and all((first / n).read_bytes() == (second / n).read_bytes() for n in names[0])
 
 
-# -------------------------------------------------------------------------------------------------------- all goes well
-
-
 def test_from_nothing_to_a_test_table(fetched, command, site, lookalike, models):
     result = fetched()
     assert result.status == 0, result.err
@@ -149,9 +146,6 @@ def test_both_annotation_versions(fetched, site, llp_dir, gt_dir):
     assert "Annotations: 2020 version" in result.out
 
 
-# ------------------------------------------------------------------------------------------------- broken transfers
-
-
 def asked_from(site: Site, path: str) -> list[str]:
     return [where for method, page, where in site.requests if page == path and method == "GET"]
 
@@ -172,9 +166,8 @@ def test_a_server_that_stops_in_the_middle_is_asked_for_the_rest(fetched, site, 
 
 def test_what_a_killed_run_left_is_used(fetched, site):
     Path("data/archives").mkdir(parents=True)
-    halves = {
-        path: site.pages[path].content[: len(site.pages[path].content) // 2] for path in ("/feats.zip", CLIP_PAGE)
-    }
+    contents = {path: site.pages[path].content for path in ("/feats.zip", CLIP_PAGE)}
+    halves = {path: content[: len(content) // 2] for path, content in contents.items()}
     tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
     Path("data/archives/feats.zipabcd1234.part").write_bytes(halves["/feats.zip"])
     Path(f"data/archives/CLIP.zip.{tag}.part").write_bytes(halves[CLIP_PAGE])
@@ -242,9 +235,6 @@ def test_what_google_drive_says_is_passed_on(fetched, site, monkeypatch):
     assert "save it with a browser as data/archives/feats.zip" in result.err
 
 
-# ---------------------------------------------------------------------------------------------------- bad archives
-
-
 def zip_with(*entries) -> bytes:
     """A zip file of (name or ZipInfo, bytes)."""
     buffer = io.BytesIO()
@@ -305,12 +295,8 @@ def test_after_a_web_page_the_next_run_asks_again(fetched, site, lookalike):
 def test_an_archive_with_folders_above_and_other_files(fetched, site, lookalike):
     names = [path.name for path in (lookalike / "feats/vggish").iterdir()]
     entries = [(f"release/data/feats/vggish/{name}", GOOD) for name in names]
-    others = [
-        ("__MACOSX/feats/vggish/._x.npy", b"x"),
-        ("release/data/feats/vggish/.DS_Store", b"x"),
-        ("feats/new/x.npy", GOOD),
-    ]
-    site.add("/feats.zip", zip_with(*entries, *others))
+    entries += [("__MACOSX/feats/vggish/._x.npy", b"x"), ("release/data/feats/vggish/.DS_Store", b"x")]
+    site.add("/feats.zip", zip_with(*entries, ("feats/new/x.npy", GOOD)))
     assert fetched("--parts", "csv", "vggish").status == 0
     assert sorted(p.name for p in Path("data").rglob("*.npy") if not p.name.startswith(".")) == sorted(names)
     assert not list(Path("data").rglob(".DS_Store")) and not Path("data/feats/new").exists()
@@ -397,20 +383,14 @@ def test_an_address_that_does_not_answer(command, site):
     assert "3 more of this kind" not in result.err and result.err.count("Connection refused") == 6
 
 
-# --------------------------------------------------------------------------------------------------------- full disk
-
-
 def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetched, site, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=30_000_000))
     result = fetched()
     unpacked = sum(40 * layout.file_size for layout in folder_layouts().values())
     largest = 40 * (655_360 + 20_480 + 5_120 + 3 * 128)  # the base features
-    assert result.status == 2
-    assert (
-        f"data: {(unpacked + largest) / 1e6:.0f} MB needed for the archives and what is in them, 30 MB free"
-        in result.error
-    )
+    needed = f"data: {(unpacked + largest) / 1e6:.0f} MB needed for the archives and what is in them"
+    assert result.status == 2 and f"{needed}, 30 MB free" in result.error
     assert [path for _, path, _ in site.requests if path.endswith((".zip", ".pt"))] == []
     assert fetched("--parts", "CLIP").status == 0
 
@@ -432,11 +412,8 @@ def test_archives_on_another_disk(fetched, site, monkeypatch, tmp_path):
         pytest.skip("needs /dev/shm, a second disk")
     real = shutil.disk_usage
     free = {"data": 1_000_000, "archives": 40_000_000}
-    monkeypatch.setattr(
-        shutil,
-        "disk_usage",
-        lambda path: real(path)._replace(free=free["archives" if "shm" in str(path) else "data"]),
-    )
+    of_path = lambda path: real(path)._replace(free=free["archives" if "shm" in str(path) else "data"])
+    monkeypatch.setattr(shutil, "disk_usage", of_path)
     try:
         assert fetched("--parts", "csv", "vggish", "--archive_dir", other).status == 0
         shutil.rmtree("data/feats")
@@ -463,9 +440,6 @@ def test_a_disk_that_is_full_in_the_middle(fetched, site):
     assert asked_from(site, "/feats.zip")[-1] == "bytes=2000000-"
 
 
-# ------------------------------------------------------------------------------------------------------------- --check
-
-
 def run_check(command, *flags):
     return command(download_features, "--check", "--model_save_dir", "none", "--workers", "2", *flags)
 
@@ -475,13 +449,11 @@ def test_check_names_what_is_missing_and_what_is_wrong(workspace, command):
     names = sorted(path.name for path in folder.iterdir())
     for name in names[:4]:
         (folder / name).unlink()
-    (folder / names[4]).unlink()
-    np.save(folder / names[4], np.zeros((64, 512), np.float32))
     data = (folder / names[5]).read_bytes()
-    (folder / names[5]).unlink()
-    (folder / names[5]).write_bytes(data[:-1])
-    (folder / names[6]).unlink()
-    (folder / names[6]).write_text("not numbers")
+    wrong = (npy(np.zeros((64, 512), np.float32)), data[:-1], b"not numbers")
+    for name, content in zip(names[4:7], wrong, strict=True):
+        (folder / name).unlink()
+        (folder / name).write_bytes(content)
     parts = ("--parts", "csv", "feats", "CLIP", "CLAP")
     result = run_check(command, *parts)
     assert result.status == 1 and row(result, "CLAP/features") == [40, 33, 4, 3]
@@ -490,6 +462,13 @@ def test_check_names_what_is_missing_and_what_is_wrong(workspace, command):
     assert f"{names[4]}: holds (64, 512) float32, expected (64, 768) float32" in result.out
     assert f"{names[5]}: truncated, {len(data) - 1} of {len(data)} bytes" in result.out
     assert f"{names[6]}: not a .npy file" in result.out
+
+
+@pytest.mark.parametrize("folder", ["CLIP/large", "feats/wav2vec", "BEATs/features"])
+def test_check_asks_for_no_kind_that_is_not_published(workspace, command, monkeypatch, folder):
+    monkeypatch.setitem(KINDS, "new", KINDS["CLIP"]._replace(name="new", folder=folder))
+    result = run_check(command, "--parts", "csv", "feats", "CLIP", "CLAP")
+    assert result.status == 0 and folder not in result.out and row(result, "CLIP/features") == [40, 40, 0, 0]
 
 
 def test_deep_reads_every_number(workspace, command):

@@ -10,7 +10,7 @@ from nets import MMIL_Net
 from nets.mmil_net import ParserOutput
 from utils.base.errors import InputError
 from utils.train.engine import train_one_epoch
-from utils.train.losses import LossLog, parser_losses
+from utils.train.losses import LOSS_NAMES, LossLog, parser_losses
 from utils.train.schedule import learning_rate
 from utils.train.step import TrainStep, clip_gradients
 
@@ -67,13 +67,10 @@ def test_losses_by_hand():
     assert losses["loss_all"].item() == pytest.approx(sum(expected.values()), rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("terms", "names"),
-    [
-        (("video",), {"loss_video", "loss_all"}),
-        (("audio", "visual"), {"loss_valor_a", "loss_valor_v", "loss_all"}),
-    ],
-)
+VALOR_LOSSES = {"loss_valor_a", "loss_valor_v"}
+
+
+@pytest.mark.parametrize(("terms", "names"), [(("video",), {"loss_video"}), (("audio", "visual"), VALOR_LOSSES)])
 def test_ablations_need_only_their_labels(terms, names):
     logits = torch.zeros(1, 10, 2, 3)
     output = ParserOutput(torch.full((1, 3), 0.5), None, None, logits.sigmoid(), logits)
@@ -83,7 +80,7 @@ def test_ablations_need_only_their_labels(terms, names):
         "visual": ("pseudo_v", torch.ones(1, 10, 3)),
     }
     losses = parser_losses(output, dict(labels[t] for t in terms), terms)
-    assert losses.keys() == names
+    assert losses.keys() == names | {"loss_all"}
     assert losses["loss_all"].item() == pytest.approx(len(terms) * math.log(2), rel=1e-6)
 
 
@@ -94,7 +91,7 @@ def test_an_epochs_loss_weighs_batches_by_their_size():
     log.add(torch.tensor([2.5, 5.0]), videos=1)
     log.add(torch.tensor([0.5, 1.0]), videos=0)
     assert len(log.read(str)) == 2 and log.read(str) == []
-    assert log.means() == {"loss_video": 1.0, "loss_valor_a": None, "loss_valor_v": None, "loss_all": 2.0}
+    assert log.means() == dict.fromkeys(LOSS_NAMES) | {"loss_video": 1.0, "loss_all": 2.0}
 
 
 def test_nothing_is_read_off_the_device_between_two_lines_of_the_log():
@@ -110,15 +107,8 @@ def test_nothing_is_read_off_the_device_between_two_lines_of_the_log():
 
     values = torch.tensor([1.0, 1.0, 0.5, 4.0]).as_subclass(Batch)
     lines = []
-    train_one_epoch(
-        lambda batch: values,
-        [{}] * 25,
-        terms=("video",),
-        log_iteration=lines.append,
-        first_iteration=3,
-        log_every=10,
-        progress=None,
-    )
+    log = {"log_iteration": lines.append, "log_every": 10, "first_iteration": 3, "progress": None}
+    train_one_epoch(lambda batch: values, [{}] * 25, terms=("video",), **log)
     assert [line["iter"] for line in lines] == [10, 20]
     assert Batch.asked == 3  # at both lines, and at the end
 
@@ -136,16 +126,9 @@ def test_gradients_are_clipped_and_their_norm_is_that_afterwards(max_norm, scale
 def test_the_first_loss_that_is_not_finite_is_named():
     good, bad = torch.tensor([1.0, 1.0, 0.5, 4.0]), torch.tensor([1.0, math.nan, math.nan, 4.0])
     rows = iter([good] * 4 + [bad] + [good] * 3)  # noticed at the next line of the log, or at the end
+    log = {"log_iteration": lambda line: None, "log_every": 100, "first_iteration": 3, "progress": None}
     with pytest.raises(InputError, match="loss_all is nan at iteration 7"):
-        train_one_epoch(
-            lambda batch: next(rows),
-            [{}] * 8,
-            terms=("audio",),
-            log_iteration=lambda line: None,
-            first_iteration=3,
-            log_every=100,
-            progress=None,
-        )
+        train_one_epoch(lambda batch: next(rows), [{}] * 8, terms=("audio",), **log)
 
 
 def test_training_on_one_batch_learns_it():
@@ -162,10 +145,6 @@ def test_training_on_one_batch_learns_it():
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     terms = ("video", "audio", "visual")
     step = TrainStep(net, optimizer, terms=terms, grad_norm=1.0, device=torch.device("cpu"))
-    losses = [
-        train_one_epoch(
-            step, [batch], terms=terms, log_iteration=lambda values: None, first_iteration=0, log_every=1, progress=None
-        )["loss_all"]
-        for _ in range(150)
-    ]
+    log = {"log_iteration": lambda values: None, "log_every": 1, "first_iteration": 0, "progress": None}
+    losses = [train_one_epoch(step, [batch], terms=terms, **log)["loss_all"] for _ in range(150)]
     assert losses[-1] < 0.25 * losses[0]

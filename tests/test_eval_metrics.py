@@ -56,10 +56,8 @@ def test_runs_do_not_cross_from_one_row_to_the_next():
 
 def against_oracle(pred_a, pred_v, ref_a, ref_v):
     fast = video_scores(pred_a, pred_v, ref_a, ref_v)
-    slow = [
-        reference_metrics.video_scores(*(x.astype(int).tolist() for x in video))
-        for video in zip(pred_a, pred_v, ref_a, ref_v, strict=True)
-    ]
+    videos = zip(*(x.astype(int).tolist() for x in (pred_a, pred_v, ref_a, ref_v)), strict=True)
+    slow = [reference_metrics.video_scores(*video) for video in videos]
     for name in VIDEO_SCORE_NAMES:
         np.testing.assert_allclose(fast[name], [v[name] for v in slow], rtol=0, atol=1e-9)
     assert ten_scores(fast) == pytest.approx(reference_metrics.ten_scores(slow), abs=1e-9)
@@ -146,9 +144,8 @@ def test_event_set_scores_ignore_when():
 def test_published_functions_values(golden, gt_dir):
     values = np.load(golden("metrics.npz"))
     shape = tuple(values["shape"])
-    audio, visual = (
-        np.unpackbits(values[f"pred_{m}"])[: np.prod(shape)].reshape(shape).astype(bool) for m in ("audio", "visual")
-    )
+    bits = (np.unpackbits(values[f"pred_{modality}"])[: np.prod(shape)] for modality in ("audio", "visual"))
+    audio, visual = (flat.reshape(shape).astype(bool) for flat in bits)
     reference = read_reference(gt_dir("2024"), values["filename"].tolist())
     per_video = video_scores(audio, visual, reference.audio, reference.visual)
     for level, key in (("Seg", "segment"), ("Event", "event")):

@@ -14,11 +14,11 @@ from nets import MMIL_Net
 from tests.conftest import SMALL, TRAIN
 from utils import score_predictions
 from utils.metrics.eval_metrics import SCORE_NAMES, binarize
+from utils.train.losses import LOSS_NAMES
 from utils.train.run import Run
 from utils.train.run_folder import read_arguments
 
-ITERATION_KEYS = ["epoch", "iter", "loss_video", "loss_valor_a", "loss_valor_v", "loss_all", "grad_norm"]
-LOSSES = ["loss_video", "loss_valor_a", "loss_valor_v", "loss_all"]
+ITERATION_KEYS = ["epoch", "iter", *LOSS_NAMES, "grad_norm"]
 
 
 def lines(path):
@@ -29,16 +29,9 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
     result = command(main, *TRAIN, "--mode", "train", "--model_name", "run", "--save_epochs", "--json", "best.json")
     assert result.status == 0, result.err
     run = workspace / "models/run"
-    assert sorted(p.name for p in run.iterdir()) == [
-        "arguments.txt",
-        "checkpoint_best.pt",
-        "checkpoint_epoch_1.pt",
-        "checkpoint_epoch_2.pt",
-        "checkpoint_last.pt",
-        "classes.yaml",
-        "iterations.jsonl",
-        "log.jsonl",
-    ]
+    checkpoints = {f"checkpoint_{name}.pt" for name in ("best", "epoch_1", "epoch_2", "last")}
+    others = {"arguments.txt", "classes.yaml", "iterations.jsonl", "log.jsonl"}
+    assert {p.name for p in run.iterdir()} == checkpoints | others
 
     text = (run / "arguments.txt").read_text().splitlines()
     assert text[0] == "-" * 25 + "start" + "-" * 25 and text[-1] == "-" * 26 + "end" + "-" * 26
@@ -47,14 +40,8 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
     assert arguments["input_v_dim"] == "2048" and arguments["hidden_dim"] == "16"
 
     epochs, iterations = lines(run / "log.jsonl"), lines(run / "iterations.jsonl")
-    assert list(epochs[0]) == [
-        "epoch",
-        "lr",
-        "seconds",
-        *(f"train_{n}" for n in LOSSES),
-        *(f"val_{n}" for n in LOSSES),
-        *SCORE_NAMES,
-    ]
+    losses = [f"{split}_{name}" for split in ("train", "val") for name in LOSS_NAMES]
+    assert list(epochs[0]) == ["epoch", "lr", "seconds", *losses, *SCORE_NAMES]
     assert [e["epoch"] for e in epochs] == [1, 2]
     assert [list(i) for i in iterations] == [ITERATION_KEYS] * 6
     assert [(i["epoch"], i["iter"]) for i in iterations] == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5)]

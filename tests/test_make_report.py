@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.test_eval_metrics import one_row
 from tests.test_score_predictions import HEADER, VIDEO_A
 from utils import make_report
 from utils.base import files
@@ -77,13 +78,8 @@ def test_page_of_two_videos_by_hand(folder, command):
     audio, visual = data["byClass"][0]["audio"], data["byClass"][0]["visual"]
     assert (audio["f"][dog], audio["videos"][dog], audio["f"][cat]) == (66.67, 1, None)
     assert (visual["f"][dog], visual["f"][cat], visual["videos"][cat]) == (100, 0, 1)
-    assert data["curves"] == {
-        "epoch": [1, 2],
-        "train loss": [2, 2],
-        "val loss": [None, None],
-        "Val F": [12.5, 12.5],
-        "learning rate": [1e-4, 2e-4],
-    }
+    curves = {"train loss": [2, 2], "val loss": [None, None], "Val F": [12.5, 12.5], "learning rate": [1e-4, 2e-4]}
+    assert data["curves"] == {"epoch": [1, 2], **curves}
 
 
 def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
@@ -100,9 +96,6 @@ def test_text_cannot_leave_the_data():
     hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 @DATA@"
     text = script_json([hostile])
     assert not set("<>&\u2028") & set(text) and json.loads(text) == [hostile]
-
-
-# ---------------------------------------------------------------------------------------------- statistics
 
 
 def test_draws_agree_with_a_plain_loop():
@@ -166,34 +159,16 @@ def test_no_difference_is_found_as_rarely_as_p_says():
     assert 0.02 <= (p < 0.05).mean() <= 0.095
 
 
-# ---------------------------------------------------------------------------------------------- heard or seen alone
-
-
-def one_class(text):
-    """`0110` -> (1, 1, T) bool."""
-    return np.array([[[c == "1" for c in text]]])
-
-
 def test_exclusive_scores_by_hand():
-    ref_audio, ref_visual = one_class("1111111100"), one_class("0000111111")
-    pred_audio, pred_visual = one_class("1111110000"), one_class("0001111110")
+    ref_audio, ref_visual = one_row("1111111100"), one_row("0000111111")
+    pred_audio, pred_visual = one_row("1111110000"), one_row("0001111110")
     scores = exclusive_scores(pred_audio, pred_visual, ref_audio, ref_visual)
     # audible-only: reference 1111000000, prediction 1110000000: tp 3, fn 1: 6/7; IoU 3/4: found
     # visible-only: reference 0000000011, prediction 0000001110: tp 1, fp 2, fn 1: 2/5; IoU 1/4: not found
     # both:         reference 0000111100, prediction 0001110000: tp 2, fp 1, fn 2: 4/7; IoU 2/5: not found
     expected = (600 / 7, 40, 400 / 7, 100, 0, 0)
-    assert (
-        tuple(scores)
-        == EXCLUSIVE_SCORE_NAMES
-        == (
-            "Seg audible-only",
-            "Seg visible-only",
-            "Seg audio-visual",
-            "Event audible-only",
-            "Event visible-only",
-            "Event audio-visual",
-        )
-    )
+    kinds = ("audible-only", "visible-only", "audio-visual")
+    assert tuple(scores) == EXCLUSIVE_SCORE_NAMES == tuple(f"{x} {kind}" for x in ("Seg", "Event") for kind in kinds)
     assert [float(x[0]) for x in scores.values()] == pytest.approx(expected)
 
 
@@ -204,11 +179,8 @@ def test_exclusive_scores_average_over_the_classes_that_count():
     ref_audio, ref_visual, pred_audio = nothing.copy(), nothing.copy(), nothing.copy()
     ref_audio[:, :2] = ref_visual[:, 1] = pred_audio[:, :2] = True
     scores = exclusive_scores(pred_audio, nothing, ref_audio, ref_visual)
-    assert {name: float(x[0]) for name, x in scores.items() if name.startswith("Seg")} == {
-        "Seg audible-only": 50,
-        "Seg visible-only": 100,
-        "Seg audio-visual": 0,
-    }
+    segments = {name: float(x[0]) for name, x in scores.items() if name.startswith("Seg")}
+    assert segments == {"Seg audible-only": 50, "Seg visible-only": 100, "Seg audio-visual": 0}
 
 
 def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
@@ -224,9 +196,6 @@ def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
     for level in ("Seg", "Event"):  # type is the mean of its three in every draw
         three = [draws[:, SCORE_NAMES.index(f"{level}-{kind}")] for kind in ("a", "v", "av")]
         np.testing.assert_allclose(draws[:, SCORE_NAMES.index(f"{level}-type")], np.mean(three, axis=0))
-
-
-# ---------------------------------------------------------------------------------------------- two runs, figures
 
 
 def test_two_runs_side_by_side(folder, command):
@@ -245,12 +214,8 @@ def test_two_runs_side_by_side(folder, command):
 def test_figures_are_vector_and_name_their_classes(folder, command):
     result = command(make_report, *flags(folder, "--figures", folder / "f", "--videos", "a_0_10"))
     assert result.status == 0, result.err
-    assert sorted(p.name for p in (folder / "f").iterdir()) == [
-        "classes.pdf",
-        "classes.png",
-        "timelines.pdf",
-        "timelines.png",
-    ]
+    names = ["classes.pdf", "classes.png", "timelines.pdf", "timelines.png"]
+    assert sorted(p.name for p in (folder / "f").iterdir()) == names
     for name in ("classes", "timelines"):
         pdf = (folder / f"f/{name}.pdf").read_bytes()
         assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf and b"/Type3" not in pdf
@@ -275,9 +240,6 @@ def test_colours_repeat_but_never_with_the_same_hatch():
     assert len(colours) == 25 and len(set(colours)) == 7 and "#000000" not in colours and colours[7] == colours[0]
     fills = {tuple(paper_figures._fill(colours, c).items()) for c in range(25)}
     assert len(fills) == 25
-
-
-# ---------------------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(

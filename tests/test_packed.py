@@ -150,13 +150,10 @@ def test_what_is_no_packed_file_is_named(tmp_path):
     (tmp_path / "text.h5").write_text("no HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["train/audio"] = np.zeros(3)
-    for name, message in (
-        ("text.h5", "not an HDF5 file"),
-        ("other.h5", "not packed features"),
-        ("none.h5", "no such file"),
-    ):
+    messages = {"text": "not an HDF5 file", "other": "not packed features", "none": "no such file"}
+    for name, message in messages.items():
         with pytest.raises(InputError, match=message):
-            Packed.open(tmp_path / name)
+            Packed.open(tmp_path / f"{name}.h5")
 
 
 def test_virtual_arrays_are_read_too(tmp_path):

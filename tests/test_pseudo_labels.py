@@ -37,9 +37,6 @@ def test_numbers_of_classes_must_agree():
         pseudo_labels.pseudo_labels(np.zeros((10, 3), np.float32), np.ones(2), np.zeros(3))
 
 
-# ----------------------------------------------------------------------------------------------- the scorer
-
-
 @pytest.fixture
 def labelled(workspace):
     """The look-alike with logits of both teachers for val, (10, C) float32."""
@@ -58,12 +55,8 @@ def test_scores_next_to_weak_labels_and_published_figures(labelled, command):
     result = command(score_pseudo_labels, "--json", "scores.json")
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
-    assert rows == [
-        "Labels",
-        "pseudo labels, AVVP_test_pd",
-        "weak labels in all segments",
-        "published pseudo labels, LLP test",
-    ]
+    labels = ["pseudo labels, AVVP_test_pd", "weak labels in all segments", "published pseudo labels, LLP test"]
+    assert rows == ["Labels", *labels]
     assert "80.50" in result.out and "74.60" in result.out
     assert set(json.loads((labelled / "scores.json").read_text())) == set(score_pseudo_labels.SCORE_NAMES)
 
@@ -75,19 +68,9 @@ def test_weak_labels_in_all_segments_score_the_golden_values(name, golden, gt_di
     split = read_split(csv)
     for video, weak in zip(split.ids, split.weak, strict=True):
         np.save(tmp_path / f"{video}.npy", np.tile(weak, (10, 1)).astype(np.int64))
-    result = command(
-        score_pseudo_labels,
-        "--label_csv",
-        csv,
-        "--gt_dir",
-        gt_dir("2024"),
-        "--json",
-        tmp_path / "scores.json",
-        "--v_pseudo_data_dir",
-        tmp_path,
-        "--a_pseudo_data_dir",
-        tmp_path,
-    )
+    flags = ("--label_csv", csv, "--gt_dir", gt_dir("2024"), "--json", tmp_path / "scores.json")
+    labels = ("--v_pseudo_data_dir", tmp_path, "--a_pseudo_data_dir", tmp_path)
+    result = command(score_pseudo_labels, *flags, *labels)
     assert result.status == 0, result.err
     expected = json.loads(golden("feature_free.json").read_text())
     expected = expected[f"AVVP_eval_audio.csv | {name} | weak_labels_everywhere"]
@@ -95,21 +78,9 @@ def test_weak_labels_in_all_segments_score_the_golden_values(name, golden, gt_di
 
 
 def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
-    result = command(
-        score_pseudo_labels,
-        "--sweep",
-        "all",
-        "--v_logits_dir",
-        "logits/clip",
-        "--a_logits_dir",
-        "logits/clap",
-        "--json",
-        "sweep.json",
-        "--figure",
-        "sweep.png",
-        "--best_classes",
-        "best.yaml",
-    )
+    flags = ("--sweep", "all", "--v_logits_dir", "logits/clip", "--a_logits_dir", "logits/clap")
+    written = ("--json", "sweep.json", "--figure", "sweep.png", "--best_classes", "best.yaml")
+    result = command(score_pseudo_labels, *flags, *written)
     assert result.status == 0, result.err
     split = read_split(labelled / "data" / SPLIT_FILES["val"])
     reference = read_reference(labelled / "data", split.filenames)

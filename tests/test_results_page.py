@@ -35,17 +35,10 @@ def run_folder(tmp_path_factory):
         for run, noise in (("<b>first", 0.02), ("second", 0.01)):
             wrong = np.repeat(rng.random((*reference.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
             write_predictions(folder / run, names, *(reference ^ wrong), class_names)
-        epochs = [
-            {
-                "epoch": e,
-                "lr": 1e-4,
-                "train_loss_all": 2 / e,
-                "val_loss_all": None if e == 2 else 1 / e,
-                "Seg-type": 10 * e,
-            }
-            for e in (1, 2, 3)
-        ]
-        (folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in epochs))
+        keys = ("epoch", "lr", "train_loss_all", "val_loss_all", "Seg-type")
+        epochs = ((1, 1e-4, 2.0, 1.0, 10), (2, 1e-4, 1.0, None, 20), (3, 1e-4, 2 / 3, 1 / 3, 30))
+        lines = [json.dumps(dict(zip(keys, values, strict=True))) + "\n" for values in epochs]
+        (folder / "log.jsonl").write_text("".join(lines))
         rows = [{**CLASSES[0]._asdict(), "name": name} for name in class_names]
         (folder / "classes.yaml").write_text(yaml.safe_dump(rows))
         return folder
@@ -58,22 +51,9 @@ def page(command):
     """page(folder, *flags) -> address of the page about the first run in a folder of `run_folder`."""
 
     def write(folder, *flags):
-        result = command(
-            make_report,
-            "--pred_dir",
-            folder / "<b>first",
-            "--label_csv",
-            folder / "videos.csv",
-            "--gt_dir",
-            folder,
-            "--log",
-            folder / "log.jsonl",
-            "--classes",
-            folder / "classes.yaml",
-            "--out",
-            folder / "page.html",
-            *flags,
-        )
+        scored = ("--pred_dir", folder / "<b>first", "--label_csv", folder / "videos.csv", "--gt_dir", folder)
+        more = ("--log", folder / "log.jsonl", "--classes", folder / "classes.yaml", "--out", folder / "page.html")
+        result = command(make_report, *scored, *more, *flags)
         assert result.status == 0, result.err
         return (folder / "page.html").as_uri()
 
@@ -121,12 +101,7 @@ def test_sorting_and_filtering(run_folder, page, browser):
     choose(driver, "text", "")
     speech = CLASS_NAMES.index("Speech")
     refs, preds = (np.stack(x)[:, :, speech] for x in ((reference.audio, reference.visual), predictions[:2]))
-    wanted = {
-        "any": (refs | preds),
-        "true": refs,
-        "missed": refs & ~preds,
-        "false": preds & ~refs,
-    }
+    wanted = {"any": refs | preds, "true": refs, "missed": refs & ~preds, "false": preds & ~refs}
     choose(driver, "class", str(speech))
     for what, segments in wanted.items():
         expected = {name for name, found in zip(names, segments.any(axis=(0, 2)), strict=True) if found}
@@ -155,11 +130,8 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
     reference = read_reference(folder, names)
     runs = [read_predictions(folder / run, names, "") for run in ("<b>first", "second")]
     expected = []
-    for label, audio, visual in (
-        ("reference", reference.audio, reference.visual),
-        *((x, r.audio, r.visual) for x, r in zip("AB", runs, strict=True)),
-    ):
-        for segments in (audio, visual):
+    for label, source in {"reference": reference, **dict(zip("AB", runs, strict=True))}.items():
+        for segments in source[:2]:
             for row in segments_to_events(segments, names).itertuples():
                 expected.append(f"{label}: {row.event_labels} {row.onset} to {row.offset} s")
     assert sorted(said) == sorted(expected) and len(expected) > 2
@@ -210,9 +182,8 @@ def test_fits_narrow_and_wide_windows_in_both_colour_schemes(run_folder, page, b
         driver.get(address)
         assert driver.execute_script("return innerWidth") == width
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        colours = driver.execute_script(
-            "const x = getComputedStyle(document.body); return [x.color, x.backgroundColor]"
-        )
+        script = "const x = getComputedStyle(document.body); return [x.color, x.backgroundColor]"
+        colours = driver.execute_script(script)
         text, ground = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
         assert (text > 600 and ground < 150) if dark else (text < 150 and ground > 600)
         assert len(driver.find_elements("css selector", "#curves figure")) == 3

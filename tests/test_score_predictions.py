@@ -31,16 +31,8 @@ def flags(folder, *more):
 
 # video a by hand: audio 2 of 4 segments, IoU 1/2; visual Dog right, Cat wrong; audio-visual predicts nothing.
 # `event` adds up audio and visual: Dog tp 2+2, fn 2: F 8/10; Cat 0.
-VIDEO_A = {
-    "Seg-a": 200 / 3,
-    "Seg-v": 50,
-    "Seg-av": 0,
-    "Seg-event": 40,
-    "Event-a": 100,
-    "Event-v": 50,
-    "Event-av": 0,
-    "Event-event": 50,
-}
+VIDEO_A = {"Seg-a": 200 / 3, "Seg-v": 50, "Seg-av": 0, "Seg-event": 40}
+VIDEO_A |= {"Event-a": 100, "Event-v": 50, "Event-av": 0, "Event-event": 50}
 
 
 def test_worked_by_hand(folder, command):
@@ -68,11 +60,8 @@ def test_worked_by_hand(folder, command):
 
 def test_classwise_by_hand(folder, command):
     result = command(score_predictions, *flags(folder, "--classwise"))
-    rows = {
-        line.split("|")[1].strip(): line.replace("|", " ").split()[1:]
-        for line in result.out.splitlines()
-        if "|" in line
-    }
+    lines = [line for line in result.out.splitlines() if "|" in line]
+    rows = {line.split("|")[1].strip(): line.replace("|", " ").split()[1:] for line in lines}
     #                     audio F, videos, TP, FP, FN   visual                         audio-visual
     assert rows["Dog"] == ["66.67", "1", "2", "0", "2", "100.00", "1", "2", "0", "0", "0.00", "1", "0", "0", "2"]
     assert rows["Cat"] == ["-", "0", "0", "0", "0", "0.00", "1", "0", "3", "0", "-", "0", "0", "0", "0"]
@@ -86,17 +75,8 @@ def test_the_real_reference_scores_100_against_itself(gt_dir, llp_dir, tmp_path,
     for modality in ("audio", "visual"):
         (tmp_path / f"pred_{modality}.csv").symlink_to(folder / f"AVVP_eval_{modality}.csv")
     json_file = tmp_path / "s.json"
-    result = command(
-        score_predictions,
-        "--pred_dir",
-        tmp_path,
-        "--label_csv",
-        llp_dir / "AVVP_test_pd.csv",
-        "--gt_dir",
-        folder,
-        "--json",
-        json_file,
-    )
+    flags = ("--pred_dir", tmp_path, "--label_csv", llp_dir / "AVVP_test_pd.csv", "--gt_dir", folder)
+    result = command(score_predictions, *flags, "--json", json_file)
     assert result.status == 0, result.err
     assert "2024 version of LLP's audio annotations (4131 rows)" in result.out
     assert set(json.loads(json_file.read_text()).values()) == {100.0}

@@ -66,7 +66,7 @@ def test_another_models_summary_is_kept(workspace, command):
         result = command(main, *TRAIN, "--epochs", "1", "--seeds", "3", "--model_name", name)
         assert result.status == 0, result.err
     names = [json.loads((workspace / "models" / f).read_text())["model_name"] for f in ("seeds.json", "a_seeds.json")]
-    assert names == ["b", "a"] and "models/seeds.json was that of a, which is now models/a_seeds.json" in result.err
+    assert names == ["b", "a"] and "models/seeds.json belonged to a; renamed to models/a_seeds.json" in result.err
 
 
 @pytest.mark.parametrize(

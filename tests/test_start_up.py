@@ -5,15 +5,8 @@ import pytest
 from tests.conftest import ROOT, python
 
 HEAVY = {"torch", "av", "cv2", "soxr", "torchvision", "open_clip", "laion_clap", "transformers", "matplotlib", "wandb"}
-LIGHT = (
-    "score_predictions",
-    "score_pseudo_labels",
-    "make_report",
-    "plot_timeline",
-    "download_features",
-    "make_lookalike",
-    "pack_features",
-)
+SCORING = ("score_predictions", "score_pseudo_labels", "make_report", "plot_timeline")
+LIGHT = (*SCORING, "download_features", "make_lookalike", "pack_features")
 PRINT_HEAVY = "import sys; print(*[name for name in sys.argv[1].split() if name in sys.modules])"
 
 
@@ -27,14 +20,7 @@ def test_a_command_without_a_network_imports_nothing_heavy(command):
 def test_scoring_and_pages_need_no_network(lookalike, tmp_path):
     for modality in ("audio", "visual"):
         (tmp_path / f"pred_{modality}.csv").write_bytes((lookalike / f"AVVP_eval_{modality}.csv").read_bytes())
-    flags = [
-        "--pred_dir",
-        str(tmp_path),
-        "--label_csv",
-        str(lookalike / "AVVP_test_pd.csv"),
-        "--gt_dir",
-        str(lookalike),
-    ]
+    flags = ["--pred_dir", f"{tmp_path}", "--label_csv", f"{lookalike}/AVVP_test_pd.csv", "--gt_dir", f"{lookalike}"]
     for command, more in (("score_predictions", []), ("make_report", ["--out", str(tmp_path / "page.html")])):
         script = f"import utils.{command} as c; c.main(c.get_args_parser().parse_args({flags + more})); {PRINT_HEAVY}"
         result = python("-c", script, " ".join(HEAVY), cwd=ROOT)

@@ -48,10 +48,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("checks").add_argument
     add("--check", action="store_true", help="fetch nothing, only check existing files")
     add("--deep", action="store_true", help="read every file, to find NaN and damage")
-    workers = min(8, os.cpu_count() or 1)
-    parser.add_argument(
-        "--workers", type=flags.positive_int, default=workers, help="files unpacked or checked at a time"
-    )
+    workers, help_text = min(8, os.cpu_count() or 1), "files unpacked or checked at a time"
+    parser.add_argument("--workers", type=flags.positive_int, default=workers, help=help_text)
     return parser
 
 

@@ -66,10 +66,8 @@ class FeatureMaker:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        self.directions = {
-            name: SIGNAL.get(name, 0.2) * rng.standard_normal((C, kind.size), np.float32)
-            for name, kind in KINDS.items()
-        }
+        sizes = {name: (C, kind.size) for name, kind in KINDS.items()}
+        self.directions = {n: SIGNAL.get(n, 0.2) * rng.standard_normal(size, np.float32) for n, size in sizes.items()}
 
     def features(self, kind: FeatureKind, events: np.ndarray) -> np.ndarray:
         """(C, T) events -> (rows, D) float32 features of a kind."""
@@ -91,11 +89,8 @@ class FeatureMaker:
     def video(self, reference: np.ndarray, weak: np.ndarray) -> dict[str, np.ndarray]:
         """All files of a video, by folder, from its (2, C, T) reference and (C,) weak labels."""
         audio, visual = reference
-        # CLIP first: another order would draw other numbers
-        features = {
-            kind.folder: self.features(kind, audio if kind.stream == "audio" else visual)
-            for kind in sorted(KINDS.values(), key=lambda kind: kind.name != "CLIP")
-        }
+        kinds = sorted(KINDS.values(), key=lambda kind: kind.name != "CLIP")  # another order would draw other numbers
+        features = {k.folder: self.features(k, audio if k.stream == "audio" else visual) for k in kinds}
         events = {"pseudo_v": visual, "pseudo_a": audio}
         return features | {LABELS[name]: self.pseudo_labels(segments, weak) for name, segments in events.items()}
 

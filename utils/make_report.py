@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base import command, flags
@@ -41,20 +40,14 @@ def read_results(args: argparse.Namespace) -> Results:
     """Everything the flags name, read and scored. Raises InputError for bad input."""
     folders = [args.pred_dir, *([args.compare] if args.compare else [])]
     evaluation = read_evaluation(folders, args.label_csv, args.gt_dir, args.classes)
-    runs = [
-        ScoredRun.of(name, predictions, evaluation.reference)
-        for name, predictions in zip(run_names(folders), evaluation.predictions, strict=True)
-    ]
+    names = [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)] if args.compare else [str(args.pred_dir)]
+    pairs = zip(names, evaluation.predictions, strict=True)
+    runs = [ScoredRun.of(name, predictions, evaluation.reference) for name, predictions in pairs]
     if not args.log:
         return Results(evaluation, runs, None)
     from utils.train.training_log import read_curves  # torch, which the page does without
 
     return Results(evaluation, runs, read_curves(args.log))
-
-
-def run_names(folders: Sequence[Path]) -> list[str]:
-    """Names of the runs: the folder as given, or for two runs A and B with their folders."""
-    return [str(folders[0])] if len(folders) == 1 else [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)]
 
 
 def require_own_place(args: argparse.Namespace) -> None:

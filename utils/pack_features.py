@@ -51,15 +51,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 def find_sources(args: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> dict[str, Source]:
     """What is packed of one split, by kind. Raises InputError for missing or wrong files."""
     split = read_split(getattr(args, f"label_{name}"), class_names)
-    folders = find_folders(
-        split,
-        audio_dir=args.audio_dir,
-        video_dir=args.video_dir,
-        st_dir=args.st_dir,
-        a_pseudo_dir=args.a_pseudo_data_dir,
-        v_pseudo_dir=args.v_pseudo_data_dir,
-        num_classes=len(class_names),
-    )
+    features = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
+    labels = {"a_pseudo_dir": args.a_pseudo_data_dir, "v_pseudo_dir": args.v_pseudo_data_dir}
+    folders = find_folders(split, **features, **labels, num_classes=len(class_names))
     if name == "test":  # testing needs no pseudo labels
         for kind in [kind for kind in LABELS if not any(path.is_file() for path in folders[kind].paths)]:
             print(f"note: {folders[kind].folder} has no files for {split.path}; test has no {kind}", file=sys.stderr)

@@ -66,9 +66,8 @@ def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
 def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
     """Print the ten scores of the pseudo labels, of the weak labels, and those published."""
     layout = pseudo_labels.label_layout(len(classes))
-    audio, visual = (
-        read_arrays(folder, split, layout).astype(bool) for folder in (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
-    )
+    folders = (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
+    audio, visual = (read_arrays(folder, split, layout).astype(bool) for folder in folders)
     copied = np.broadcast_to(split.weak.astype(bool)[..., None], audio.shape)
     scores = ten_scores(video_scores(audio, visual, reference.audio, reference.visual))
     rows = {

@@ -18,11 +18,8 @@ def gpu_of_this_process(gpu: str) -> str:
 def select_device(gpu: str, deterministic: bool = False) -> torch.device:
     """`--gpu N` -> CUDA device N, or the CPU for -1 and where there is no CUDA.
 
-    Args:
-        deterministic: let CUDA compute the same numbers each time, at some cost.
-
-    Raises:
-        InputError: there is no such device.
+    deterministic: let CUDA compute the same numbers each time, at some cost.
+    Raises InputError if there is no such device.
     """
     try:
         number = int(gpu)

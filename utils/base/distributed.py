@@ -5,6 +5,7 @@
 Each rank has its shard of every batch, and all hold the same weights: gradients are summed over the ranks.
 """
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -31,20 +32,16 @@ class ProcessGroup(NamedTuple):
         """Join the processes of torchrun, if there are any: over nccl for `cuda`, else over gloo."""
         group = cls(*torchrun_rank())
         if group.world_size > 1:
-            import torch.distributed as dist
-
             if group.rank:  # if rank 0 fails, a rank that waits for it inside gloo cannot run Python's handler
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+            _dist().init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
         return group
 
     def destroy(self) -> None:
         """Leave the group once all ranks have come here."""
         if self.world_size > 1:
-            import torch.distributed as dist
-
             self.barrier()
-            dist.destroy_process_group()
+            _dist().destroy_process_group()
 
     @property
     def is_rank_zero(self) -> bool:
@@ -60,35 +57,25 @@ class ProcessGroup(NamedTuple):
     def barrier(self) -> None:
         """Return once all ranks have come here."""
         if self.world_size > 1:
-            import torch.distributed as dist
-
-            dist.barrier(group=_cpu_group())
+            _dist().barrier(group=_cpu_group())
 
     def all_reduce(self, values) -> None:
         """Replace a tensor of any shape by its sum over all ranks, in place."""
         if self.world_size > 1:
-            import torch.distributed as dist
-
-            dist.all_reduce(values)
+            _dist().all_reduce(values)
 
     def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value on all ranks; a picklable object."""
-        if self.world_size == 1:
-            return value
-        import torch.distributed as dist
-
         box = [value]
-        dist.broadcast_object_list(box, src=0, group=_cpu_group())
+        if self.world_size > 1:
+            _dist().broadcast_object_list(box, src=0, group=_cpu_group())
         return box[0]
 
     def all_gather_object(self, value: Any) -> list:
         """The values of all ranks, by rank."""
-        if self.world_size == 1:
-            return [value]
-        import torch.distributed as dist
-
-        values = [None] * self.world_size
-        dist.all_gather_object(values, value, group=_cpu_group())
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            _dist().all_gather_object(values, value, group=_cpu_group())
         return values
 
     def shard(self, indices):
@@ -96,13 +83,17 @@ class ProcessGroup(NamedTuple):
         return indices[self.rank :: self.world_size]
 
 
+def _dist():
+    """torch.distributed, imported on demand: extraction asks for its rank without torch."""
+    import torch.distributed
+
+    return torch.distributed
+
+
+@functools.cache
 def _cpu_group():
     """A gloo group for objects, made once."""
-    if not hasattr(_cpu_group, "group"):
-        import torch.distributed as dist
-
-        _cpu_group.group = dist.new_group(backend="gloo", timeout=TIMEOUT)
-    return _cpu_group.group
+    return _dist().new_group(backend="gloo", timeout=TIMEOUT)
 
 
 SINGLE = ProcessGroup()

@@ -43,8 +43,7 @@ def require_room_for_files(flag: str, folder: Path | None) -> None:
         return
     there = existing_part(folder)
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise InputError(f"{flag} {folder}: nothing can be written in {there} ({error.strerror})") from error
 
@@ -66,9 +65,7 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
 
     On an error the temporary file is removed and `path` keeps its old contents. After `kill -9` the temporary
     file may stay; its name is fixed, so that the next write replaces it.
-
-    Args:
-        sync: wait until the data is on the disk. Without, call os.sync after the last of many files.
+    sync: wait until the data is on the disk. Without, call os.sync after the last of many files.
     """
     path = Path(path)
     if path.is_dir():

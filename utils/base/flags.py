@@ -1,13 +1,16 @@
 """Command-line flags: their types, and the groups that several commands share."""
 
 import argparse
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from utils.base.command import EXIT_BAD_INPUT
 
 LLP_CLASSES = Path(__file__).parents[1] / "llp.yaml"
 PRECISIONS = ("fp32", "bf16", "fp16")
+LABELS_FLAG, LOGITS_FLAG = "--pseudo_labels_saved_dir", "--logits_saved_dir"
 GPU_HELP = "number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each process has its own"
 
 
@@ -32,58 +35,42 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
-# ------------------------------------------------------------------------------------------------------------- types
+def _checked(text: str, convert: Callable, fits: Callable, problem: str):
+    """The number that a flag gives. Raises argparse's error if it does not fit."""
+    value = convert(text)
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"{text} {problem}")
+    return value
 
 
 def positive_int(text: str) -> int:
     """argparse type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
-    return value
+    return _checked(text, int, lambda value: value >= 1, "is not a whole number of at least 1")
 
 
 def non_negative_int(text: str) -> int:
     """argparse type: a whole number of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
+    return _checked(text, int, lambda value: value >= 0, "is below 0")
 
 
 def non_negative_float(text: str) -> float:
     """argparse type: a finite number of at least 0."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least 0")
-    return value
+    return _checked(text, float, lambda value: 0 <= value < math.inf, "is not a finite number of at least 0")
 
 
 def seed(text: str) -> int:
     """argparse type: what torch takes as a seed."""
-    value = non_negative_int(text)
-    if value >= 2**64:
-        raise argparse.ArgumentTypeError(f"{value} is not below 2**64")
-    return value
+    return _checked(text, non_negative_int, lambda value: value < 2**64, "is not below 2**64")
 
 
 def positive_float(text: str) -> float:
     """argparse type: a finite number above 0."""
-    value = non_negative_float(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
+    return _checked(text, non_negative_float, lambda value: value > 0, "is not above 0")
 
 
 def unit_float(text: str) -> float:
     """argparse type: a number in [0, 1), as Adam's betas are."""
-    value = non_negative_float(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
-
-
-# ------------------------------------------------------------------------------------------------- groups of flags
+    return _checked(text, non_negative_float, lambda value: value < 1, "is not in [0, 1)")
 
 
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
@@ -109,8 +96,7 @@ def add_reference_flags(
 ) -> None:
     """The flags of every command that reads the reference annotations of a split.
 
-    Args:
-        default_text: the default of --label_csv in words, if `label_csv` is None.
+    default_text: the default of --label_csv in words, if `label_csv` is None.
     """
     text = f" (default: {default_text})" if default_text else ""
     help_text = f"the videos, in a column `filename`{text}"
@@ -137,8 +123,7 @@ def add_classes_flag(
 def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, default_text: str = "") -> None:
     """The flags of every command that runs an encoder over videos: where, with which weights, how precisely.
 
-    Args:
-        batch_size: default number of videos in a batch. default_text: the default in words, if it is None.
+    batch_size: default number of videos in a batch; default_text: the default in words, if it is None.
     """
     model = parser.add_argument_group("model")
     model.add_argument("--gpu", default="0", help=GPU_HELP)
@@ -148,25 +133,18 @@ def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, d
     model.add_argument("--batch_size", type=positive_int, default=batch_size, help=text)
 
 
-LABELS_FLAG, LOGITS_FLAG = "--pseudo_labels_saved_dir", "--logits_saved_dir"
-
-
 def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, batch_size: int) -> None:
     """The flags of a teacher's command, beside those that say where its videos are.
 
-    Args:
-        teacher: name of its folder in data/.
-        features_flag: published name of the flag for its features.
-        batch_size: default number of videos in a batch.
+    teacher: name of its folder in data/; features_flag: published name of the flag for its features.
     """
     data = parser.add_argument_group("data")
     add = data.add_argument
-    text = "the videos and their event names"
-    add("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
+    videos, folder = "./data/AVVP_dataset_full.csv", f"./data/{teacher}"
+    add("--label_all_dataset", type=Path, default=videos, help="the videos and their event names")
     text = "folder to write pseudo labels to, (10, C) int64"
-    add(LABELS_FLAG, type=Path, default=f"./data/{teacher}/segment_pseudo_labels", help=text)
-    text = "folder to write features to, float32"
-    add(features_flag, type=Path, default=f"./data/{teacher}/features", help=text)
+    add(LABELS_FLAG, type=Path, default=f"{folder}/segment_pseudo_labels", help=text)
+    add(features_flag, type=Path, default=f"{folder}/features", help="folder to write features to, float32")
     text = "folder to write the logits to, too, (10, C) float32, before thresholds"
     add(LOGITS_FLAG, type=Path, metavar="DIR", help=text)
     add_classes_flag(data)
@@ -181,14 +159,10 @@ def teacher_folders(args: argparse.Namespace, features_flag: str) -> dict[str, P
 
 def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every command that goes through many videos."""
-    group = parser.add_argument_group("going through many videos")
-    add = group.add_argument
+    add = parser.add_argument_group("going through many videos").add_argument
     add("--workers", type=positive_int, default=min(8, os.cpu_count() or 1), help="videos that are read at a time")
     add("--num_shards", type=positive_int, default=1, metavar="K", help="split the list in K parts, for K machines")
     add("--shard", type=non_negative_int, default=0, metavar="I", help="which part to do, 0 to K - 1")
-    text = (
-        "CSV of the videos that failed, `id,reason` (default: failures.csv in the first output folder, "
-        "failures.shardI.csv with several shards)"
-    )
-    add("--failures", type=Path, metavar="FILE", help=text)
+    text = "CSV of the videos that failed, `id,reason` (default: failures.csv in the first output folder, "
+    add("--failures", type=Path, metavar="FILE", help=f"{text}failures.shardI.csv with several shards)")
     add("--print_progress", action="store_true", help="print a line for each video, too")

@@ -6,36 +6,20 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, atomic_path, naming, require_space, size_text
 from utils.base.npy import MAX_HEADER, Layout, read_npy_header
+from utils.features.folder import map_files
 
 WEB_PAGE = (
     "is a web page, not an archive; Google Drive shows one instead of a file that many people have downloaded lately: "
     "try again in a day, or save the file with a browser under this name"
 )
-
-
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, OSError, ValueError)
-
-
-class Member(NamedTuple):
-    """A file of an archive and where it belongs, relative to the data folder."""
-
-    info: zipfile.ZipInfo
-    target: PurePosixPath
-
-    @property
-    def folder(self) -> str:
-        """Its feature folder, `CLIP/features`."""
-        return str(self.target.parent)
+Members = Mapping[PurePosixPath, zipfile.ZipInfo]  # files of an archive by where they belong, below data/
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
@@ -51,18 +35,11 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path}: is {what} ({error})") from error
 
 
-def list_members(
-    archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]
-) -> list[Member]:
-    """The `<id>.npy` files of an archive that belong in `folders`, each once; all others are ignored.
+def list_members(archive: zipfile.ZipFile, top: str, folders: Mapping[str, Layout], ids: Collection[str]) -> Members:
+    """The `<id>.npy` files of an archive that belong in `folders` of data/, each once; all others are ignored.
 
-    Args:
-        top: folder in the archive that belongs in data/, at any depth.
-        folders: by name, below data/.
-        ids: of the videos that are wanted.
-
-    Raises:
-        InputError: a name leads out of a folder or is a link, so the archive cannot be trusted; or nothing belongs.
+    top: folder in the archive that belongs in data/, at any depth; ids: of the videos that are wanted.
+    Raises InputError if a name leads out of a folder or is a link, so that it cannot be trusted, or if nothing belongs.
     """
     members, wanted = {}, set(ids)
     for info in archive.infolist():
@@ -74,67 +51,52 @@ def list_members(
         if top in parts and not info.is_dir():
             target = PurePosixPath(*parts[parts.index(top) :])
             if target.suffix == ".npy" and target.stem in wanted and str(target.parent) in folders:
-                members.setdefault(target, Member(info, target))
+                members.setdefault(target, info)
     if not members:
         raise InputError(f"{archive.filename}: holds no files of these videos for {', '.join(folders)}")
-    return list(members.values())
+    return members
 
 
 def unpack(
-    archive: zipfile.ZipFile, members: list[Member], data_dir: Path, folders: Mapping[str, Layout], workers: int
+    archive: zipfile.ZipFile, members: Members, data_dir: Path, folders: Mapping[str, Layout], workers: int
 ) -> list[str]:
-    """Unpack, atomically, the files that are missing or invalid.
+    """Unpack, atomically, the files that are missing or invalid; members: as `list_members` lists them.
 
-    Args:
-        members: as `list_members` lists them.
-
-    Returns:
-        A line for each file of the archive that is bad and was not unpacked.
-
-    Raises:
-        InputError: the disk is too small.
+    Returns a line for each file of the archive that is bad and was not unpacked.
+    Raises InputError if the disk is too small.
     """
-    members = [m for m in members if not is_valid(data_dir / m.target, folders[m.folder])]
-    require_space(data_dir, sum(m.info.file_size for m in members), f"to unpack {archive.filename}")
-    for folder in {m.folder for m in members}:
+    members = {t: info for t, info in members.items() if not is_valid(data_dir / t, folders[str(t.parent)])}
+    require_space(data_dir, sum(info.file_size for info in members.values()), f"to unpack {archive.filename}")
+    for folder in {target.parent for target in members}:
         (data_dir / folder).mkdir(parents=True, exist_ok=True)
         for leftover in (data_dir / folder).glob(f"*{TMP_SUFFIX}"):
             leftover.unlink()
-    problems = [problem for problem in _write_all(archive, members, data_dir, folders, workers) if problem]
-    os.sync()
-    return problems
 
-
-def _write_all(archive, members, data_dir: Path, folders: Mapping[str, Layout], workers: int) -> Iterator[str]:
-    """Write files; for each yields what is wrong with it, or ''."""
-
-    def write(member: Member) -> str:
-        target, layout = data_dir / member.target, folders[member.folder]
+    def write(place: PurePosixPath) -> str:
+        """Write a file; returns what is wrong with it, or ''."""
+        info, target, layout = members[place], data_dir / place, folders[str(place.parent)]
         try:
-            content = _read_member(archive, member, layout)
+            content = _read_member(archive, info, layout)
             with naming(target), atomic_path(target, sync=False) as tmp:
                 tmp.write_bytes(content)
                 layout.require(tmp)
         except (InputError, IsADirectoryError) as error:
             reason = str(error).removeprefix(f"{target}{TMP_SUFFIX}: ")
-            return f"{archive.filename}: {member.info.filename} not unpacked: {reason}"
+            return f"{archive.filename}: {info.filename} not unpacked: {reason}"
         return ""
 
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield from tqdm(
-            pool.map(write, members), Path(archive.filename).name, len(members), unit="file", mininterval=0.5
-        )
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    name = Path(archive.filename).name
+    problems = [p for p in map_files(write, members, workers, name, leave=True, delay=0, mininterval=0.5) if p]
+    os.sync()
+    return problems
 
 
-def _read_member(archive: zipfile.ZipFile, member: Member, layout: Layout) -> bytes:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, layout: Layout) -> bytes:
     """The content of a file in an archive. Raises InputError if it cannot be read or is too large."""
-    if member.info.file_size > layout.file_size + MAX_HEADER:
-        raise InputError(f"{size_text(member.info.file_size)}, expected {layout}")
+    if info.file_size > layout.file_size + MAX_HEADER:
+        raise InputError(f"{size_text(info.file_size)}, expected {layout}")
     try:
-        return archive.read(member.info)
+        return archive.read(info)
     except READ_ERRORS as error:
         raise InputError(str(error) or type(error).__name__) from error
 

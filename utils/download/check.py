@@ -5,17 +5,15 @@ Quick: names, sizes and headers. Deep: every number of every file. Nothing is ch
 
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from prettytable import PrettyTable
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.npy import Layout
 from utils.download.release import CSVS, MODEL_FILES, SPLITS
-from utils.features.folder import read_checked
+from utils.features.folder import map_files, read_checked
 from utils.llp.events import read_events
 from utils.llp.videos import read_split
 
@@ -45,6 +43,7 @@ def _check_each(
 
     def note(name: str) -> None:
         try:
+            files[name].stat()  # FileNotFoundError
             check(files[name])
         except FileNotFoundError:
             missing.append(name)
@@ -53,12 +52,8 @@ def _check_each(
         except OSError as error:
             wrong.append(f"{files[name]}: {error.strerror}")
 
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for _ in tqdm(pool.map(note, files), what, len(files), leave=False, unit="file", delay=1):
-            pass
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    for _ in map_files(note, files, workers, what):
+        pass
     return Report(what, layout, len(files), sorted(missing), sorted(wrong))
 
 
@@ -73,18 +68,15 @@ def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, de
     return _check_each(name, str(layout), {f"{i}.npy": Path(folder, name, f"{i}.npy") for i in ids}, check, workers)
 
 
+def read_csv(path: Path, class_names: Sequence[str]) -> None:
+    """Read one of LLP's CSVs as training and evaluation do. Raises InputError if it is missing or bad."""
+    (read_split if path.name in SPLITS else read_events)(path, class_names)
+
+
 def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
-    """LLP's six CSVs, read as training and evaluation read them."""
-
-    def check(path: Path) -> None:
-        path.stat()  # FileNotFoundError
-        if path.name in SPLITS:
-            read_split(path, class_names)
-        else:
-            read_events(path, class_names)
-
+    """LLP's six CSVs."""
     files = {name: data_dir / name for name in CSVS}
-    return _check_each("CSV files", "tab-separated", files, check, workers=1)
+    return _check_each("CSV files", "tab-separated", files, lambda path: read_csv(path, class_names), workers=1)
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:
@@ -94,7 +86,6 @@ def check_models(models_dir: Path, deep: bool) -> Report:
     """
 
     def check(path: Path) -> None:
-        path.stat()  # FileNotFoundError
         if not zipfile.is_zipfile(path):  # its directory is at the end: a truncated file has none
             raise InputError(f"{path}: not a PyTorch checkpoint, or damaged; remove it to download it again")
         if deep:
@@ -130,12 +121,9 @@ def video_ids(data_dir: Path) -> list[str]:
     """
     paths = [data_dir / name for name in SPLITS if (data_dir / name).is_file()]
     if not paths:
-        raise InputError(
-            f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; "
-            "utils/download_features.py without --check fetches them"
-        )
-    ids = dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids)
-    return list(ids)
+        fetch = "utils/download_features.py without --check fetches them"
+        raise InputError(f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; {fetch}")
+    return list(dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids))
 
 
 def show(reports: Sequence[Report]) -> None:

@@ -21,6 +21,7 @@ from utils.encoders import hub
 
 RETRIES = 10  # of a connection that breaks
 TIMEOUT = 60  # seconds without a byte
+GDOWN_SETTINGS = {"quiet": True, "resume": True, "retries": RETRIES, "timeout": TIMEOUT}
 
 
 def fetch_url(url: str, path: Path) -> Path:
@@ -39,9 +40,7 @@ def fetch_url(url: str, path: Path) -> Path:
     with _byte_bar(path.name) as progress, naming(path):
         for last_attempt in (False, True):
             try:
-                gdown.download(
-                    url, str(path), quiet=True, resume=True, retries=RETRIES, timeout=TIMEOUT, progress=progress
-                )
+                gdown.download(url, str(path), progress=progress, **GDOWN_SETTINGS)
                 return path
             except FileURLRetrievalError as error:
                 instead = f"save it with a browser as {path}, and rerun this command"
@@ -50,7 +49,8 @@ def fetch_url(url: str, path: Path) -> Path:
                 from_the_start = re.search("byte range|multiple temporary files", str(error))
                 if last_attempt or not from_the_start:
                     raise _unavailable(url, f"{_reason(error)}; rerun this command to resume") from error
-                remove_partial(path)  # the server cannot resume, or its file has changed
+                for partial in path.parent.glob(f"{path.name}????????.part"):
+                    partial.unlink()  # the server cannot resume, or its file has changed
             except RequestException as error:
                 raise _unavailable(url, _reason(error)) from error
 
@@ -68,12 +68,6 @@ def _require_answer(url: str) -> None:
 def bytes_fetched(path: Path) -> int:
     """How much of a file has been fetched, from either source."""
     return max((file.stat().st_size for file in path.parent.glob(f"{path.name}*.part")), default=0)
-
-
-def remove_partial(path: Path) -> None:
-    """Remove gdown's partial files of a target."""
-    for file in path.parent.glob(f"{path.name}????????.part"):
-        file.unlink()
 
 
 def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path:
@@ -95,14 +89,8 @@ def fetch_from_hub(repo: str, filename: str, repo_type: str, path: Path) -> Path
             metadata = get_hf_file_metadata(url)
             partial = _partial_file(path, metadata.etag or "unknown", metadata.size)
             with open(partial, "ab") as file:
-                http_get(
-                    url,
-                    file,
-                    resume_size=file.tell(),
-                    headers=build_hf_headers(),
-                    expected_size=metadata.size,
-                    displayed_filename=path.name,
-                )
+                sizes = {"resume_size": file.tell(), "expected_size": metadata.size}
+                http_get(url, file, headers=build_hf_headers(), displayed_filename=path.name, **sizes)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
             raise
@@ -150,8 +138,8 @@ def _unavailable(url: str, reason: str) -> InputError:
 
 def _reason(error: Exception | str) -> str:
     """What went wrong, in one line; for an HTTP error its status."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status := getattr(getattr(error, "response", None), "status_code", None):
+        return f"HTTP status {status}"
     # the libraries' advice is for their own command lines
     text = re.split("\nThe received bytes are kept|Please retry with", str(error))[0]
-    text = " ".join(text.split())[:300] or type(error).__name__
-    return f"HTTP status {status}" if status else text
+    return " ".join(text.split())[:300] or type(error).__name__

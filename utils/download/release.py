@@ -1,8 +1,5 @@
 """What is published for LLP, and where: the one place for its addresses (docs/DATA.md)."""
 
-from typing import NamedTuple
-
-from utils.features.kinds import KINDS
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_FILES
 
@@ -16,14 +13,7 @@ FEATS_URL = "https://drive.google.com/uc?id=10CeaI1G9uIyz5dKnd7XTeH9-qOehC7CL"
 FEATURES_REPO = "NTUBarista/valor_features"  # a dataset of the Hugging Face hub
 MODELS_REPO = "NTUBarista/valor_trained_models"
 
-
-class Archive(NamedTuple):
-    """A zip file; `top`: the folder in it that belongs in data/."""
-
-    name: str
-    top: str
-
-
-ARCHIVES = (Archive("feats.zip", "feats"), Archive("CLIP.zip", "CLIP"), Archive("CLAP.zip", "CLAP"))
-
-BASE = tuple(name for name, kind in KINDS.items() if kind.folder == f"feats/{name}")  # the parts of feats.zip
+BASE = ("vggish", "res152", "r2plus1d_18")
+# archive, without .zip -> its folders below data/. A kind of feature that has another folder is not published.
+ARCHIVES = {"feats": tuple(f"feats/{name}" for name in BASE)}
+ARCHIVES |= {name: (f"{name}/features", f"{name}/segment_pseudo_labels") for name in ("CLIP", "CLAP")}

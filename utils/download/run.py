@@ -3,66 +3,45 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.base.errors import InputError
 from utils.base.files import existing_part, move, require_space, require_writable
-from utils.download import check, fetch
+from utils.download import check, fetch, release
 from utils.download.archives import list_members, open_archive, unpack
-from utils.download.release import (
-    ARCHIVES,
-    BASE,
-    CSVS,
-    FEATURES_REPO,
-    MODEL_FILES,
-    MODELS_REPO,
-    REVISIONS,
-    SPLITS,
-    Archive,
-)
+from utils.download.release import ARCHIVES, BASE, CSVS, MODEL_FILES, SPLITS
 from utils.features.kinds import folder_layouts
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
 from utils.llp.events import read_events
-from utils.llp.videos import read_split
 
 
+@dataclass
 class Download:
-    """One run: what is wanted, where it is, and what failed.
+    """One run: what is wanted, where it is, and what failed."""
 
-    Args:
-        parts: of PARTS.
-        data_dir, models_dir, archive_dir: folders of the data, of the models and of the archives.
-        class_names: of the CSVs.
-        annotations: version of the audio annotations, one of REVISIONS; None: the existing one.
-        workers: files that are unpacked or checked at a time.
-    """
+    parts: Sequence[str]  # as --parts names them
+    data_dir: Path
+    models_dir: Path
+    archive_dir: Path
+    class_names: Sequence[str]  # of the CSVs
+    annotations: str | None  # version of the audio annotations, one of REVISIONS; None: the existing one
+    workers: int  # files that are unpacked or checked at a time
+    problems: list[str] = field(default_factory=list)
 
-    def __init__(
-        self,
-        parts: Sequence[str],
-        data_dir: Path,
-        models_dir: Path,
-        archive_dir: Path,
-        class_names: Sequence[str],
-        annotations: str | None,
-        workers: int,
-    ):
-        self.data_dir, self.models_dir, self.archive_dir = data_dir, models_dir, archive_dir
-        self.class_names, self.annotations, self.workers = class_names, annotations, workers
-        wanted = {part for given in parts for part in (BASE if given == "feats" else [given])}
+    def __post_init__(self):
+        wanted = {part for given in self.parts for part in (BASE if given == "feats" else [given])}
         self.wants_csvs, self.wants_models = "csv" in wanted, "models" in wanted
-        layouts = folder_layouts(len(class_names)).items()
-        self.folders = {name: layout for name, layout in layouts if wanted.intersection(name.split("/"))}
-        self.problems = []
+        published = {name for folders in ARCHIVES.values() for name in folders}
+        layouts = folder_layouts(len(self.class_names)).items()
+        self.layouts = {name: layout for name, layout in layouts if name in published}
+        self.folders = {name: layout for name, layout in self.layouts.items() if wanted.intersection(name.split("/"))}
 
     def fetch(self, csv_url: str, feats_url: str, keep_archives: bool) -> None:
         """Fetch what is missing. A part that cannot be fetched becomes a problem; the others are fetched anyway.
 
+        csv_url: address of the CSVs, with {revision} and {name}; feats_url: of the base features.
         Raises InputError if a folder cannot be written to, a disk is too small, or no CSV lists the videos.
-
-        Args:
-            csv_url: address of the CSVs, with {revision} and {name}. feats_url: of the base features.
-            keep_archives: keep archives that are unpacked.
         """
         require_writable("--data_dir", self.data_dir, folder=True)
         require_writable("--model_save_dir", self.models_dir, folder=True)
@@ -70,22 +49,22 @@ class Download:
         has_any = any((self.data_dir / name).is_file() for name in SPLITS)
         if self.wants_csvs or not has_any:  # they list the videos
             for name in CSVS:
-                self._attempt(lambda name=name: self.fetch_csv(name, csv_url))
+                self._attempt(self.fetch_csv, name, csv_url)
         if self.folders:
             ids = check.video_ids(self.data_dir)
             missing = self._missing(ids)
             self.require_space(missing, len(ids), keep_archives)
             for archive in ARCHIVES:
                 if any(missing[name] for name in self._folders_of(archive)):
-                    self._attempt(lambda archive=archive: self.fetch_archive(archive, ids, feats_url, keep_archives))
+                    self._attempt(self.fetch_archive, archive, ids, feats_url, keep_archives)
         if self.wants_models:
             for name in MODEL_FILES:
-                self._attempt(lambda name=name: self.fetch_model(name))
+                self._attempt(self.fetch_model, name)
         self._remove_empty(self.archive_dir)
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _attempt(self, step: Callable[..., None], *arguments) -> None:
         try:
-            step()
+            step(*arguments)
         except InputError as error:
             self._note([str(error)])
 
@@ -102,9 +81,10 @@ class Download:
         Raises InputError if it cannot be fetched, or is not the expected file.
         """
         version, target = self.annotations or "2024", self.data_dir / name
-        if target.is_file() and not (name == REFERENCE_FILES["audio"] and self._is_other_version(target)):
+        may_be_another = self.annotations and name == REFERENCE_FILES["audio"]
+        if target.is_file() and not (may_be_another and not self._version(target).startswith(version)):
             return
-        revision = REVISIONS[version if name == REFERENCE_FILES["audio"] else "2024"]
+        revision = release.REVISIONS[version if name == REFERENCE_FILES["audio"] else "2024"]
         url = csv_url.replace("{revision}", revision).replace("{name}", name)
         fetched = self.archive_dir / name
         fetched.unlink(missing_ok=True)  # small, and perhaps of another version
@@ -117,36 +97,29 @@ class Download:
         move(fetched, target)
         print(f"{target}: fetched", flush=True)
 
-    def _is_other_version(self, path: Path) -> bool:
-        """Whether the existing audio annotations are not those asked for."""
-        if not self.annotations:
-            return False
-        found = annotation_version(read_events(path, self.class_names), self.class_names)
-        return not found.startswith(self.annotations)
+    def _version(self, path: Path) -> str:
+        """The version of a file of audio annotations. Raises InputError if it cannot be read."""
+        return annotation_version(read_events(path, self.class_names), self.class_names)
 
     def _require_csv(self, path: Path, version: str) -> None:
         """Raises InputError if a file cannot be read as the CSV of its name, or is LLP's of another version."""
-        if path.name in SPLITS:
-            read_split(path, self.class_names)
-            return
-        events = read_events(path, self.class_names)
-        if path.name == REFERENCE_FILES["audio"]:
-            found = annotation_version(events, self.class_names)
-            if "not LLP's" in found:
-                print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
-            elif not found.startswith(version):
-                raise InputError(f"{path}: {found}, expected the {version} version")
+        if path.name != REFERENCE_FILES["audio"]:
+            check.read_csv(path, self.class_names)
+        elif "not LLP's" in (found := self._version(path)):
+            print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
+        elif not found.startswith(version):
+            raise InputError(f"{path}: {found}, expected the {version} version")
 
-    def _folders_of(self, archive: Archive) -> list[str]:
-        return [name for name in self.folders if name.split("/")[0] == archive.top]
+    def _folders_of(self, archive: str) -> list[str]:
+        return [name for name in ARCHIVES[archive] if name in self.folders]
 
     def _missing(self, ids: list[str]) -> dict[str, int]:
         """By folder, how many of its files are missing or invalid."""
-        reports = (
-            check.check_folder(self.data_dir, name, ids, layout, deep=False, workers=self.workers)
-            for name, layout in self.folders.items()
-        )
-        return {report.what: report.expected - report.valid for report in reports}
+        return {report.what: report.expected - report.valid for report in self._check_folders(ids, deep=False)}
+
+    def _check_folders(self, ids: list[str], deep: bool) -> list[check.Report]:
+        folders = self.folders.items()
+        return [check.check_folder(self.data_dir, name, ids, layout, deep, self.workers) for name, layout in folders]
 
     def require_space(self, missing: dict[str, int], videos: int, keep_archives: bool) -> None:
         """Raises InputError if a disk is too small for what is missing and for the largest archive of it, or all."""
@@ -154,9 +127,8 @@ class Download:
         fetched = [0]
         for archive in ARCHIVES:
             if any(missing[n] for n in self._folders_of(archive)) and not self._archive(archive).is_file():
-                layouts = folder_layouts(len(self.class_names)).items()
                 # such numbers do not compress: an archive is as large as its contents
-                size = videos * sum(lay.file_size for n, lay in layouts if n.split("/")[0] == archive.top)
+                size = videos * sum(self.layouts[name].file_size for name in ARCHIVES[archive] if name in self.layouts)
                 fetched.append(max(0, size - fetch.bytes_fetched(self._archive(archive))))
         archived = sum(fetched) if keep_archives else max(fetched)
         disks = [existing_part(folder).stat().st_dev for folder in (self.data_dir, self.archive_dir)]
@@ -166,10 +138,10 @@ class Download:
             require_space(self.data_dir, unpacked, "for what is in the archives")
             require_space(self.archive_dir, archived, "for the archives")
 
-    def _archive(self, archive: Archive) -> Path:
-        return self.archive_dir / archive.name
+    def _archive(self, archive: str) -> Path:
+        return self.archive_dir / f"{archive}.zip"
 
-    def fetch_archive(self, archive: Archive, ids: list[str], feats_url: str, keep_archives: bool) -> None:
+    def fetch_archive(self, archive: str, ids: list[str], feats_url: str, keep_archives: bool) -> None:
         """Fetch one archive, unpack what is missing of the wanted folders, and remove it if all files are valid.
 
         Raises InputError if it cannot be fetched or opened.
@@ -177,14 +149,14 @@ class Download:
         path, was_there = self._archive(archive), self._archive(archive).is_file()
         if not was_there:
             print(f"{path}: fetching", flush=True)
-        if archive.top == "feats":
+        if archive == "feats":
             fetch.fetch_url(feats_url, path)
         else:
-            fetch.fetch_from_hub(FEATURES_REPO, archive.name, "dataset", path)
+            fetch.fetch_from_hub(release.FEATURES_REPO, path.name, "dataset", path)
         folders = {name: self.folders[name] for name in self._folders_of(archive)}
         try:
             opened = open_archive(path)
-            members = list_members(opened, archive.top, folders, ids)
+            members = list_members(opened, archive, folders, ids)
         except InputError as error:
             if was_there:
                 raise InputError(f"{error}; remove it to fetch it again") from error
@@ -203,7 +175,7 @@ class Download:
         target = self.models_dir / name
         if target.exists():
             return
-        fetched = fetch.fetch_from_hub(MODELS_REPO, name, "model", self.archive_dir / name)
+        fetched = fetch.fetch_from_hub(release.MODELS_REPO, name, "model", self.archive_dir / name)
         try:
             check.check_weights(fetched)
         except InputError:
@@ -227,15 +199,10 @@ class Download:
         if self.wants_csvs:
             reports.append(check.check_csvs(self.data_dir, self.class_names))
         if self.folders:
-            ids = check.video_ids(self.data_dir)
-            reports += [
-                check.check_folder(self.data_dir, name, ids, layout, deep, self.workers)
-                for name, layout in self.folders.items()
-            ]
+            reports += self._check_folders(check.video_ids(self.data_dir), deep)
         if self.wants_models:
             reports.append(check.check_models(self.models_dir, deep))
         check.show(reports)
         with contextlib.suppress(InputError):  # missing or bad: the table says so
-            events = read_events(self.data_dir / REFERENCE_FILES["audio"], self.class_names)
-            print(f"Annotations: {annotation_version(events, self.class_names)}")
+            print(f"Annotations: {self._version(self.data_dir / REFERENCE_FILES['audio'])}")
         return all(r.valid == r.expected for r in reports)

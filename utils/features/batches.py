@@ -33,12 +33,8 @@ def stream(
     """Batches from files. The videos of several batches are read ahead in one window, in their order on the disk.
 
     Memory holds two windows, of about READ_AHEAD videos each, whatever the number of videos.
-
-    Args:
-        order: the videos of each batch, (B,) int. held: (N, ...) arrays of the same videos that are in memory.
-
-    Yields:
-        by kind, (B, ...) float32.
+    order: the videos of each batch, (B,) int; held: (N, ...) arrays of the same videos that are in memory.
+    Yields by kind (B, ...) float32.
     """
     count = max(1, READ_AHEAD // max(1, len(order[0]))) if order else 1  # batches in a window
     windows = [order[i : i + count] for i in range(0, len(order), count)]

@@ -34,13 +34,9 @@ def pooled_spec(folder: FeatureFolder, feature_dtype: str) -> ColumnSpec:
 
 
 class FeatureCache:
-    """The cached arrays of one split.
+    """The cached arrays of the split that the CSV `split` lists, read by `threads` threads.
 
-    Args:
-        folder: of the cache files; None: nothing is cached.
-        split: the CSV of the split.
-        feature_dtype: one of FEATURE_DTYPES.
-        threads: that read.
+    folder: of the cache files, None: nothing is cached; feature_dtype: one of FEATURE_DTYPES.
     """
 
     def __init__(self, folder: Path | None, split: Path, feature_dtype: str, threads: int):

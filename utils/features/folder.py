@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,19 @@ from utils.llp.videos import Split
 
 WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
 READ_AT_ONCE = 256  # videos
+
+
+def map_files(function: Callable, files: Collection, threads: int, progress: str, **bar) -> Iterator:
+    """What `function` returns for each file, in order, from several threads; if one raises, the rest is cancelled.
+
+    bar: other settings of the progress bar.
+    """
+    pool = ThreadPoolExecutor(max(1, threads))
+    settings = {"leave": False, "unit": "file", "delay": 1} | bar
+    try:
+        yield from tqdm(pool.map(function, files), progress, len(files), **settings)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class FeatureFolder:
@@ -47,9 +60,7 @@ class FeatureFolder:
 
     def check_headers(self, threads: int) -> None:
         """Set `self.shape` to the shape that most files have. Raises InputError for the first file that differs."""
-        with ThreadPoolExecutor(max(1, threads)) as executor:
-            found = executor.map(read_npy_header, self.paths)
-            headers = list(tqdm(found, str(self.folder), len(self.paths), leave=False, unit="file", delay=1))
+        headers = list(map_files(read_npy_header, self.paths, threads, str(self.folder)))
         for path, (shape, dtype) in zip(self.paths, headers, strict=True):
             if not self.layout.fits(shape, dtype):
                 raise InputError(f"{path}: holds {shape} {dtype}, expected {self.layout} ({self.layout.what})")
@@ -68,10 +79,8 @@ class FeatureFolder:
 
     def check_all(self, threads: int, progress: str) -> None:
         """Read every file and keep nothing. Raises InputError for the first damaged one."""
-        with ThreadPoolExecutor(max(1, threads)) as executor:
-            done = executor.map(lambda path: read_checked(path, self.layout) is None, self.paths)
-            for _ in tqdm(done, progress, len(self.paths), leave=False, unit="file", delay=1):
-                pass
+        for _ in map_files(lambda path: read_checked(path, self.layout) is None, self.paths, threads, progress):
+            pass
 
     def blocks(self, dtype: np.dtype, threads: int, progress: str) -> Iterator[np.ndarray]:
         """All arrays in order, pooled to segments: (n, T, D) of up to READ_AT_ONCE videos.
@@ -130,8 +139,8 @@ def find_folders(
     audio_dir: Path,
     video_dir: Path,
     st_dir: Path,
-    a_pseudo_dir: Path | None,
-    v_pseudo_dir: Path | None,
+    a_pseudo_dir: Path | None = None,
+    v_pseudo_dir: Path | None = None,
     num_classes: int,
 ) -> dict[str, FeatureFolder]:
     """The folders of a split's files, by what they hold; a folder of pseudo labels may be None.
@@ -141,10 +150,8 @@ def find_folders(
     owner = {}
     for name, video in zip(split.filenames, split.ids, strict=True):
         if owner.setdefault(video, name) != name:
-            raise InputError(
-                f"{split.path}: {owner[video]} and {name} would both read {video}.npy; files are named by the first "
-                f"{len(video)} characters, which must differ"
-            )
+            rule = f"files are named by the first {len(video)} characters, which must differ"
+            raise InputError(f"{split.path}: {owner[video]} and {name} would both read {video}.npy; {rule}")
     layouts = {stream: stream_layout(stream) for stream in STREAMS} | dict.fromkeys(LABELS, label_layout(num_classes))
     folders = zip(layouts.items(), (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir), strict=True)
     return {name: FeatureFolder(folder, split.ids, layout) for (name, layout), folder in folders if folder}

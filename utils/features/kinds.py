@@ -19,27 +19,17 @@ LABELS = {"pseudo_a": "CLAP/segment_pseudo_labels", "pseudo_v": "CLIP/segment_ps
 
 
 class FeatureKind(NamedTuple):
-    """One kind of feature, a `.npy` file of (rows, size) float32 for each video.
+    """One kind of feature, a `.npy` file of (rows, size) float32 for each video."""
 
-    Attributes:
-        name: on the command line and in file names.
-        title: in messages.
-        folder: of its files, below data/.
-        stream: the input of the network that it is for, one of STREAMS.
-        rows, size: shape of a file as published.
-        rate: of the encoder's input: audio samples a second, or frames a second.
-        encoder: module of utils/encoders whose `load` returns the network.
-        pool: turns (rows, size) into (T, size); None if the file has a row for each segment.
-    """
-
-    name: str
-    title: str
-    folder: str
-    stream: str
-    rows: int
-    size: int
-    rate: int
-    encoder: str
+    name: str  # on the command line and in file names
+    title: str  # in messages
+    folder: str  # of its files, below data/
+    stream: str  # the input of the network that it is for, one of STREAMS
+    rows: int  # of a file as published
+    size: int  # of a feature vector as published
+    rate: int  # of the encoder's input: audio samples a second, or frames a second
+    encoder: str  # module of utils/encoders whose `load` returns the network
+    # turns (rows, size) into (T, size); None if the file has a row for each segment
     pool: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property

@@ -62,11 +62,8 @@ class Writer:
     ) -> Iterator[Self]:
         """Create a file, which appears at `path` when the block ends without an error.
 
+        columns: by place in the file, `train/audio`; attributes: of the file (`/`) and of each group (`train`).
         Raises Busy if another process is writing it, and OSError if the disk is full, for example.
-
-        Args:
-            columns: by place in the file, `train/audio`.
-            attributes: what the file says of itself (`/`) and of each group (`train`).
         """
         lock = locked(f"pack {os.path.realpath(path)}", f"{path}: another process is writing it")
         with lock, atomic_path(path) as tmp, _system_errors(), h5py.File(tmp, "w") as file:

@@ -25,8 +25,7 @@ PREDICTION_FILES = {"audio": "pred_audio.csv", "visual": "pred_visual.csv"}
 def annotation_issues(events: Events, known: set[str] | None, unknown_to: str) -> list[str]:
     """One line that counts the rows of an event file that have no effect; no line if all have one.
 
-    Args:
-        known: names of all videos that may have rows, or None if unknown; `unknown_to` describes other names.
+    known: names of all videos that may have rows, or None if unknown; `unknown_to` describes other names.
     """
     rows = pd.DataFrame(dict(zip(Events._fields[1:], events[1:], strict=True)))
     counts = {
@@ -70,16 +69,15 @@ def annotation_version(audio: Events, class_names: Sequence[str] = CLASS_NAMES) 
     The 2020 file, which the paper's numbers used, has three rows with a damaged file name, repaired in April 2024.
     """
     names = set(audio.filename.tolist())
-    versions = []
     if names.issuperset(_DAMAGED):
-        versions.append("2020")
-    if names.issuperset(_REPAIRED) and not names & set(_DAMAGED):
-        versions.append("2024")
-    if not versions:
+        version = "2020"
+    elif names.issuperset(_REPAIRED) and names.isdisjoint(_DAMAGED):
+        version = "2024"
+    else:
         return f"not LLP's published audio annotations ({len(audio.filename)} rows in {audio.path})"
-    is_published = digest(audio, class_names) == _DIGESTS[versions[0]]
+    is_published = digest(audio, class_names) == _DIGESTS[version]
     changed = "" if is_published else ", changed: its other rows are not those published"
-    return f"{versions[0]} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
+    return f"{version} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
 
 
 class Reference(NamedTuple):
@@ -116,19 +114,14 @@ def read_predictions(
 ) -> Predictions:
     """Predictions from the two CSVs that `write_predictions` writes; a video without rows predicts nothing.
 
-    Args:
-        filenames: N videos; listed_in: the file that lists them, for messages.
-
-    Raises:
-        InputError: a file is missing or wrong, or names none of the videos.
+    filenames: N videos; listed_in: the file that lists them, for messages.
+    Raises InputError if a file is missing or wrong, or names none of the videos.
     """
     events = [read_events(Path(folder) / name, class_names) for name in PREDICTION_FILES.values()]
     rows = np.concatenate([e.filename for e in events])
     if len(rows) and not np.isin(rows, listed := list(filenames)).any():
-        raise InputError(
-            f"{folder}: none of its {len(rows)} rows names a video of {listed_in}; "
-            f"expected full names, such as {listed[0]}"
-        )
+        expected = f"expected full names, such as {listed[0]}"
+        raise InputError(f"{folder}: none of its {len(rows)} rows names a video of {listed_in}; {expected}")
     segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
     issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for")]
     return Predictions(*segments, issues)

@@ -32,8 +32,7 @@ class EventClass(NamedTuple):
 def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
     """The event classes of a YAML file, in the order of their index.
 
-    Raises:
-        InputError: the file is missing, or is not a list of the fields of `EventClass` with names that differ.
+    Raises InputError if the file is missing, or is not a list of the fields of `EventClass` with names that differ.
     """
     path = Path(path)
     if not path.is_file():

@@ -40,12 +40,10 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
         wrong = ~((seconds >= 0) & (seconds <= T) & (seconds % 1 == 0))  # True for NaN, too
         if wrong.any():
             line = table.index[wrong][0]
-            raise InputError(
-                f"{path}, line {line}: {column} is {table.loc[line, column]!r}, expected a whole second from 0 to {T}"
-            )
+            found = f"{column} is {table.loc[line, column]!r}"
+            raise InputError(f"{path}, line {line}: {found}, expected a whole second from 0 to {T}")
         times[column] = seconds.astype(int)
-    known = {name: i for i, name in enumerate(class_names)}
-    labels = table["event_labels"].map(known)
+    labels = table["event_labels"].map({name: i for i, name in enumerate(class_names)})
     if labels.isna().any():
         line = table.index[labels.isna()][0]
         try:

@@ -20,23 +20,18 @@ def logits_layout(num_classes: int) -> Layout:
 
 
 def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """1 if a class is among the video's weak labels and its logit is above the class's threshold, else 0.
+    """(..., T, C) int64: 1 if a video is known to have a class and its logit is above the class's threshold, else 0.
 
     Args:
         logits: (..., T, C) float32, a teacher's similarities of segments and captions.
         weak: (..., C) 0/1, the video's known events.
         thresholds: (C,); a logit exactly at its threshold is not above it. Compared in the precision of the logits.
 
-    Returns:
-        (..., T, C) int64.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    Raises ValueError if the numbers of classes differ.
     """
     logits, weak, thresholds = np.asarray(logits), np.asarray(weak, bool), np.asarray(thresholds)
-    if not logits.shape[-1] == weak.shape[-1] == len(thresholds):
-        raise ValueError(
-            f"logits have {logits.shape[-1]} classes, weak labels {weak.shape[-1]}, thresholds {len(thresholds)}"
-        )
+    found = (logits.shape[-1], weak.shape[-1], len(thresholds))
+    if len(set(found)) > 1:
+        raise ValueError("logits have {} classes, weak labels {}, thresholds {}".format(*found))
     above = logits > thresholds.astype(logits.dtype)
     return (above & weak[..., None, :]).astype(np.int64)

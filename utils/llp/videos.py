@@ -21,6 +21,7 @@ ID_LENGTH = 11  # feature files are named by the first 11 characters of `filenam
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 ALL_VIDEOS_FILE = "AVVP_dataset_full.csv"
 SPLIT_COLUMNS = ("filename", "event_labels")
+AS_WRITTEN = {"dtype": str, "keep_default_na": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
 
 
 class Split(NamedTuple):
@@ -46,33 +47,21 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     Raises InputError if the file is missing or unreadable, or lacks a column.
     """
-    path = Path(path)
+    path, expected = Path(path), f"expected a tab-separated CSV with {', '.join(columns)}"
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a tab-separated CSV with {', '.join(columns)}")
+        raise InputError(f"{path}: no such file, {expected}")
     try:
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # columns without a name
-            table = pd.read_csv(
-                path,
-                sep="\t",
-                dtype=str,
-                keep_default_na=False,
-                quoting=csv.QUOTE_NONE,
-                encoding="utf-8-sig",
-                skip_blank_lines=False,
-                index_col=False,
-            )
+            table = pd.read_csv(path, sep="\t", index_col=False, encoding="utf-8-sig", **AS_WRITTEN)
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty, expected a tab-separated CSV with {', '.join(columns)}") from None
+        raise InputError(f"{path}: is empty, {expected}") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
     missing = [c for c in columns if c not in table.columns]
     if missing:
-        commas = "; the file is separated by commas" if "," in table.columns[0] else ""
-        raise InputError(
-            f"{path}: no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}, "
-            f"found {' '.join(table.columns)}{commas}"
-        )
+        found = " ".join(table.columns) + ("; the file is separated by commas" if "," in table.columns[0] else "")
+        raise InputError(f"{path}: no column {', '.join(missing)}; {expected}, found {found}")
     table.index = np.arange(2, len(table) + 2)  # line 1 is the header
     table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)]  # blank lines say nothing
@@ -106,11 +95,9 @@ def read_videos(path: Path, class_names: Sequence[str] = CLASS_NAMES, weak_label
     table = read_table(path, SPLIT_COLUMNS if weak_labels else SPLIT_COLUMNS[:1])
     if table.empty:
         raise InputError(f"{path}: lists no video")
-    labels = table["event_labels"] if weak_labels else [""] * len(table)
-    return [
-        _video(line, name, names if weak_labels else None, class_names)
-        for (line, name), names in zip(table["filename"].items(), labels, strict=True)
-    ]
+    labels = table["event_labels"] if weak_labels else [None] * len(table)
+    rows = zip(table["filename"].items(), labels, strict=True)
+    return [_video(line, name, names, class_names) for (line, name), names in rows]
 
 
 def _video(line: int, name: str, names: str | None, class_names: Sequence[str]) -> Video:

@@ -33,14 +33,9 @@ class Counts(NamedTuple):
 def binarize(
     global_prob: np.ndarray, frame_prob: np.ndarray, threshold: float = THRESHOLD
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions: segments that reach the threshold, of classes whose video-level probability reaches it, too.
+    """Audio and visual predictions, (N, C, T) bool each, from video- and segment-level probabilities.
 
-    Args:
-        global_prob: (N, C) video-level probabilities.
-        frame_prob: (N, T, 2, C) segment-level probabilities; audio, visual.
-
-    Returns:
-        audio and visual predictions, (N, C, T) bool each.
+    Positive are segments of (N, T, 2, C) that reach the threshold, of classes that reach it in (N, C), too.
     """
     present = (global_prob >= threshold)[:, None, None, :]  # (N, 1, 1, C)
     predictions = (frame_prob >= threshold) & present  # (N, T, 2, C)
@@ -82,9 +77,8 @@ def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) ->
     pred_found[i[match]] = True
     ref_found[j[match]] = True
 
-    def per_row(onsets: np.ndarray) -> np.ndarray:
-        count = np.bincount(onsets // stride, minlength=pred[..., 0].size)
-        return count.reshape(pred.shape[:-1])  # (N, C)
+    def per_row(onsets: np.ndarray) -> np.ndarray:  # (N, C)
+        return np.bincount(onsets // stride, minlength=pred[..., 0].size).reshape(pred.shape[:-1])
 
     return Counts(per_row(pred_on[pred_found]), per_row(pred_on[~pred_found]), per_row(ref_on[~ref_found]))
 
@@ -106,20 +100,15 @@ def mean_over_classes(f: np.ndarray) -> np.ndarray:
 def video_scores(
     pred_audio: np.ndarray, pred_visual: np.ndarray, ref_audio: np.ndarray, ref_visual: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The eight scores of each video.
+    """The eight scores of each video: name (VIDEO_SCORE_NAMES) -> (N,) float64, 0 to 100.
 
-    Args: (N, C, T) bool each; shapes must agree.
-
-    Returns:
-        name (VIDEO_SCORE_NAMES) -> (N,) float64, 0 to 100. `event` sums the counts of audio and visual (Event@AV).
-
-    Raises:
-        ValueError: the shapes differ, or there is no video.
+    Args: (N, C, T) bool each. `event` sums the counts of audio and visual (Event@AV).
+    Raises ValueError if the shapes differ, or there is no video.
     """
     arrays = [np.asarray(x, bool) for x in (pred_audio, pred_visual, ref_audio, ref_visual)]
     if len({x.shape for x in arrays}) != 1 or arrays[0].ndim != 3 or not len(arrays[0]):
-        shapes = ", ".join(str(x.shape) for x in arrays)
-        raise ValueError(f"expected four (N, C, T) arrays of one shape with N > 0, got {shapes}")
+        found = ", ".join(str(x.shape) for x in arrays)
+        raise ValueError(f"expected four (N, C, T) arrays of one shape with N > 0, got {found}")
     pred_audio, pred_visual, ref_audio, ref_visual = arrays
     pairs = {
         "a": (pred_audio, ref_audio),
@@ -152,9 +141,8 @@ def ten_scores(per_video: dict[str, np.ndarray]) -> dict[str, float]:
 def class_scores(pred: np.ndarray, ref: np.ndarray) -> dict[str, np.ndarray]:
     """Segment-level scores of each class in one modality. pred, ref: (N, C, T) bool.
 
-    Returns:
-        F: (C,) 0 to 100, the mean over the videos in which prediction or reference has the class, NaN if none;
-        videos: (C,) how many those are; TP, FP, FN: (C,) segments over all videos.
+    F: (C,) 0 to 100, the mean over the videos in which prediction or reference has the class, NaN if none;
+    videos: (C,) how many those are; TP, FP, FN: (C,) segments over all videos.
     """
     counts = segment_counts(pred, ref)
     f = f_scores(counts)
@@ -178,19 +166,14 @@ EXCLUSIVE_SCORE_NAMES = tuple(f"{level} {kind}" for level in LEVELS for kind in 
 def exclusive_scores(
     pred_audio: np.ndarray, pred_visual: np.ndarray, ref_audio: np.ndarray, ref_visual: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The six scores of each video: audible-only, visible-only and audio-visual. Args: (N, C, T) bool each.
+    """The six scores of each video: name (EXCLUSIVE_SCORE_NAMES) -> (N,) float64, 0 to 100.
 
-    Returns:
-        name (EXCLUSIVE_SCORE_NAMES) -> (N,) float64, 0 to 100; as in `video_scores` the mean over the classes that
-        prediction or reference has in that kind, 100 if none does. audio-visual is Seg-av and Event-av.
+    Args: (N, C, T) bool each. As in `video_scores` a score is the mean over the classes that prediction or reference
+    has in that kind, 100 if none does. audio-visual is Seg-av and Event-av.
     """
     both = video_scores(pred_audio, pred_visual, ref_audio, ref_visual)
     only = video_scores(
         pred_audio & ~pred_visual, pred_visual & ~pred_audio, ref_audio & ~ref_visual, ref_visual & ~ref_audio
     )
-    source = {"a": only, "v": only, "av": both}
-    return {
-        f"{level} {kind}": source[short][f"{level}-{short}"]
-        for level in LEVELS
-        for kind, short in EXCLUSIVE_KINDS.items()
-    }
+    source, kinds = {"a": only, "v": only, "av": both}, EXCLUSIVE_KINDS.items()
+    return {f"{level} {kind}": source[key][f"{level}-{key}"] for level in LEVELS for kind, key in kinds}

@@ -35,25 +35,21 @@ def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str
 def class_report(
     pred_audio: np.ndarray, pred_visual: np.ndarray, reference: Reference, class_names: Sequence[str]
 ) -> str:
-    """Two tables: segment-level scores of each class, and F of each video's set of events.
-
-    Args: predictions (N, C, T) bool, and the reference of the same videos.
-    """
+    """Segment-level scores of each class, and F of each video's set of events; predictions: (N, C, T) bool."""
     pairs = {
         "audio": (pred_audio, reference.audio),
         "visual": (pred_visual, reference.visual),
         "audio-visual": (pred_audio & pred_visual, reference.audio & reference.visual),
     }
     columns = ["class"]
-    results = {}
-    for modality, pair in pairs.items():
-        results[modality] = class_scores(*pair)
-        columns += [f"{modality} F", *(f"{modality[0] if modality != 'audio-visual' else 'av'} {n}" for n in COUNTS)]
+    for modality, short in zip(pairs, ("a", "v", "av"), strict=True):
+        columns += [f"{modality} F", *(f"{short} {count}" for count in COUNTS)]
     table = PrettyTable(columns, align="r")
     table.align["class"] = "l"
+    results = [class_scores(*pair) for pair in pairs.values()]
     for c, name in enumerate(class_names):
         row = [name]
-        for result in results.values():
+        for result in results:
             f = result["F"][c]
             row += ["-" if np.isnan(f) else f"{f:.2f}", *(int(result[key][c]) for key in COUNTS)]
         table.add_row(row)

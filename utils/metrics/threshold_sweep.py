@@ -22,13 +22,9 @@ class Sweep(NamedTuple):
     def of(
         cls, name: str, modality: str, logits: np.ndarray, reference: np.ndarray, listed: np.ndarray, used: float
     ) -> Self:
-        """Sweep one class.
+        """Sweep one class from the logits, (V, T), of the videos that have it as a weak label.
 
-        Args:
-            logits: (V, T), of the videos that have the class as a weak label.
-            reference: (N, T) bool, of all videos of the split.
-            listed: (N,) bool, which V videos those are.
-            used: the threshold in use.
+        reference: (N, T) bool, of all videos of the split; listed: (N,) bool, which V videos those are.
         """
         total = np.count_nonzero(reference)  # also events that are no weak label, which labels can never reach
         flat, positive = logits.ravel(), reference[listed].ravel()
@@ -66,13 +62,7 @@ class Sweep(NamedTuple):
 
     def summary(self) -> dict:
         """The sweep in a few numbers; None if undefined."""
-        best = self.best()
-        return {
-            "class": self.name,
-            "modality": self.modality,
-            "videos": self.videos,
-            "threshold": self.used,
-            "F": self.at(self.used) if best else None,
-            "best_threshold": best[0] if best else None,
-            "best_F": best[1] if best else None,
-        }
+        values = {"class": self.name, "modality": self.modality, "videos": self.videos, "threshold": self.used}
+        threshold, f = self.best() or (None, None)
+        at_used = None if f is None else self.at(self.used)
+        return values | {"F": at_used, "best_threshold": threshold, "best_F": f}

@@ -1,9 +1,11 @@
 """Figures in files: their colours, and how they are written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from utils.base.files import atomic_path
@@ -11,6 +13,15 @@ from utils.base.files import atomic_path
 matplotlib.use("Agg")  # draws to files, with or without a display
 
 BLUE, ORANGE = "#0072B2", "#E69F00"  # distinct in every kind of colour blindness (Okabe and Ito)
+
+
+def panels(heights: Sequence[float], size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A figure of two columns on one time axis, audio and visual, and its (rows, 2) axes; a row for each height."""
+    settings = {"squeeze": False, "sharex": True, "layout": "constrained"}
+    figure, axes = plt.subplots(len(heights), 2, figsize=size, height_ratios=heights, **settings)
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds")
+    return figure, axes
 
 
 def save(figure: Figure, path: Path, dpi: int = 110) -> None:

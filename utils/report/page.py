@@ -15,15 +15,8 @@ import numpy as np
 from utils.llp.annotations import Evaluation, Predictions, Reference
 from utils.llp.events import find_events
 from utils.metrics import bootstrap
-from utils.metrics.eval_metrics import (
-    EXCLUSIVE_SCORE_NAMES,
-    SCORE_NAMES,
-    add_type_scores,
-    class_scores,
-    exclusive_scores,
-    ten_scores,
-    video_scores,
-)
+from utils.metrics import eval_metrics as metrics
+from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES
 from utils.report.html import class_colours, fill, script_json
 
 TEMPLATE = Path(__file__).with_name("templates") / "results.html"
@@ -44,19 +37,15 @@ class ScoredRun(NamedTuple):
         """Score predictions for N videos."""
         audio, visual = predictions[:2]
         arrays = (audio, visual, *reference[:2])
-        scores, exclusive = add_type_scores(video_scores(*arrays)), exclusive_scores(*arrays)
-        return cls(
-            name,
-            audio,
-            visual,
-            np.stack([scores[key] for key in SCORE_NAMES], axis=1),
-            np.stack([exclusive[key] for key in EXCLUSIVE_SCORE_NAMES], axis=1),
-            {"audio": class_scores(audio, reference.audio), "visual": class_scores(visual, reference.visual)},
-        )
+        by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
+        scores, exclusive = (np.stack(list(values.values()), axis=1) for values in by_name)
+        pairs = {"audio": (audio, reference.audio), "visual": (visual, reference.visual)}
+        by_class = {modality: metrics.class_scores(*pair) for modality, pair in pairs.items()}
+        return cls(name, audio, visual, scores, exclusive, by_class)
 
     def ten_scores(self) -> dict[str, float]:
         """The scores as the scorer prints them, 0 to 100."""
-        return ten_scores(dict(zip(SCORE_NAMES, self.scores.T, strict=True)))
+        return metrics.ten_scores(dict(zip(SCORE_NAMES, self.scores.T, strict=True)))
 
 
 class Results(NamedTuple):
@@ -80,7 +69,7 @@ class Results(NamedTuple):
 def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]:
     """Rows of a table: name, `runs`, and of two runs `difference` and `p`; an estimate is [mean, low, high].
 
-    Args: names: K; scores: (N, K) of each run.
+    names: K; scores: (N, K) of each run.
     """
     p = None
     if len(scores) == 2:

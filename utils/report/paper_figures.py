@@ -52,23 +52,13 @@ def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
     rows = _rows(results)
     classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for pair in rows.values() for x in pair], 0)) for n in chosen}
     heights = [0.34 + len(rows) * max(0.2, 0.085 * len(classes[n])) for n in chosen]
-    figure, axes = plt.subplots(
-        len(chosen),
-        2,
-        figsize=(WIDTH, sum(heights) + 0.6),
-        squeeze=False,
-        sharex=True,
-        layout="constrained",
-        gridspec_kw={"height_ratios": heights},
-    )
+    figure, axes = figures.panels(heights, (WIDTH, sum(heights) + 0.6))
     for (n, said), pair in zip(chosen.items(), axes, strict=True):
         score = results.runs[0].scores[n, SCORE_NAMES.index("Seg-type")]
         note = f" ({said}, Type@AV {score:.1f})" if said else ""
         for m, ax in enumerate(pair):
             draw_panel(ax, {name: x[m][n] for name, x in rows.items()}, classes[n])
             ax.set_title(f"{results.filenames[n]}, {MODALITIES[m]}{note}", fontsize=7, loc="left", parse_math=False)
-    for ax in axes[-1]:
-        ax.set_xlabel("seconds")
     shown = sorted({int(c) for row in classes.values() for c in row})
     colours, names = class_colours(len(results.evaluation.class_names)), results.evaluation.class_names
     handles = [Patch(**_fill(colours, c), label=names[c].replace("_", " ")) for c in shown]

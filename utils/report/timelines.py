@@ -6,7 +6,6 @@ Axes: N videos, C classes, T segments.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -52,21 +51,11 @@ def plot_timelines(path: Path, evaluation: Evaluation, chosen: Sequence[int], ti
     """Draw the videos with the indices `chosen`, reference above prediction, to a .png, .pdf or .svg file."""
     pairs = list(zip(evaluation.reference[:2], evaluation.predictions[0][:2], strict=True))  # (N, C, T); audio, visual
     heights = [max(1, *((a[n] | b[n]).any(axis=1).sum() for a, b in pairs)) + 0.9 for n in chosen]
-    figure, axes = plt.subplots(
-        len(chosen),
-        2,
-        figsize=(12, 0.9 + 0.42 * sum(heights)),
-        squeeze=False,
-        sharex=True,
-        layout="constrained",
-        gridspec_kw={"height_ratios": heights},
-    )
+    figure, axes = figures.panels(heights, (12, 0.9 + 0.42 * sum(heights)))
     for row, n in zip(axes, chosen, strict=True):
         for ax, modality, pair in zip(row, ("audio", "visual"), pairs, strict=True):
             draw_video(ax, *(segments[n] for segments in pair), evaluation.class_names)
             ax.set_title(f"{evaluation.split.filenames[n]}, {modality}", fontsize=9, parse_math=False)
-    for ax in axes[-1]:
-        ax.set_xlabel("seconds")
     handles = [Patch(color=colour, label=label) for label, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)

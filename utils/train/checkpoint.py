@@ -82,8 +82,7 @@ def load_weights(
         recorded: the settings that the weights were trained with, as far as they are known and not in the weights.
         weights: what `load` returned, if the file has been read already; tensors of any shape (...).
 
-    Raises:
-        InputError: the file is missing, damaged, no state_dict of this network, or of other sizes.
+    Raises InputError if the file is missing, damaged, no state_dict of this network, or of other sizes.
     """
     weights = load(path) if weights is None else weights
     try:
@@ -110,8 +109,7 @@ def _require_fit(path: Path, net: nn.Module, weights: dict[str, torch.Tensor]) -
     wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name]]
     wrong += [name for name in weights if name not in expected]
     if wrong:
-        raise InputError(
-            f"{path}: {len(wrong)} parameters are missing, unknown or of other shape: {', '.join(wrong[:5])}"
-        )
+        first = ", ".join(wrong[:5])
+        raise InputError(f"{path}: {len(wrong)} parameters are missing, unknown or of other shape: {first}")
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise InputError(f"{path}: holds NaN or infinite weights")

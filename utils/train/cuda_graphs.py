@@ -1,4 +1,4 @@
-"""A training step as recorded CUDA graphs."""
+"""A training step recorded as CUDA graphs, which a GPU replays without waiting for Python."""
 
 import contextlib
 import copy
@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.train.step import TrainStep
 
-# ------------------------------------------------------------------------------------------------- CUDA graphs
 Replay = Callable[[], None]
 
 
 def record_cuda_graph(function: Replay) -> Replay:
-    """Record what `function` launches, without running it, and return what launches all of it again."""
+    """Record the kernels that `function` launches, without running them; the returned function launches them again."""
     graph = torch.cuda.CUDAGraph()
     # "thread_local", since nccl's own thread may ask the device something meanwhile
     with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
@@ -24,7 +23,7 @@ def record_cuda_graph(function: Replay) -> Replay:
 
 
 class _Recording(NamedTuple):
-    """A step for batches of one size: where its inputs and results lie, and what computes the one from the other."""
+    """A recorded step for batches of one size: its input and output tensors, and the graphs that compute them."""
 
     batch: dict[str, Tensor]
     sums: list[Tensor]
@@ -34,10 +33,9 @@ class _Recording(NamedTuple):
 
 
 class GraphedStep(TrainStep):
-    """The same step from recorded graphs, one pair for each size of a batch.
+    """The same step from recorded graphs, one pair for each batch size.
 
-    Args:
-        record: turns a function that works on fixed tensors into what repeats it; tests replace it.
+    record: records a function that works on fixed tensors, and returns its replay; tests replace it.
     """
 
     WARM_UP = 3  # steps before recording, in which libraries choose their kernels and allocate their memory
@@ -73,25 +71,23 @@ class GraphedStep(TrainStep):
         return _Recording(fixed, sums, values, self.record(compute_gradients), self.record(update))
 
     def _warm_up(self, batch: Mapping[str, Tensor]) -> None:
-        """Make some steps of this process alone, and undo what they changed, without moving any tensor."""
+        """Take some steps in this process alone, and undo what they changed, without moving any tensor."""
         weights = {name: value.clone() for name, value in self.net.state_dict().items()}
         moments = copy.deepcopy(self.optimizer.state_dict()["state"])
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), _side_stream(self.device):
             for _ in range(self.WARM_UP):
                 self.update(self.compute_gradients(batch))
         self.net.load_state_dict(weights)  # in place
-        for number, parameter in enumerate(self._optimised()):
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, parameter in enumerate(parameters):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 before = moments.get(number, {}).get(name)
                 value.zero_() if before is None else value.copy_(before)
 
-    def _optimised(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
 
 @contextlib.contextmanager
 def _side_stream(device: torch.device) -> Iterator[None]:
-    """Let CUDA work run beside the main stream, as recording wants its warm-up."""
+    """Run CUDA work on a stream of its own, as the warm-up before recording must."""
     if device.type != "cuda":
         yield
         return

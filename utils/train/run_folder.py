@@ -51,8 +51,7 @@ class RunFolder:
     def state_to_resume(self, arguments: dict) -> dict | None:
         """The state of the locked run, or None if no epoch was finished.
 
-        Raises:
-            InputError: this is not a run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
+        Raises InputError if it is no run, its checkpoint cannot be read, or `arguments` differ in what changes numbers.
         """
         last = self.path / checkpoint.LAST
         if last.is_file():
@@ -69,8 +68,7 @@ class RunFolder:
     def begin(self, arguments: dict, class_file: Path, start_over: bool) -> None:
         """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one.
 
-        Args:
-            class_file: the classes of the run, which are copied into the folder.
+        class_file: the classes of the run, which are copied into the folder.
         """
         classes = Path(class_file).read_bytes()  # before anything is dropped: it may be the folder's own
         if start_over:
@@ -115,14 +113,11 @@ class RunFolder:
 
     def log_epoch(self, line: dict) -> None:
         """Append a line to log.jsonl."""
-        self._append(EPOCH_LOG, line)
+        append_line(self.path / EPOCH_LOG, json.dumps(line))
 
     def log_iteration(self, line: dict) -> None:
         """Append a line to iterations.jsonl."""
-        self._append(ITERATION_LOG, line)
-
-    def _append(self, name: str, line: dict) -> None:
-        append_line(self.path / name, json.dumps(line))
+        append_line(self.path / ITERATION_LOG, json.dumps(line))
 
     def cut_logs(self, last_epoch: int) -> None:
         """Keep the complete lines of finished epochs, and remove files that a kill left half-written."""

@@ -27,10 +27,8 @@ def summarise(scores: Sequence[Mapping[str, float]]) -> dict[str, dict[str, floa
 def report(run: Path, seeds: Sequence[int], scores: Mapping[int, Mapping[str, Mapping[str, float]]]) -> str:
     """Write seeds.json beside the runs, and return the same as a table.
 
-    Args:
-        run: path of the runs, without `_seed<S>`.
-        seeds: all of them.
-        scores: of those that have a best checkpoint, by split, Val and Test.
+    run: path of the runs, without `_seed<S>`; scores: by seed, of those that have a best checkpoint, and by split, Val
+    and Test.
     """
     missing = [seed for seed in seeds if seed not in scores]
     if missing:
@@ -52,7 +50,7 @@ def report(run: Path, seeds: Sequence[int], scores: Mapping[int, Mapping[str, Ma
 
 
 def _keep_other(path: Path, name: str) -> None:
-    """Where another model's seeds.json is in the way, give it that model's name."""
+    """Rename an existing seeds.json of another model, so that it is not overwritten."""
     if not path.is_file():
         return
     try:
@@ -62,4 +60,4 @@ def _keep_other(path: Path, name: str) -> None:
     if other != name:
         kept = path.with_name(f"{Path(other).name}_{FILE}")
         path.replace(kept)
-        print(f"note: {path} was that of {other}, which is now {kept}", file=sys.stderr)
+        print(f"note: {path} belonged to {other}; renamed to {kept}", file=sys.stderr)
