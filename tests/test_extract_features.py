@@ -273,7 +273,7 @@ def test_a_new_encoder_is_a_row_and_a_module(command, tmp_path, monkeypatch):
     write_wav(tmp_path / "data/raw_videos/tone.wav", np.arange(10 * 8000) % 500, 8000)
     result = extract(command, "stub")
     assert result.status == 0 and "stub: 1 videos done" in result.out, result.err
-    assert np.load("data/feats/stub/tone.npy").shape == (10, 60)
+    assert np.load("data/feats/stub/tone.npy").shape == (10, 61)
 
 
 def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tmp_path, monkeypatch, weights):

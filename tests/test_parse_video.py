@@ -498,7 +498,7 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
 def test_a_new_encoder_is_a_row_and_a_module(parse, monkeypatch):
     synthetic.add_stub_encoder(monkeypatch)
     make_video(Path("v.mp4"), seconds=2)
-    checkpoint = synthetic.write_small_parser(Path("stub/checkpoint_best.pt"), 60)
+    checkpoint = synthetic.write_small_parser(Path("stub/checkpoint_best.pt"), 61)
     result = parse("v.mp4", "--stub_checkpoint", "none.pt", checkpoint=checkpoint)
     assert result.status == 0, result.err
     assert json.loads(Path("out/v/events.json").read_text())["model"]["features"][0] == "stub"

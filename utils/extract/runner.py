@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -67,18 +68,6 @@ class Shard(NamedTuple):
         return path.with_name(f"{path.stem}.shard{self.index}{path.suffix}")
 
 
-def wait_for_other_ranks() -> None:
-    """Under torchrun, return when all processes have come here: torchrun ends the others as soon as one fails."""
-    if torchrun_rank()[1] > 1:
-        from datetime import timedelta
-
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", timeout=timedelta(days=30))
-        dist.barrier()
-        dist.destroy_process_group()
-
-
 class Run:
     """One run of a command over its part of a list of videos: what is left to do, what failed, the progress bar.
 
@@ -128,14 +117,8 @@ class Run:
     def begin(self) -> None:
         """Show the progress bar, now that networks are loaded, and list the bad items as failed."""
         self.failures.unlink(missing_ok=True)  # it lists what failed in the last run
-        self.bar = tqdm(
-            desc=self.what,
-            total=self.total,
-            unit="video",
-            mininterval=0.5,
-            disable=self.total == 0,
-            position=int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        settings = {"unit": "video", "mininterval": 0.5, "position": int(os.environ.get("LOCAL_RANK", "0"))}
+        self.bar = tqdm(desc=self.what, total=self.total, disable=self.total == 0, **settings)
         for item in self.bad:
             self.fail(item, item.problem)
 
@@ -169,5 +152,10 @@ class Run:
             print(text, file=sys.stderr)
         listed = f", listed in {self.failures}" if failed else ""
         print(f"{self.what}: {done} videos done, {skipped} were finished before, {failed} failed{listed}", flush=True)
-        wait_for_other_ranks()
+        if torchrun_rank()[1] > 1:  # wait for the others: torchrun ends them as soon as one fails
+            import torch.distributed as dist
+
+            dist.init_process_group("gloo", timeout=timedelta(days=30))
+            dist.barrier()
+            dist.destroy_process_group()
         return command.EXIT_SOME_FAILED if failed else 0
