@@ -46,10 +46,8 @@ def list_videos(folder: Path) -> list[VideoFile]:
     if not files:
         raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
     owner = {path.stem: path for path in reversed(files)}
-    return [
-        VideoFile(path.stem, path, "" if owner[path.stem] == path else f"{owner[path.stem]} has the same name")
-        for path in files
-    ]
+    problems = ["" if owner[path.stem] == path else f"{owner[path.stem]} has the same name" for path in files]
+    return [VideoFile(path.stem, path, problem) for path, problem in zip(files, problems, strict=True)]
 
 
 def is_finished(folder: Path) -> bool:
