@@ -119,11 +119,8 @@ def main(args: argparse.Namespace) -> int:
         run.begin()
         reads = read_ahead(lambda v: extract(ffmpeg, v.path, args.out_dir / v.id), left, args.workers, 2 * args.workers)
         with contextlib.closing(reads):
-            for result in reads:
-                if result.problem:
-                    run.fail(result.video, result.problem)
-                else:
-                    run.done(result.video, result.value)
+            for result in run.readable(reads):
+                run.done(result.video, result.value)
         return run.finish()
 
 

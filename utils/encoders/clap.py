@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.types import Device
 
 from utils.base import weights
 from utils.base.errors import InputError
@@ -61,9 +62,9 @@ class ClapTeacher:
     `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
-    def __init__(self, kind: FeatureKind, module, device: torch.device | str = "cpu", precision: str = "fp32"):
+    def __init__(self, kind: FeatureKind, module, device: Device = "cpu", precision: str = "fp32"):
         self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
-        self.autocast = None if precision == "fp32" else {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        self.autocast = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
         # torchaudio says so of each spectrogram that CLAP makes
         warnings.filterwarnings("ignore", message="Argument 'onesided' has been deprecated")
@@ -150,8 +151,7 @@ class ClapTeacher:
         model = self.module.model
         handle = model.audio_branch.avgpool.register_forward_pre_hook(keep_first)
         try:
-            low = autocast and self.autocast is not None
-            with torch.autocast(self.device.type, self.autocast, enabled=low):
+            with torch.autocast(self.device.type, self.autocast, enabled=autocast and bool(self.autocast)):
                 embeddings = model.get_audio_embedding(items)
         finally:
             handle.remove()
@@ -159,7 +159,7 @@ class ClapTeacher:
 
 
 def load(
-    kind: FeatureKind, checkpoint: Path | None, device: torch.device | str, precision: str, any_vocabulary: bool = False
+    kind: FeatureKind, checkpoint: Path | None, device: Device, precision: str, any_vocabulary: bool = False
 ) -> ClapTeacher:
     """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
 

@@ -132,6 +132,7 @@ def _choose_weights(model: str, pretrained: str | None, checkpoint: Path | None)
 
     if model not in open_clip.list_models():
         raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
-    pretrained = pretrained or (CLIP_PRETRAINED if checkpoint is None else None)
+    if checkpoint is None:
+        pretrained = pretrained or CLIP_PRETRAINED
     config = pretrained_config(model, pretrained) if pretrained else {}
     return checkpoint or hub_weights(config, f"{model}, {pretrained}"), config

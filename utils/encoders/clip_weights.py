@@ -24,7 +24,10 @@ def pretrained_config(model: str, pretrained: str) -> dict:
 
 
 def hub_weights(config: dict, name: str) -> Path:
-    """The file of weights that a `pretrained_config` describes, from the hub; else raises Unavailable with its name."""
+    """The file that a `pretrained_config` describes, from the hub. Raises Unavailable if it cannot be fetched.
+
+    `name` stands in the message if the config names no repository.
+    """
     import open_clip
 
     try:
@@ -40,7 +43,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     import open_clip
 
     weights.require(path, "CLIP's weights")
-    state = None if path.suffix in (".npz", ".npy") else weights.read(path)  # else one of big_vision
+    state = None if path.suffix in (".npz", ".npy") else weights.read(path)  # None: big_vision's, open_clip reads it
     with weights.must_fit(path, "the model"):
         if state:
             model.load_state_dict(_fit(model, state))

@@ -4,7 +4,7 @@ Axes: B videos, N inputs of the network (seconds of sound, frames) in all of the
 """
 
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,11 +63,7 @@ class NetworkEncoder:
 
 
 def load_network(
-    architectures: Mapping[str, Architecture],
-    kind: FeatureKind,
-    checkpoint: Path | None,
-    device: Device,
-    precision: str,
+    architectures: dict[str, Architecture], kind: FeatureKind, checkpoint: Path | None, device: Device, precision: str
 ) -> NetworkEncoder:
     """The network of a kind, with the weights of `checkpoint`, a state dict, or those published.
 

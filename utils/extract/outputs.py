@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +93,7 @@ def extract(
         run.begin()
         reads = read_ahead(extractor.read, left, settings.workers, 2 * settings.batch_size + settings.workers)
         with contextlib.closing(reads), ThreadPoolExecutor(settings.workers) as writers:
-            good = readable(reads, run)
+            good = run.readable(reads)
             while batch := list(itertools.islice(good, settings.batch_size)):
                 for result, arrays in zip(batch, _compute(extractor, batch), strict=True):
                     _write(run, result, outputs, arrays, writers)
@@ -127,12 +127,3 @@ def _write(run: Run, result: Read, outputs: Mapping[str, Output], arrays, writer
         return
     list(writers.map(lambda flag: write_npy(outputs[flag].path(result.video), arrays[flag]), outputs))
     run.done(result.video, result.value[1])
-
-
-def readable(reads: Iterable[Read], run: Run) -> Iterator[Read]:
-    """The videos that could be read; the others are listed as failed."""
-    for result in reads:
-        if result.problem:
-            run.fail(result.video, result.problem)
-        else:
-            yield result

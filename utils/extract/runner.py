@@ -8,7 +8,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -19,6 +19,7 @@ from utils.base import command
 from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import append_line, locked, require_writable, write_text
+from utils.base.read_ahead import Read
 from utils.llp.classes import T
 from utils.llp.videos import Video
 
@@ -122,9 +123,9 @@ class Run:
         for item in self.bad:
             self.fail(item, item.problem)
 
-    def done(self, video: Video, seconds: float | None = None) -> None:
-        """Count a video as processed; `seconds`: its length, if known."""
-        self.counts["short"] += seconds is not None and seconds < SHORT
+    def done(self, video: Video, seconds: float) -> None:
+        """Count a video of this length as processed."""
+        self.counts["short"] += seconds < SHORT
         self._count("done", video, "done")
 
     def fail(self, video: Video, reason: str) -> None:
@@ -135,6 +136,14 @@ class Run:
         csv.writer(row, lineterminator="").writerow([video.id, " ".join(reason.split())])
         append_line(self.failures, row.getvalue())
         self._count("failed", video, reason)
+
+    def readable(self, reads: Iterable[Read]) -> Iterator[Read]:
+        """The videos that could be read; the others are listed as failed."""
+        for result in reads:
+            if result.problem:
+                self.fail(result.video, result.problem)
+            else:
+                yield result
 
     def _count(self, result: str, video, text: str) -> None:
         command.check_interrupt()

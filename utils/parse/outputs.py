@@ -26,11 +26,13 @@ def output_names(videos: Sequence[Path]) -> list[str]:
 
     A stem of dots alone, of `...mp4`, would name another folder: then it is `video`.
     """
-    names = {}  # as some file systems see them, which ignore case -> the names
+    names = {}
     for path in videos:
         stem = path.stem if path.stem.strip(".") else "video"
-        numbered = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
-        name = next(name for name in numbered if name.casefold() not in names)
+        name, number = stem, 1
+        while name.casefold() in names:  # some file systems ignore case
+            number += 1
+            name = f"{stem}_{number}"
         names[name.casefold()] = name
     return list(names.values())
 
