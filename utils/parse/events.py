@@ -15,7 +15,6 @@ from utils.llp.events import segments_to_events
 from utils.metrics.eval_metrics import THRESHOLD, binarize
 
 MODALITIES = ("audio", "visual", "audio_visual")
-COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidence")
 
 
 def as_text(path: Path | str) -> str:
@@ -90,22 +89,23 @@ def find_events(video: ParsedVideo, threshold: float = THRESHOLD) -> pd.DataFram
     """The events of a video: runs of segments in which a class is decided to be heard, seen, or both.
 
     Returns:
-        COLUMNS, ordered by onset: name of the file; one of MODALITIES; onset and offset in seconds of the video;
-        class; mean probability over the segments of the event, for `audio_visual` of both modalities.
+        A row per event, ordered by onset: filename; modality, one of MODALITIES; onset and offset in seconds of the
+        video; event_labels, a class; confidence, the mean probability over the segments of the event, for
+        `audio_visual` of both modalities.
     """
     runs = segments_to_events(decide_segments(video, threshold), range(len(MODALITIES)), range(len(video.class_names)))
     kind, label, onset, offset = (runs[c].to_numpy(int) for c in ("filename", "event_labels", "onset", "offset"))
     audio, visual = video.frame_prob.transpose(1, 2, 0).astype(float)  # (C, n) each
-    prob = np.stack([audio, visual, (audio + visual) / 2])
+    prob = np.stack([audio, visual, (audio + visual) / 2])  # of being heard, seen, and the mean of both
     total = np.pad(np.cumsum(prob, axis=2), ((0, 0), (0, 0), (1, 0)))  # (3, C, n + 1)
     confidence = (total[kind, label, offset] - total[kind, label, onset]) / np.maximum(offset - onset, 1)
     order = np.lexsort((label, kind, onset))
-    values = (
-        [video.filename] * len(order),
-        np.array(MODALITIES, object)[kind[order]],
-        video.edges[onset[order]].round(3),
-        video.edges[offset[order]].round(3),
-        np.array(video.class_names, object)[label[order]],
-        confidence[order].round(4),
-    )
-    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
+    columns = {
+        "filename": [video.filename] * len(order),
+        "modality": np.array(MODALITIES, object)[kind[order]],
+        "onset": video.edges[onset[order]].round(3),
+        "offset": video.edges[offset[order]].round(3),
+        "event_labels": np.array(video.class_names, object)[label[order]],
+        "confidence": confidence[order].round(4),
+    }
+    return pd.DataFrame(columns)
