@@ -133,7 +133,7 @@ def base_differences(golden: Path, clip: Path) -> None:
     mel = log_mel(synthetic.rising_tone())
     print(f"vggish: log-mel differs by {np.abs(mel - values['vggish_log_mel']).max():.1e}")
     for name, golden_name, step in (("res152", "res152", 28), ("r2plus1d_18", "r2plus1d", 14)):
-        network = NetworkEncoder(KINDS[name], ARCHITECTURES[name], synthetic.base_module(name))
+        network = NetworkEncoder(KINDS[name], ARCHITECTURES[name], synthetic.base_module(name), "cpu", "fp32")
         prepared = [np.stack([network.prepare(image) for image in images]) for images in (published, straight)]
         normalise = next(m for m in network.normalise.modules() if isinstance(m, Normalise))
         pixels = normalise(torch.from_numpy(prepared[0]))

@@ -10,16 +10,8 @@ from pathlib import Path
 import pytest
 
 FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars"
 )
 
 
@@ -46,7 +38,7 @@ def open_browser(width: int = 1200, height: int = 900, dark: bool = False) -> It
     profile = tempfile.mkdtemp(prefix="valor-chromium-")
     options = selenium.ChromeOptions()
     options.binary_location = programs[0]
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = selenium.Chrome(options=options, service=selenium.ChromeService(programs[1]))

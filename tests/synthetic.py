@@ -101,7 +101,7 @@ def use_small_networks(monkeypatch) -> None:
 
 
 def add_stub_encoder(monkeypatch) -> None:
-    """A new audio encoder, as a user adds it: a row of the table of kinds, and a module; 60 numbers a second."""
+    """A new audio encoder, as a user adds it: a row of the table of kinds, and a module; 61 numbers a second."""
     from utils.features.kinds import KINDS, FeatureKind
 
     class Stub:
@@ -109,7 +109,7 @@ def add_stub_encoder(monkeypatch) -> None:
             self.kind = kind
 
         def prepare(self, samples, seconds=None):
-            return np.resize(samples, 10 * 60).reshape(10, 60)
+            return np.resize(samples, 10 * 61).reshape(10, 61)
 
         def embed(self, contents):
             return np.stack(contents).astype(np.float32)
@@ -117,7 +117,7 @@ def add_stub_encoder(monkeypatch) -> None:
     module = types.ModuleType("utils.encoders.stub")
     module.load = lambda kind, checkpoint, device, precision: Stub(kind)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(KINDS, "stub", FeatureKind("stub", "Stub", "feats/stub", "audio", 10, 60, 8000, "stub"))
+    monkeypatch.setitem(KINDS, "stub", FeatureKind("stub", "Stub", "feats/stub", "audio", 10, 61, 8000, "stub"))
 
 
 def write_small_networks(folder: Path, clap: Path | None = None) -> dict[str, object]:

@@ -134,9 +134,6 @@ def test_low_precision_is_near(teacher, embedded):
     assert relative(maps[0], embedded["exact"][2]) < 0.05 and relative(embeddings[0], embedded["exact"][1]) < 0.05
 
 
-# ----------------------------------------------------------------------------------------------- loading
-
-
 def test_files_with_and_without_position_ids_load(clap_files, tmp_path):
     """The published file has them; newer versions of transformers do not know them."""
     saved = torch.load(clap_files / "clap.pt", weights_only=False)["state_dict"]

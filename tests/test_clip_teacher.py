@@ -56,27 +56,15 @@ def test_equals_transformers_with_the_same_weights(small, images, tmp_path):
     """open_clip and transformers agree, and transformers' weight files load."""
     from transformers import CLIPConfig, CLIPModel
 
-    vision, text = SMALL_CLIP["vision_cfg"], SMALL_CLIP["text_cfg"]
-    shared = {"projection_dim": SMALL_CLIP["embed_dim"], "hidden_act": "quick_gelu"}
+    def tower(width: int, **own) -> dict:
+        depth = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": "quick_gelu"}
+        return own | depth | {"projection_dim": dim, "hidden_size": width, "intermediate_size": 4 * width}
+
+    vision, text, dim = SMALL_CLIP["vision_cfg"], SMALL_CLIP["text_cfg"], SMALL_CLIP["embed_dim"]
     config = CLIPConfig(
-        vision_config=shared
-        | {
-            "hidden_size": vision["width"],
-            "intermediate_size": 4 * vision["width"],
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": vision["image_size"],
-            "patch_size": vision["patch_size"],
-        },
-        text_config=shared
-        | {
-            "hidden_size": text["width"],
-            "intermediate_size": 4 * text["width"],
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "eos_token_id": 49407,
-        },
-        projection_dim=SMALL_CLIP["embed_dim"],
+        vision_config=tower(vision["width"], image_size=vision["image_size"], patch_size=vision["patch_size"]),
+        text_config=tower(text["width"], eos_token_id=49407),
+        projection_dim=dim,
         logit_scale_init_value=4.6052,
     )
     torch.manual_seed(1)

@@ -52,9 +52,6 @@ def write_wav(path, samples: np.ndarray, rate: int = 16000):
     return path
 
 
-# ----------------------------------------------------------------------------------------------------- what goes in
-
-
 def test_golden_log_mel(golden, rising_tone):
     expected = np.load(golden("features.npz"))["vggish_log_mel"]
     assert np.abs(log_mel(rising_tone) - expected).max() <= 1e-6
@@ -87,10 +84,9 @@ def test_log_mel_by_its_definition(rising_tone):
     """One window of one second, one band at a time, with a Fourier sum written out."""
     second, frame = 3, 57
     start = 16000 * second + 160 * frame
-    window = [
-        rising_tone[start + n] / 32768 * (0.5 - 0.5 * np.cos(2 * np.pi * n / 400)) for n in range(400)
-    ]  # a periodic Hann window
     k, n = np.arange(257), np.arange(400)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / 400)  # periodic
+    window = rising_tone[start : start + 400] / 32768 * hann
     spectrum = np.abs(np.exp(-2j * np.pi * np.outer(k, n) / 512) @ window)
     mel = 1127 * np.log(1 + 16000 * k / 512 / 700)
     low, high = 1127 * np.log(1 + 125 / 700), 1127 * np.log(1 + 7500 / 700)
@@ -117,8 +113,7 @@ def test_missing_sound_is_silence_and_what_comes_after_ten_seconds_is_not_heard(
 
 
 def test_a_16_bit_wav_reaches_the_network_sample_by_sample(rising_tone, tmp_path):
-    path = write_wav(tmp_path / "tone.wav", rising_tone)
-    heard = to_16_bit(read_audio(path, SAMPLE_RATE))
+    heard = to_16_bit(read_audio(write_wav(tmp_path / "tone.wav", rising_tone), SAMPLE_RATE))
     assert heard.tolist() == rising_tone.tolist()
 
 
@@ -136,9 +131,6 @@ def test_pictures_keep_their_shape_for_resnet_and_lose_it_for_r2plus1d():
     image[:, :4] = 255  # the left edge: out of ResNet's sight, in R(2+1)D's
     assert (resnet_image(image) == resnet).all()
     assert (r2plus1d_image(image) != r2plus1d).any()
-
-
-# -------------------------------------------------------------------------------------------------------- the networks
 
 
 def test_vggish_has_the_names_of_the_published_weights():
@@ -159,21 +151,16 @@ def test_vggish_against_its_layers_written_out(weights, rising_tone):
     x = torch.from_numpy(log_mel(rising_tone)[2:3, :, None]).double().permute(0, 1, 3, 2)  # (1, time, frequency, 1)
     for layer in (0, "pool", 3, "pool", 6, 8, "pool", 11, 13, "pool"):
         if layer == "pool":
-            x = torch.maximum(
-                torch.maximum(x[:, ::2, ::2], x[:, 1::2, ::2]), torch.maximum(x[:, ::2, 1::2], x[:, 1::2, 1::2])
-            )
+            x = torch.maximum(x[:, ::2], x[:, 1::2])
+            x = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
         else:
             weight, padded = state[f"features.{layer}.weight"], F.pad(x, (0, 0, 1, 1, 1, 1))
             _, time, frequency, _ = x.shape
-            x = state[f"features.{layer}.bias"] + sum(
-                padded[:, i : i + time, j : j + frequency] @ weight[:, :, i, j].T for i in range(3) for j in range(3)
-            )
-            x = x.clamp(min=0)
-    flat = torch.zeros(12288, dtype=torch.double)
-    for time in range(6):
-        for frequency in range(4):
-            begin = (time * 4 + frequency) * 512
-            flat[begin : begin + 512] = x[0, time, frequency]
+            shifts = [
+                (padded[:, i : i + time, j : j + frequency], weight[:, :, i, j]) for i in range(3) for j in range(3)
+            ]
+            x = (state[f"features.{layer}.bias"] + sum(part @ w.T for part, w in shifts)).clamp(min=0)
+    flat = torch.cat([x[0, time, frequency] for time in range(6) for frequency in range(4)])
     for layer in (0, 2, 4):
         flat = (state[f"embeddings.{layer}.weight"] @ flat + state[f"embeddings.{layer}.bias"]).clamp(min=0)
     found = load_encoder(KINDS["vggish"], weights("vggish")).embed([log_mel(rising_tone)])
@@ -217,10 +204,8 @@ def test_features_are_what_torchvisions_classifier_gets(kind, weights):
 
 
 def test_half_precision_stays_close(weights, rising_tone):
-    full, half = (
-        load_encoder(KINDS["vggish"], weights("vggish"), precision=p).embed([log_mel(rising_tone)])
-        for p in ("fp32", "bf16")
-    )
+    networks = [load_encoder(KINDS["vggish"], weights("vggish"), precision=p) for p in ("fp32", "bf16")]
+    full, half = (network.embed([log_mel(rising_tone)]) for network in networks)
     assert half.dtype == np.float32
     assert 0 < np.abs(full - half).max() <= 0.05 * np.abs(full).max()
 
@@ -235,9 +220,6 @@ def test_weights_that_do_not_fit_or_cannot_be_had(weights, tmp_path, monkeypatch
     monkeypatch.setitem(vggish.ARCHITECTURES, "vggish", unreachable)
     with pytest.raises(InputError, match="cannot be fetched .* give a local copy with --checkpoint FILE"):
         load_encoder(KINDS["vggish"])
-
-
-# ------------------------------------------------------------------------------------------------------------ the tool
 
 
 def extract(command, kind, *flags):
@@ -273,7 +255,7 @@ def test_a_new_encoder_is_a_row_and_a_module(command, tmp_path, monkeypatch):
     write_wav(tmp_path / "data/raw_videos/tone.wav", np.arange(10 * 8000) % 500, 8000)
     result = extract(command, "stub")
     assert result.status == 0 and "stub: 1 videos done" in result.out, result.err
-    assert np.load("data/feats/stub/tone.npy").shape == (10, 60)
+    assert np.load("data/feats/stub/tone.npy").shape == (10, 61)
 
 
 def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tmp_path, monkeypatch, weights):

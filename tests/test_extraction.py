@@ -96,17 +96,9 @@ def test_only_what_is_missing_or_damaged_is_made_again(command):
 
 
 def test_bad_videos_cost_only_themselves(command):
-    more = [
-        "abcdefghijk_0_10\tDgo",
-        "../../evil\tDog",
-        "missing____\tDog",
-        "bad________\tDog",
-        "nothing____\t",
-        f"{names(1)[0]}9\tDog",
-        f"{names(1)[0]}\tDog",
-        "zero_______\tDog",
-    ]
-    write_list(3, *more)
+    first = names(1)[0]
+    bad = ["abcdefghijk_0_10\tDgo", "../../evil\tDog", "missing____\tDog", "bad________\tDog", "nothing____\t"]
+    write_list(3, *bad, f"{first}9\tDog", f"{first}\tDog", "zero_______\tDog")
     Path("in/bad________.txt").write_text("bad")
     Path("in/zero_______.txt").write_text("nan")
     result = command(slow_teacher)
@@ -174,9 +166,8 @@ def test_processes_of_torchrun_do_not_share_a_failures_file(monkeypatch):
 
 def start(*flags) -> subprocess.Popen:
     """Start the tool and wait until it has written something."""
-    process = subprocess.Popen(
-        [sys.executable, TOOL, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, TOOL, *flags], **pipes)
     deadline = time.monotonic() + 60
     while len(list(Path("out").rglob("*.npy"))) < 4:
         assert time.monotonic() < deadline and process.poll() is None

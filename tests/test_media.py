@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import subprocess
+import wave
 from fractions import Fraction
 
 import av
@@ -36,9 +37,6 @@ def jpeg_route(program: str, video, folder) -> list:
     command = [program, "-nostdin", "-v", "error", "-i", f"file:{video}", "-r", "8", "%06d.jpg"]
     subprocess.run(command, cwd=folder, check=True)
     return [read_image(path) for path in sorted(folder.glob("*.jpg"))]
-
-
-# ----------------------------------------------------------------------------------------------- choice of frames
 
 
 def test_evenly_spaced_rounds_half_to_even():
@@ -114,17 +112,12 @@ def test_the_real_clips_frames_are_the_published_ones(clip, tmp_path):
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotated_videos_are_turned_upright(degrees, tmp_path):
     make_video(tmp_path / "plain.mp4", sound="", seconds=2)
-    flags = ["-display_rotation", degrees, "-i", tmp_path / "plain.mp4", "-c", "copy"]
-    ffmpeg(*flags, tmp_path / "turned.mp4")
+    ffmpeg("-display_rotation", degrees, "-i", tmp_path / "plain.mp4", "-c", "copy", tmp_path / "turned.mp4")
     images, _ = read_frames(tmp_path / "turned.mp4", 3)
     written = jpeg_route(imageio_ffmpeg.get_ffmpeg_exe(), tmp_path / "turned.mp4", tmp_path / "frames")
     assert images[0].shape == written[0].shape
-    assert (
-        np.abs(images[0].astype(int) - written[0]).mean() < 15 < np.abs(images[0].astype(int) - written[0][::-1]).mean()
-    )
-
-
-# ----------------------------------------------------------------------------------------------- sound
+    image, upright = images[0].astype(int), written[0]
+    assert np.abs(image - upright).mean() < 15 < np.abs(image - upright[::-1]).mean()
 
 
 def test_the_real_clips_sound_is_the_published_one(clip, golden):
@@ -139,12 +132,8 @@ def test_the_real_clips_sound_is_the_published_one(clip, golden):
 
 def write_wav(path, samples: np.ndarray, rate: int) -> None:
     """(channels, n) int16 -> a WAV file."""
-    import wave
-
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(len(samples))
-        file.setsampwidth(2)
-        file.setframerate(rate)
+        file.setparams((len(samples), 2, rate, 0, "NONE", ""))
         file.writeframes(np.ascontiguousarray(samples.T).tobytes())
 
 
@@ -171,31 +160,20 @@ def test_equal_channels_are_not_louder_than_one(tmp_path):
     np.testing.assert_array_equal(one, two)
 
 
-# ----------------------------------------------------------------------------------------------- wrong files
-
-
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video")
     whole = make_video(tmp_path / "whole.mp4", "25", 10, "64x48", "sine=frequency=440", "-movflags", "+faststart")
-    cut = tmp_path / "cut.mp4"
-    shutil.copy(whole, cut)
-    cut_short(cut)
+    cut_short(shutil.copy(whole, tmp_path / "cut.mp4"))
     make_video(tmp_path / "silent.mp4", sound="", seconds=1)
     ffmpeg("-i", whole, "-vn", "-c", "copy", tmp_path / "blind.m4a")
-    for name, read, text in (
-        ("empty.mp4", "both", "0 bytes"),
-        ("text.mp4", "both", "cannot be decoded"),
-        ("cut.mp4", "both", "truncated"),
-        ("silent.mp4", "sound", "no audio track"),
-        ("blind.m4a", "frames", "no picture"),
-    ):
-        if read in ("both", "sound"):
-            with pytest.raises(InputError, match=text):
-                read_audio(tmp_path / name, 48000)
-        if read in ("both", "frames"):
-            with pytest.raises(InputError, match=text):
-                read_frames(tmp_path / name, 10)
+    both = {"empty.mp4": "0 bytes", "text.mp4": "cannot be decoded", "cut.mp4": "truncated"}
+    for name, text in (both | {"silent.mp4": "no audio track"}).items():
+        with pytest.raises(InputError, match=text):
+            read_audio(tmp_path / name, 48000)
+    for name, text in (both | {"blind.m4a": "no picture"}).items():
+        with pytest.raises(InputError, match=text):
+            read_frames(tmp_path / name, 10)
     with pytest.raises(FileNotFoundError):
         read_audio(tmp_path / "missing.mp4", 48000)
 

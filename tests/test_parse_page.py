@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.browser import console_errors, open_browser, screenshot
+from tests.browser import console_errors, emulate, open_browser, screenshot
 from tests.media_files import ffmpeg
 from utils.parse.events import ParsedVideo, find_events
 from utils.parse.outputs import write_outputs
@@ -16,27 +16,8 @@ def video(tmp_path_factory) -> ParsedVideo:
     """Twenty seconds: three classes at 0.5, one more from 0.3 down."""
     path = tmp_path_factory.mktemp("page") / 'it\'s a "clip" #1 50% é.mp4'
     picture = "testsrc2=size=320x180:rate=10:duration=20"
-    ffmpeg(
-        "-f",
-        "lavfi",
-        "-i",
-        picture,
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=duration=20",
-        "-c:v",
-        "libx264",
-        "-g",
-        "10",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:a",
-        "aac",
-        "-movflags",
-        "+faststart",
-        path,
-    )
+    coding = "-c:v libx264 -g 10 -pix_fmt yuv420p -c:a aac -movflags +faststart"
+    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=duration=20", *coding.split(), path)
     prob = np.full((20, 2, 4), 0.1, np.float32)
     prob[2:8, 0, 0], prob[5:12, 1, 0] = 0.9, 0.7
     prob[10:20, 0, 1], prob[0:3, 1, 2] = 0.6, 0.8
@@ -148,10 +129,7 @@ def test_page_fits_its_window(video, dark, tmp_path):
     page = (tmp_path / "out/report.html").as_uri()
     with open_browser(360, 740, dark) as driver:
         for width in (360, 1600):
-            driver.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-            )
+            emulate(driver, width, 900, dark)
             driver.get(page)
             wait(driver, "document.getElementById('media').readyState >= 1")
             assert js(driver, "document.documentElement.scrollWidth") <= width

@@ -20,19 +20,11 @@ from utils.features.kinds import KINDS
 from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.events import events_to_segments, read_events
+from utils.media import windows
 from utils.media.audio import Block, fill_gaps, read_audio
 from utils.media.files import open_media
 from utils.media.frames import choose_frames, frame_times, read_frames
-from utils.media.windows import (
-    AudioWindows,
-    FrameSampler,
-    FrameWindows,
-    constant_rate_frames,
-    segment_count,
-    segment_edges,
-    survey,
-    window_starts,
-)
+from utils.media.windows import AudioWindows, FrameSampler, FrameWindows, survey, window_starts
 from utils.parse import outputs, page
 from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
 from utils.parse.page import render, to_integers
@@ -55,8 +47,8 @@ def small_networks(monkeypatch):
     synthetic.use_small_networks(monkeypatch)
 
 
-def weight_flags(small: Path, *kinds: str) -> list:
-    flags = {f"--{k.removesuffix('_18')}_checkpoint": small / f"{k}.pt" for k in kinds or synthetic.SMALL_BASES}
+def weight_flags(small: Path) -> list:
+    flags = {f"--{k.removesuffix('_18')}_checkpoint": small / f"{k}.pt" for k in synthetic.SMALL_BASES}
     return [x for pair in flags.items() for x in pair]
 
 
@@ -65,15 +57,11 @@ def parse(command, small, small_networks, tmp_path, monkeypatch):
     """Run the tool with VALOR's small networks, in a working folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*flags, checkpoint=small / "VALOR/checkpoint_best.pt"):
-        return command(
-            parse_video, *flags, "--checkpoint", checkpoint, "--out", "out", "--gpu", "-1", *weight_flags(small)
-        )
+    def run(*flags, checkpoint=small / "VALOR/checkpoint_best.pt", last=()):
+        usual = ("--checkpoint", checkpoint, "--out", "out", "--gpu", "-1", *weight_flags(small))
+        return command(parse_video, *flags, *usual, *last)
 
     return run
-
-
-# ------------------------------------------------------------------------------------------------------------- windows
 
 
 @pytest.mark.parametrize(
@@ -91,15 +79,15 @@ def parse(command, small, small_networks, tmp_path, monkeypatch):
 )
 def test_windows_are_at_the_hops_and_at_the_end(seconds, hop, starts):
     assert window_starts(seconds, hop) == starts
-    assert segment_count(seconds) == starts[-1] + 10
+    assert windows.segment_count(seconds) == starts[-1] + 10
 
 
 def test_segments_are_seconds_and_those_of_a_short_video_its_tenths():
-    assert segment_edges(10.03).tolist() == list(range(11))
-    assert segment_edges(9.8).tolist() == [*range(10), 9.8]
-    assert segment_edges(5.0).tolist() == pytest.approx([0.5 * i for i in range(11)])
-    assert segment_edges(23.7).tolist() == [*range(24), 23.7]
-    assert segment_edges(23.3).tolist() == list(range(24))
+    assert windows.segment_edges(10.03).tolist() == list(range(11))
+    assert windows.segment_edges(9.8).tolist() == [*range(10), 9.8]
+    assert windows.segment_edges(5.0).tolist() == pytest.approx([0.5 * i for i in range(11)])
+    assert windows.segment_edges(23.7).tolist() == [*range(24), 23.7]
+    assert windows.segment_edges(23.3).tolist() == list(range(24))
 
 
 def test_windows_that_overlap_are_averaged():
@@ -153,7 +141,7 @@ def test_frames_are_those_that_the_whole_video_gives(tmp_path):
     count = read_frames(path, 1)[1]
     with open_media(path) as container:
         chosen = choose_frames(frame_times(container), container.streams.best("video").guessed_rate)
-    assert sum(1 for _ in constant_rate_frames(path, survey(path).frame_rate)) == len(chosen)
+    assert sum(1 for _ in windows.constant_rate_frames(path, survey(path).frame_rate)) == len(chosen)
     _, seen, _, _ = read_all(path, 10, count=80)
     all_images, _ = read_frames(path, count)
     assert seen[1] == [grey(image) for image in all_images[80:160]]
@@ -186,20 +174,13 @@ def test_a_gap_in_the_sound_is_silence(tmp_path):
     assert sum(len(block.samples) for block in fill_gaps(again, 15)) == 250
 
 
-# -------------------------------------------------------------------------------------------------------------- events
-
-
-def video_of(
-    audio, visual, gate=None, tracks=(True, True), names=("Dog", "<Cat> & 'co'"), path="a b.mp4"
-) -> ParsedVideo:
+def video_of(audio, visual, gate=None, names=("Dog", "<Cat> & 'co'"), path="a b.mp4") -> ParsedVideo:
     """Probabilities (n, C) of a video of n seconds."""
     frame_prob = np.stack([audio, visual], axis=1).astype(np.float32)
     n, _, C = frame_prob.shape
     gate = np.ones((n, C)) if gate is None else np.asarray(gate)
-    has = np.ones((n, 2), bool)
-    return ParsedVideo(
-        Path(path), n, np.arange(n + 1.0), frame_prob, gate.astype(np.float32), has, names[:C], 10, ["a note"]
-    )
+    prob = frame_prob, gate.astype(np.float32)
+    return ParsedVideo(Path(path), n, np.arange(n + 1.0), *prob, np.ones((n, 2), bool), names[:C], 10, ["a note"])
 
 
 def example() -> ParsedVideo:
@@ -234,12 +215,13 @@ def test_threshold_and_missing_tracks():
     assert find_events(silent).modality.tolist() == ["visual"]
 
 
-def test_text_formats():
+def test_text_formats(tmp_path):
     audio, visual = np.zeros((5, 2)), np.zeros((5, 2))
     audio[0:3, 0], visual[2:5, 1], audio[2:3, 1] = 0.75, 0.5, 1
     video = video_of(audio, visual)
     events = find_events(video)
-    assert outputs.csv_text(events).splitlines() == [
+    outputs.write_outputs(tmp_path / "out", video, 0.5, {}, embed=False)
+    assert (tmp_path / "out/events.csv").read_text().splitlines() == [
         "filename,modality,onset,offset,event_labels,confidence",
         "a b.mp4,audio,0.0,3.0,Dog,0.75",
         "a b.mp4,audio,2.0,3.0,<Cat> & 'co',1.0",
@@ -254,13 +236,8 @@ def test_text_formats():
     ]
     assert outputs.audacity_text(events).splitlines()[0] == "0.000000\t3.000000\taudio: Dog"
     value = json.loads(outputs.json_text(video, events, 0.5, {"checkpoint": "x"}))
-    assert value["events"][0] == {
-        "modality": "audio",
-        "onset": 0.0,
-        "offset": 3.0,
-        "event_labels": "Dog",
-        "confidence": 0.75,
-    }
+    first = {"modality": "audio", "onset": 0.0, "offset": 3.0, "event_labels": "Dog", "confidence": 0.75}
+    assert value["events"][0] == first
     assert value["tracks"] == {"audio": True, "visual": True} and value["settings"] == {"threshold": 0.5, "hop": 10}
     assert outputs.clock(3723.0456) == "01:02:03.046"
 
@@ -286,79 +263,29 @@ def test_probabilities_of_a_page_keep_their_side_of_the_threshold():
     assert to_integers(values) == [4999, 5000, 5000, 2999]
 
 
-# ------------------------------------------------------------------------------------------------ the same as main.py
-
-
 def test_short_clip_equals_main_on_the_tools_features(small, small_networks, command, tmp_path, monkeypatch):
     """VALOR's features: same decisions, probabilities to 1e-5."""
-    check_equality(
-        small,
-        command,
-        tmp_path,
-        monkeypatch,
-        "VALOR",
-        {
-            "--audio_dir": (
-                extract_features,
-                "--kind",
-                "vggish",
-                "--audio_dir",
-                "videos",
-                "--checkpoint",
-                small / "vggish.pt",
-                "--out_dir",
-            ),
-            "--video_dir": (
-                extract_features,
-                "--kind",
-                "res152",
-                "--from_videos",
-                "videos",
-                "--checkpoint",
-                small / "res152.pt",
-                "--out_dir",
-            ),
-        },
-    )
+    vggish = "--kind vggish --audio_dir videos --checkpoint"
+    res152 = "--kind res152 --from_videos videos --checkpoint"
+    tools = {
+        "--audio_dir": (extract_features, *vggish.split(), small / "vggish.pt", "--out_dir"),
+        "--video_dir": (extract_features, *res152.split(), small / "res152.pt", "--out_dir"),
+    }
+    check_equality(small, command, tmp_path, monkeypatch, "VALOR", tools)
 
 
 def test_short_clip_equals_main_on_the_teachers_features(
     small, small_networks, clap_files, command, tmp_path, monkeypatch
 ):
     """VALOR++'s features: CLAP's real architecture, a small CLIP."""
-    listed = ("--label_all_dataset", "list.csv", "--pseudo_labels_saved_dir")
-    clap, clip = clap_files / "clap.pt", f"local-dir:{small / 'clip'}"
-    check_equality(
-        small,
-        command,
-        tmp_path,
-        monkeypatch,
-        "VALOR++",
-        {
-            "--audio_dir": (
-                clap_preprocess,
-                "--audio_dir",
-                "videos",
-                "--checkpoint",
-                clap,
-                "--any_vocabulary",
-                *listed,
-                "labels_a",
-                "--audio_feats_saved_dir",
-            ),
-            "--video_dir": (
-                clip_preprocess,
-                "--from_videos",
-                "videos",
-                "--model",
-                clip,
-                *listed,
-                "labels_v",
-                "--visual_feats_saved_dir",
-            ),
-        },
-        clap,
-    )
+    clap, listed = clap_files / "clap.pt", "--label_all_dataset list.csv --pseudo_labels_saved_dir labels"
+    audio = f"--audio_dir videos --any_vocabulary {listed}_a --checkpoint"
+    visual = f"--from_videos videos {listed}_v --model"
+    tools = {
+        "--audio_dir": (clap_preprocess, *audio.split(), clap, "--audio_feats_saved_dir"),
+        "--video_dir": (clip_preprocess, *visual.split(), f"local-dir:{small / 'clip'}", "--visual_feats_saved_dir"),
+    }
+    check_equality(small, command, tmp_path, monkeypatch, "VALOR++", tools, clap)
 
 
 def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=None):
@@ -370,46 +297,16 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     Path("list.csv").write_text(f"filename\tevent_labels\n{name}_20_30\tDog\n")
     for file in REFERENCE_FILES.values():
         Path(file).write_text("filename\tonset\toffset\tevent_labels\n")
-    tools["--st_dir"] = (
-        extract_features,
-        "--kind",
-        "r2plus1d_18",
-        "--from_videos",
-        "videos",
-        "--checkpoint",
-        small / "r2plus1d_18.pt",
-        "--out_dir",
-    )
+    r2plus1d = "--kind r2plus1d_18 --from_videos videos --checkpoint"
+    tools["--st_dir"] = (extract_features, *r2plus1d.split(), small / "r2plus1d_18.pt", "--out_dir")
     folders = []
     for number, (flag, (tool, *own)) in enumerate(tools.items()):
         result = command(tool, *own, f"feats{number}", "--gpu", "-1", "--workers", "1")
         assert result.status == 0, result.err
         folders += [flag, f"feats{number}"]
-    result = command(
-        main,
-        "--mode",
-        "test",
-        "--model_save_dir",
-        small,
-        "--model_name",
-        model,
-        "--label_test",
-        "list.csv",
-        "--gt_dir",
-        ".",
-        "--hidden_dim",
-        "16",
-        "--nhead",
-        "2",
-        "--ff_dim",
-        "32",
-        "--gpu",
-        "-1",
-        "--no_cache",
-        "--save_predictions",
-        "predicted",
-        *folders,
-    )
+    network = f"--mode test --model_name {model} --hidden_dim 16 --nhead 2 --ff_dim 32 --gpu -1"
+    data = "--label_test list.csv --gt_dir . --no_cache --save_predictions predicted"
+    result = command(main, "--model_save_dir", small, *network.split(), *data.split(), *folders)
     assert result.status == 0, result.err
     expected = np.load("predicted/probabilities.npz")
     frame = expected["frame_prob"][0]
@@ -418,9 +315,8 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     parser = VideoParser.load(small / model / "checkpoint_best.pt", checkpoints=checkpoints, options=options)
     kept = {}
     video = parser.parse(clip, keep=lambda window, features: kept.update(features))
-    difference = max(
-        np.abs(video.frame_prob - frame).max(), np.abs(video.global_prob - expected["global_prob"][0]).max()
-    )
+    pairs = ((video.frame_prob, frame), (video.global_prob, expected["global_prob"][0]))
+    difference = max(np.abs(mine - mains).max() for mine, mains in pairs)
     print(f"{model}: largest difference of probabilities {difference:.1e}")
     assert difference <= 1e-5
     assert 0.2 < (video.frame_prob > 0.5).mean() < 0.8 and video.frame_prob.std() > 0.1
@@ -438,9 +334,6 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
         assert found.shape == made.shape and np.abs(found - made).max() <= 1e-4 * np.abs(made).max()
 
 
-# ------------------------------------------------------------------------------------------------------------ the tool
-
-
 FILES = ["events.csv", "events.json", "events.txt", "events.vtt", "report.html", "timeline.png"]
 
 
@@ -448,30 +341,16 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
     """Odd names and sizes, variable rate, rotation, no sound, no picture, 5.1; equal stems; several windows."""
     odd = 'it\'s "a" <clip> $1 é'
     make_video(Path(f"{odd}.mp4"), "30", 12.7, "66x50", "sine=frequency=300:sample_rate=8000")
-    make_video(
-        Path("other", f"{odd}.mkv"),
-        "25",
-        4,
-        "64x48",
-        "",
-        "-vf",
-        "setpts='if(gt(N,30),PTS+2/TB,PTS)'",
-        "-fps_mode",
-        "vfr",
-    )
+    gap = ("-vf", "setpts='if(gt(N,30),PTS+2/TB,PTS)'", "-fps_mode", "vfr")
+    make_video(Path("other", f"{odd}.mkv"), "25", 4, "64x48", "", *gap)
     make_video(Path("upright.mp4"), "8", 2, "64x48", "sine=frequency=300:sample_rate=96000")
     ffmpeg("-display_rotation", "90", "-i", "upright.mp4", "-c", "copy", "turned.mp4")
-    ffmpeg(
-        "-f", "lavfi", "-i", "sine=frequency=500:duration=11,aformat=channel_layouts=5.1", "-c:a", "flac", "./-x.flac"
-    )
+    surround = "sine=frequency=500:duration=11,aformat=channel_layouts=5.1"
+    ffmpeg("-f", "lavfi", "-i", surround, "-c:a", "flac", "./-x.flac")
     names = [f"{odd}.mp4", f"other/{odd}.mkv", "turned.mp4", "./-x.flac"]
     result = parse(*names, "--hop", "5", "--embed", "--keep_features", "kept")
     assert result.status == 0, result.err
-    kept = {
-        f"{kind}/{p.name}": np.load(p).shape
-        for kind in ("vggish", "res152", "r2plus1d_18")
-        for p in Path("kept", kind).iterdir()
-    }
+    kept = {str(p.relative_to("kept")): np.load(p).shape for p in Path("kept").rglob("*.npy")}
     assert len(kept) == 3 * (2 + 1 + 1 + 2) and kept[f"vggish/{odd}_3_13.npy"] == (10, 128)
     assert kept["res152/turned.npy"] == (80, 2048) and kept["r2plus1d_18/-x_1_11.npy"] == (10, 512)
     folders = [odd, f"{odd}_2", "turned", "-x"]
@@ -487,9 +366,8 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
         values.append(value)
     long, silent, turned, dark = values
     assert silent["tracks"] == {"audio": False, "visual": True} and dark["tracks"] == {"audio": True, "visual": False}
-    assert {e["modality"] for e in silent["events"]} == {"visual"} and {e["modality"] for e in dark["events"]} == {
-        "audio"
-    }
+    modalities = [{event["modality"] for event in value["events"]} for value in (silent, dark)]
+    assert modalities == [{"visual"}, {"audio"}]
     assert "no audio track: visual events only" in silent["notes"] and "no audio track" in result.err
     assert any(e["offset"] == 12.7 for e in long["events"])
     assert "shorter than 9 s: its ten segments last 0.20 s each" in turned["notes"]
@@ -498,7 +376,7 @@ def test_many_kinds_of_files_in_one_call(parse, tmp_path):
 def test_a_new_encoder_is_a_row_and_a_module(parse, monkeypatch):
     synthetic.add_stub_encoder(monkeypatch)
     make_video(Path("v.mp4"), seconds=2)
-    checkpoint = synthetic.write_small_parser(Path("stub/checkpoint_best.pt"), 60)
+    checkpoint = synthetic.write_small_parser(Path("stub/checkpoint_best.pt"), 61)
     result = parse("v.mp4", "--stub_checkpoint", "none.pt", checkpoint=checkpoint)
     assert result.status == 0, result.err
     assert json.loads(Path("out/v/events.json").read_text())["model"]["features"][0] == "stub"
@@ -554,16 +432,13 @@ def test_a_truncated_video_is_parsed_as_far_as_it_goes(name, extra, parse):
     print(value["notes"])
 
 
-def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path):
+def test_bad_flags_and_checkpoints_cost_one_line(parse, small, tmp_path):
     make_video(Path("good.mp4"), seconds=1)
     other = synthetic.write_small_parser(Path("other/checkpoint_best.pt"), 100)
     torch.save({"a": torch.zeros(2)}, "no_parser.pt")
     Path("damaged.pt").write_bytes(b"no checkpoint")
-    Path("three.yaml").write_text(
-        "".join(
-            f"- {{name: {n}, clip_caption: a, clap_caption: a, clip_threshold: 1, clap_threshold: 1}}\n" for n in "abc"
-        )
-    )
+    rest = "clip_caption: a, clap_caption: a, clip_threshold: 1, clap_threshold: 1"
+    Path("three.yaml").write_text("".join(f"- {{name: {name}, {rest}}}\n" for name in "abc"))
     for flags, text in (
         (("--checkpoint", other), "has input_a_dim 100, expected 128 (vggish) or 768 (CLAP)"),
         (("--checkpoint", "no_parser.pt"), "holds no MMIL_Net weights"),
@@ -580,18 +455,7 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, command, small, tmp_path
         (("--threshold", "1.5"), "1.5 is not between 0 and 1"),
         (("--out", "good.mp4"), "--out good.mp4: is a file, expected a folder"),
     ):
-        result = command(
-            parse_video,
-            "good.mp4",
-            "--checkpoint",
-            small / "VALOR/checkpoint_best.pt",
-            "--out",
-            "out",
-            "--gpu",
-            "-1",
-            *weight_flags(small),
-            *flags,
-        )
+        result = parse("good.mp4", last=flags)
         assert result.status == 2 and text in result.error, result.err
         print("\n" + result.error)
     assert not Path("out").exists()
@@ -625,9 +489,6 @@ def test_what_a_writer_cannot_finish_is_not_there(parse, monkeypatch, tmp_path):
     assert result.status == 2 and "No space left on device" in result.error
     assert {p.name: p.read_bytes() for p in Path("out/good").iterdir() if p.name != "mine.txt"} == before
     assert [p.name for p in Path("out").iterdir()] == ["good"] and Path("out/good/mine.txt").is_file()
-
-
-# --------------------------------------------------------------------------------------------- the call for notebooks
 
 
 class StandIn:
@@ -668,21 +529,17 @@ def test_memory_stays_at_a_window(tmp_path, monkeypatch):
     """Of 60 s no more is held than a window of frames as the networks see them, and of sound."""
     path = make_video(tmp_path / "long.mp4", "10", 60, "32x32")
     most = {"frames": 0, "samples": 0}
-    for kind, reader, held in (
-        ("frames", FrameWindows, lambda r: len(r.kept)),
-        ("samples", AudioWindows, lambda r: len(r.samples)),
-    ):
+    for kind, reader, held in (("frames", FrameWindows, "kept"), ("samples", AudioWindows, "samples")):
 
-        def read(self, start, reader=reader, original=reader.read, held=held, kind=kind):
+        def read(self, start, original=reader.read, held=held, kind=kind):
             result = original(self, start)
-            most[kind] = max(most[kind], held(self))
+            most[kind] = max(most[kind], len(getattr(self, held)))
             return result
 
         monkeypatch.setattr(reader, "read", read)
-    windows = []
-    stand_in_parser = stand_in(windows)
-    video = stand_in_parser.parse(path, hop=5)
-    assert len(windows) == 3 * 11 and len(video.frame_prob) == 60
+    log = []
+    video = stand_in(log).parse(path, hop=5)
+    assert len(log) == 3 * 11 and len(video.frame_prob) == 60
     assert most["frames"] <= 81 and most["samples"] < 12 * 16000
 
 

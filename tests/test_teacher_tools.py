@@ -61,9 +61,6 @@ def check_labels(threshold: str) -> None:
         np.testing.assert_array_equal(labels[name], pseudo_labels.pseudo_labels(logits[name], weak, thresholds))
 
 
-# ----------------------------------------------------------------------------------------------- CLIP
-
-
 CLIP = ("--model", "local-dir:small", "--gpu", "-1", *FOLDERS, "--visual_feats_saved_dir", "features")
 
 
@@ -156,9 +153,6 @@ def test_labels_are_made_from_logits_that_are_there(workplace, command):
         np.testing.assert_array_equal(arrays("labels")[name], np.tile(weak, (10, 1)))
 
 
-# ----------------------------------------------------------------------------------------------- CLAP
-
-
 def test_clap_reads_each_sound_once_and_lists_bad_ones(workplace, command, clap_files, monkeypatch):
     reads = []
     original = features.read_audio
@@ -171,16 +165,8 @@ def test_clap_reads_each_sound_once_and_lists_bad_ones(workplace, command, clap_
     cut_short(make_video(raw / "cut________.mp4", "25", 6, "64x48", "sine=frequency=440", "-movflags", "+faststart"))
     with open("data/AVVP_dataset_full.csv", "a") as file:
         file.writelines(f"{name}_0_10\tDog\n" for name in ("silent_____", "empty______", "cut________"))
-    flags = (
-        "--gpu",
-        "-1",
-        "--checkpoint",
-        clap_files / "clap.pt",
-        "--any_vocabulary",
-        *FOLDERS,
-        "--audio_feats_saved_dir",
-        "features",
-    )
+    weights = ("--checkpoint", clap_files / "clap.pt", "--any_vocabulary", "--gpu", "-1")
+    flags = (*weights, *FOLDERS, "--audio_feats_saved_dir", "features")
     result = command(clap_preprocess, *flags)
     assert result.status == 1, result.err
     assert len(reads) == 6

@@ -41,19 +41,10 @@ def main(args: argparse.Namespace) -> int:
 
     if not args.audio_dir.is_dir():
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
-    return teachers.run(
-        KINDS["CLAP"],
-        KINDS["CLAP"].layout,
-        (args.audio_dir, False),
-        args.label_all_dataset,
-        args.classes,
-        flags.teacher_folders(args, FEATURES_FLAG),
-        Settings.of(vars(args)),
-        checkpoint=args.checkpoint,
-        gpu=args.gpu,
-        precision=args.precision,
-        any_vocabulary=args.any_vocabulary,
-    )
+    kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, args.classes)
+    folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
+    options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary")}
+    return teachers.run(kind, kind.layout, source, *lists, folders, settings, **options)
 
 
 if __name__ == "__main__":

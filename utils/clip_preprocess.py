@@ -33,10 +33,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     model = parser.add_argument_group("another CLIP")
     text = "in open_clip, or hf-hub:ORG/REPO, local-dir:FOLDER"
     model.add_argument("--model", default=CLIP_MODEL, metavar="NAME", help=text)
-    text = (
-        "which of its weights on the hub; with --checkpoint, the tag that it is a copy of. They decide normalisation "
-        f"and activation (default: {CLIP_PRETRAINED}; with --checkpoint: what --model says)"
-    )
+    text = "which of its weights on the hub; with --checkpoint, the tag that it is a copy of. They decide normalisation"
+    text += f" and activation (default: {CLIP_PRETRAINED}; with --checkpoint: what --model says)"
     model.add_argument("--pretrained", metavar="TAG", help=text)
     return parser
 
@@ -51,20 +49,11 @@ def main(args: argparse.Namespace) -> int:
     if not folder.is_dir():
         make = "" if args.from_videos else "; utils/extract_frames.py makes it, or give --from_videos"
         raise InputError(f"{folder}: no such folder{make}")
-    return teachers.run(
-        KINDS["CLIP"],
-        KINDS["CLIP"].layout._replace(columns=None),  # 768 with the published model
-        (folder, not args.from_videos),
-        args.label_all_dataset,
-        args.classes,
-        flags.teacher_folders(args, FEATURES_FLAG),
-        Settings.of(vars(args)),
-        checkpoint=args.checkpoint,
-        gpu=args.gpu,
-        precision=args.precision,
-        model=args.model,
-        pretrained=args.pretrained,
-    )
+    kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, args.classes)
+    layout = kind.layout._replace(columns=None)  # 768 with the published model
+    folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
+    options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "model", "pretrained")}
+    return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import shutil
 from collections import Counter
 from pathlib import Path
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_writable
+from utils.base.files import TMP_SUFFIX, require_writable
 from utils.base.read_ahead import read_ahead
 from utils.download import clip_files, clips
 from utils.download.clip_files import Clip
@@ -91,7 +92,9 @@ def main(args: argparse.Namespace) -> int:
     kinds = Counter()
     with Run("videos", Settings.of(vars(args)), folder) as run:
         left = run.left_to_do(videos, lambda video: clip_files.is_finished(folder / f"{video.id}.mp4"))
-        clip_files.remove_leftovers(folder, {video.id for video in run.part})
+        for video in run.part:
+            if not video.problem:  # remove what a killed run left
+                shutil.rmtree(folder / f"{video.id}.mp4{TMP_SUFFIX}", ignore_errors=True)
         kinds["bad row"] = len(run.bad)
         run.begin()
         reads = read_ahead(read, left, args.workers, 2 * args.workers, downloader.stop)

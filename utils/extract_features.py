@@ -95,10 +95,8 @@ def main(args: argparse.Namespace) -> int:
     kind = KINDS[args.kind]
     is_audio = kind.stream == "audio"
     folder = source_folder(args, is_audio)
-    from_frames = not (is_audio or args.from_videos)
-    extractor = FeatureExtractor(
-        kind, folder, from_frames, OUT_FLAG, args.gpu, args.precision, checkpoint=args.checkpoint
-    )
+    source = (folder, not (is_audio or args.from_videos))
+    extractor = FeatureExtractor(kind, *source, OUT_FLAG, args.gpu, args.precision, checkpoint=args.checkpoint)
     settings = Settings.of(vars(args) | {"batch_size": args.batch_size or batch_size(kind)})
     outputs = {OUT_FLAG: Output(args.out_dir or Path("./data/feats", kind.name), kind.layout)}
     return extract(kind.name, extractor, list_all(args, folder, is_audio), outputs, settings)

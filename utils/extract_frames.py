@@ -46,10 +46,8 @@ def list_videos(folder: Path) -> list[VideoFile]:
     if not files:
         raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
     owner = {path.stem: path for path in reversed(files)}
-    return [
-        VideoFile(path.stem, path, "" if owner[path.stem] == path else f"{owner[path.stem]} has the same name")
-        for path in files
-    ]
+    problems = ["" if owner[path.stem] == path else f"{owner[path.stem]} has the same name" for path in files]
+    return [VideoFile(path.stem, path, problem) for path, problem in zip(files, problems, strict=True)]
 
 
 def is_finished(folder: Path) -> bool:
@@ -121,11 +119,8 @@ def main(args: argparse.Namespace) -> int:
         run.begin()
         reads = read_ahead(lambda v: extract(ffmpeg, v.path, args.out_dir / v.id), left, args.workers, 2 * args.workers)
         with contextlib.closing(reads):
-            for result in reads:
-                if result.problem:
-                    run.fail(result.video, result.problem)
-                else:
-                    run.done(result.video, result.value)
+            for result in run.readable(reads):
+                run.done(result.video, result.value)
         return run.finish()
 
 

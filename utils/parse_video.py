@@ -75,16 +75,11 @@ def load_video_parser(args: argparse.Namespace):
     from utils.base.devices import network_device
     from utils.parse import VideoParser
 
-    return VideoParser.load(
-        args.checkpoint,
-        classes=args.classes,
-        nhead=args.nhead,
-        norm_where=args.norm_where,
-        checkpoints={name: getattr(args, checkpoint_flag(kind).removeprefix("--")) for name, kind in KINDS.items()},
-        options={"CLIP": {"model": args.clip_model, "pretrained": args.clip_pretrained}},
-        device=network_device(args.gpu, args.precision),
-        precision=args.precision,
-    )
+    training = {"classes": args.classes, "nhead": args.nhead, "norm_where": args.norm_where}
+    weights = {name: getattr(args, checkpoint_flag(kind).removeprefix("--")) for name, kind in KINDS.items()}
+    options = {"CLIP": {"model": args.clip_model, "pretrained": args.clip_pretrained}}
+    networks = {"device": network_device(args.gpu, args.precision), "precision": args.precision}
+    return VideoParser.load(args.checkpoint, checkpoints=weights, options=options, **training, **networks)
 
 
 def feature_writer(folder: Path | None, name: str):

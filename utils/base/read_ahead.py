@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.base.errors import InputError
 
@@ -19,11 +19,7 @@ class Read(NamedTuple):
 
 
 def read_ahead(
-    read: Callable[[object], object],
-    videos: Iterable,
-    workers: int,
-    ahead: int,
-    stop: Callable[[], None] = lambda: None,
+    read: Callable[[Any], Any], videos: Iterable, workers: int, ahead: int, stop: Callable[[], None] = lambda: None
 ) -> Iterator[Read]:
     """Read videos in `workers` threads, in order, at most `ahead` of them before they are asked for.
 

@@ -3,8 +3,10 @@
 A state dict maps names of parameters to tensors of any shape (...).
 """
 
+import contextlib
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +43,13 @@ def load(path: Path, what: str = "file of weights", data: bytes | None = None) -
         raise InputError(f"{path}: not a {what}, or damaged; copy or download it again ({reason})") from error
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
     """The state dict in a file: safetensors, a TorchScript archive as OpenAI's are, or PyTorch's own, also one inside a
     training checkpoint. Its tensors have any shape (...).
 
-    Raises InputError if the file is damaged or holds no state dict.
+    Raises InputError if there is no file, where `what` was expected, or it is damaged, or holds no state dict.
     """
+    require(path, what)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -66,8 +69,13 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def first_mismatch(error: Exception) -> str:
-    """The first complaint of load_state_dict, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[1] if len(lines) > 1 else lines[0]
-    return text if len(text) < 200 else f"{text[:200]} ..."
+@contextlib.contextmanager
+def must_fit(source: object, what: str) -> Iterator[None]:
+    """Let load_state_dict fail with its first complaint. Raises InputError if the weights of `source` do not fit."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        text = lines[1] if len(lines) > 1 else lines[0]
+        mismatch = text if len(text) < 200 else f"{text[:200]} ..."
+        raise InputError(f"{source}: does not fit {what} ({mismatch})") from error

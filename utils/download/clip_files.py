@@ -1,13 +1,10 @@
 """A clip: ten seconds of a video, by a name of LLP's lists; in a file, an mp4 with H.264 and AAC."""
 
 import re
-import shutil
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX
 from utils.llp.classes import FPS
 from utils.llp.videos import Video
 from utils.media.files import open_media
@@ -61,11 +58,3 @@ def is_finished(path: Path) -> bool:
     except (InputError, OSError):
         return False
     return True
-
-
-def remove_leftovers(folder: Path, ids: Collection[str]) -> None:
-    """Remove the temporary folders that a killed run left of the videos `ids`."""
-    suffix = f".mp4{TMP_SUFFIX}"
-    for path in folder.glob(f"*{suffix}"):
-        if path.name.removesuffix(suffix) in ids:
-            shutil.rmtree(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import yt_dlp
 from yt_dlp.cookies import YoutubeDLCookieJar, extract_cookies_from_browser
-from yt_dlp.utils import DownloadError, YoutubeDLError, download_range_func
+from yt_dlp.utils import YoutubeDLError, download_range_func
 
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX
@@ -81,10 +81,6 @@ def read_cookies(path: Path | None, browser: str | None) -> str:
         expected = "expected a Netscape cookie file, or the name of a browser with a profile on this machine"
         raise InputError(f"{given}: {' '.join(str(error).split())[:200]}; {expected}") from error
     return text.getvalue()
-
-
-class CannotSeek(Exception):
-    """A site does not serve parts of a video, or not in a way that ffmpeg can use."""
 
 
 class Quiet:
@@ -189,8 +185,8 @@ class ClipDownloader:
             source, length = self._download(clip, folder / "section", only_section=True)
             made = source if is_finished(source) else self._cut(source, 0, folder)
             seconds = check_clip(made)
-        except (CannotSeek, InputError) as error:
-            if getattr(error, "kind", "damaged") in ("damaged", "too short"):
+        except InputError as error:
+            if getattr(error, "kind", "damaged") in ("damaged", "too short", "no parts"):
                 return None
             raise
         wanted = min(T, length - clip.start) if length else T
@@ -198,10 +194,7 @@ class ClipDownloader:
         return made if seconds >= wanted - SLACK else None
 
     def _download(self, clip: Clip, folder: Path, only_section: bool) -> tuple[Path, float | None]:
-        """The file that yt-dlp wrote, and the length in seconds of the complete video, if yt-dlp knows it.
-
-        Raises CannotSeek if ffmpeg, which fetches sections, fails.
-        """
+        """The file that yt-dlp wrote, and the length in seconds of the complete video, if yt-dlp knows it."""
         self._check_stopped()
         folder.mkdir(exist_ok=True)
         options = dict(self.options)
@@ -214,10 +207,10 @@ class ClipDownloader:
         try:
             with Site(options, folder.absolute()) as site:
                 info = site.extract_info(url)
-        except (DownloadError, YoutubeDLError) as error:
+        except YoutubeDLError as error:
             self._check_stopped()
-            if only_section and "ffmpeg exited" in str(error):
-                raise CannotSeek from error
+            if only_section and "ffmpeg exited" in str(error):  # it fetches sections
+                raise Unavailable("no parts", "the site serves none that ffmpeg can use") from error
             raise Unavailable.because(error) from error
         files = [file for file in folder.iterdir() if file.suffix != ".part"]
         if len(files) != 1:

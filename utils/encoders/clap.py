@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.types import Device
 
 from utils.base import weights
 from utils.base.errors import InputError
@@ -61,9 +62,9 @@ class ClapTeacher:
     `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
     """
 
-    def __init__(self, kind: FeatureKind, module, device: torch.device | str = "cpu", precision: str = "fp32"):
+    def __init__(self, kind: FeatureKind, module, device: Device = "cpu", precision: str = "fp32"):
         self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
-        self.autocast = None if precision == "fp32" else {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        self.autocast = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
         # torchaudio says so of each spectrogram that CLAP makes
         warnings.filterwarnings("ignore", message="Argument 'onesided' has been deprecated")
@@ -78,7 +79,6 @@ class ClapTeacher:
         items = [{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in contents]
         return self._forward(items, autocast=True)[1].cpu().numpy()
 
-    # ---------------------------------------------------------------------------------------------- as a teacher
     def preprocess(self, samples: np.ndarray) -> ClapInput:
         """Input for `label`, from a sound: (n,) float32 at 48 kHz with n > 0. May be called in threads."""
         features = [self._features(piece) for piece in (*split_segments(samples), fit_to_clip(samples))]
@@ -100,11 +100,8 @@ class ClapTeacher:
             embeddings of the segments, (B, T, D) float32 of length 1; token maps of the wholes, (B, 64, 768) float32.
         """
         windows = max(content.mel.shape[1] for content in contents)
-        items = [
-            {"mel_fusion": mel.expand(windows, -1, -1), "longer": longer}
-            for content in contents
-            for mel, longer in zip(content.mel, content.longer, strict=True)
-        ]
+        pieces = [piece for content in contents for piece in zip(content.mel, content.longer, strict=True)]
+        items = [{"mel_fusion": mel.expand(windows, -1, -1), "longer": longer} for mel, longer in pieces]
         # CLAP's fusion of windows does not run under autocast
         embeddings, maps = self._forward(items, autocast=not any(c.longer.any() for c in contents))
         embeddings = embeddings.unflatten(0, (len(contents), T + 1))
@@ -121,7 +118,6 @@ class ClapTeacher:
         """Scaled similarities: (..., D), (C, D) -> (..., C) float32."""
         return self.module.model.logit_scale_a.exp().float() * sounds @ captions.T
 
-    # ---------------------------------------------------------------------------------------------- CLAP's own network
     def _features(self, samples: np.ndarray) -> dict[str, torch.Tensor]:
         """CLAP's own log-mels of a sound, quantised to 16 bits and repeated to ten seconds."""
         from laion_clap.training.data import float32_to_int16, get_audio_features, int16_to_float32
@@ -155,8 +151,7 @@ class ClapTeacher:
         model = self.module.model
         handle = model.audio_branch.avgpool.register_forward_pre_hook(keep_first)
         try:
-            low = autocast and self.autocast is not None
-            with torch.autocast(self.device.type, self.autocast, enabled=low):
+            with torch.autocast(self.device.type, self.autocast, enabled=autocast and bool(self.autocast)):
                 embeddings = model.get_audio_embedding(items)
         finally:
             handle.remove()
@@ -164,7 +159,7 @@ class ClapTeacher:
 
 
 def load(
-    kind: FeatureKind, checkpoint: Path | None, device: torch.device | str, precision: str, any_vocabulary: bool = False
+    kind: FeatureKind, checkpoint: Path | None, device: Device, precision: str, any_vocabulary: bool = False
 ) -> ClapTeacher:
     """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
 
@@ -174,25 +169,19 @@ def load(
     hub.offline_without_network()  # before laion_clap imports the hub's client
     if checkpoint is None:
         checkpoint = Path(hub.fetch(REPO, WEIGHTS))
-    else:
-        weights.require(checkpoint, f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
-    state = weights.read(checkpoint)
+    state = weights.read(checkpoint, f"CLAP's {WEIGHTS} from {hub.ENDPOINT}/{REPO}")
     module = build_module(any_vocabulary)
     # an index that older versions of transformers kept among the weights; newer ones refuse it
     state.pop("text_branch.embeddings.position_ids", None)
-    try:
+    with weights.must_fit(checkpoint, "CLAP's fusion model"):
         module.model.load_state_dict(state)
-    except RuntimeError as error:
-        mismatch = weights.first_mismatch(error)
-        raise InputError(f"{checkpoint}: does not fit CLAP's fusion model ({mismatch})") from error
     return ClapTeacher(kind, module, device, precision)
 
 
 def build_module(any_vocabulary: bool):
     """laion_clap's module with random weights. Raises InputError if its tokenizers and RoBERTa cannot be had."""
-    instead = (
-        f"with network it is fetched; without, set HF_HOME to a copy of a cache that has {', '.join(TOKENIZER_REPOS)}"
-    )
+    caches = ", ".join(TOKENIZER_REPOS)
+    instead = f"with network it is fetched; without, set HF_HOME to a copy of a cache that has {caches}"
     try:
         # it prints, and warns of what does not matter here
         with contextlib.redirect_stdout(io.StringIO()), hub.quiet_logs(), warnings.catch_warnings(action="ignore"):
@@ -205,11 +194,9 @@ def build_module(any_vocabulary: bool):
             size = len(roberta_tokenizer)
             if size < VOCABULARY and not any_vocabulary:
                 # transformers silently makes an empty tokenizer if it finds no file for it
-                raise InputError(
-                    f"the tokenizer of {TOKENIZER_REPOS[0]} has {size} tokens, expected {VOCABULARY}: RoBERTa's "
-                    "own files are not in the Hugging Face cache and cannot be fetched; "
-                    f"{instead}, or --any_vocabulary for a trial"
-                )
+                found = f"the tokenizer of {TOKENIZER_REPOS[0]} has {size} tokens, expected {VOCABULARY}"
+                why = "RoBERTa's own files are not in the Hugging Face cache and cannot be fetched"
+                raise InputError(f"{found}: {why}; {instead}, or --any_vocabulary for a trial")
             return laion_clap.CLAP_Module(enable_fusion=True, device="cpu")
     except OSError as error:
         raise InputError(f"{hub.missing(TOKENIZER_REPOS[0], 'config.json')}; {instead}") from error

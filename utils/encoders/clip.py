@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.types import Device
 
 from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, CLIP_PRETRAINED, hub
@@ -42,12 +43,7 @@ class ClipTeacher:
     """
 
     def __init__(
-        self,
-        kind: FeatureKind,
-        model: torch.nn.Module,
-        tokenizer,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
+        self, kind: FeatureKind, model: torch.nn.Module, tokenizer, device: Device = "cpu", precision: str = "fp32"
     ):
         from open_clip import get_input_dtype
 
@@ -66,7 +62,6 @@ class ClipTeacher:
         """B videos of T prepared frames -> (B, T, D) float32, of length 1."""
         return self._embed_videos(contents).cpu().numpy()
 
-    # ---------------------------------------------------------------------------------------------- as a teacher
     preprocess = prepare
 
     def label(self, contents: Sequence, captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +94,7 @@ class ClipTeacher:
 def load(
     kind: FeatureKind,
     checkpoint: Path | None,
-    device: torch.device | str,
+    device: Device,
     precision: str,
     model: str = CLIP_MODEL,
     pretrained: str | None = None,
@@ -117,18 +112,12 @@ def load(
 
     checkpoint, config = (checkpoint, {}) if ":" in model else _choose_weights(model, pretrained, checkpoint)
     preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
+    forced = {"force_quick_gelu": bool(config.get("quick_gelu")), "force_preprocess_cfg": preprocessing or None}
+    own = checkpoint is None  # the model brings its weights
+    source = {"load_weights": own, "require_pretrained": own, "pretrained_text": False}
     try:
         with hub.quiet_logs():
-            network = open_clip.create_model(
-                model,
-                precision=precision,
-                device="cpu",
-                load_weights=checkpoint is None,
-                require_pretrained=checkpoint is None,
-                pretrained_text=False,
-                force_quick_gelu=bool(config.get("quick_gelu")),
-                force_preprocess_cfg=preprocessing or None,
-            )
+            network = open_clip.create_model(model, precision=precision, device="cpu", **source, **forced)
             tokenizer = open_clip.get_tokenizer(model)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"--model {model}: {' '.join(str(error).split())}") from error
@@ -145,5 +134,5 @@ def _choose_weights(model: str, pretrained: str | None, checkpoint: Path | None)
         raise InputError(f"--model {model}: open_clip knows no such model; open_clip.list_models() names them")
     if checkpoint is None:
         pretrained = pretrained or CLIP_PRETRAINED
-        checkpoint = Path(hub_weights(model, pretrained))
-    return checkpoint, pretrained_config(model, pretrained) if pretrained else {}
+    config = pretrained_config(model, pretrained) if pretrained else {}
+    return checkpoint or hub_weights(config, f"{model}, {pretrained}"), config

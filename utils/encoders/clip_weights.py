@@ -23,37 +23,32 @@ def pretrained_config(model: str, pretrained: str) -> dict:
     return open_clip.get_pretrained_cfg(model, pretrained)
 
 
-def hub_weights(model: str, pretrained: str) -> str:
-    """Path of a model's weights from the hub.
+def hub_weights(config: dict, name: str) -> Path:
+    """The file that a `pretrained_config` describes, from the hub. Raises Unavailable if it cannot be fetched.
 
-    Raises InputError if there are none of this tag, Unavailable if they cannot be fetched.
+    `name` stands in the message if the config names no repository.
     """
     import open_clip
 
-    config = pretrained_config(model, pretrained)
-    repo = (config.get("hf_hub") or f"{model}, {pretrained}").rstrip("/")
     try:
         with hub.quiet_logs():
-            return open_clip.download_pretrained(config)
+            return Path(open_clip.download_pretrained(config))
     except (OSError, RuntimeError, ValueError) as error:
+        repo = (config.get("hf_hub") or name).rstrip("/")
         raise hub.Unavailable(hub.missing(repo, "open_clip_model.safetensors")) from error
 
 
-# ------------------------------------------------------------------------------------------------------- local weights
 def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load a local file into an open_clip model. Raises InputError if it cannot be read or is of another model."""
     import open_clip
 
     weights.require(path, "CLIP's weights")
-    big_vision = path.suffix in (".npz", ".npy")
-    state = {} if big_vision else weights.read(path)
-    try:
-        if big_vision:
-            open_clip.load_checkpoint(model, str(path))
-        else:
+    state = None if path.suffix in (".npz", ".npy") else weights.read(path)  # None: big_vision's, open_clip reads it
+    with weights.must_fit(path, "the model"):
+        if state:
             model.load_state_dict(_fit(model, state))
-    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: does not fit the model ({weights.first_mismatch(error)})") from error
+        else:
+            open_clip.load_checkpoint(model, str(path))
 
 
 def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

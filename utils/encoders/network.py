@@ -4,16 +4,16 @@ Axes: B videos, N inputs of the network (seconds of sound, frames) in all of the
 """
 
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from torch.types import Device
 
 from utils.base import weights
-from utils.base.errors import InputError
 from utils.encoders.hub import Unavailable
 from utils.features.kinds import FeatureKind
 
@@ -41,12 +41,7 @@ class NetworkEncoder:
     """
 
     def __init__(
-        self,
-        kind: FeatureKind,
-        architecture: Architecture,
-        module: nn.Module,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
+        self, kind: FeatureKind, architecture: Architecture, module: nn.Module, device: Device, precision: str
     ):
         self.kind, self.prepare, self.device = kind, architecture.prepare, torch.device(device)
         self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -68,29 +63,19 @@ class NetworkEncoder:
 
 
 def load_network(
-    architectures: Mapping[str, Architecture],
-    kind: FeatureKind,
-    checkpoint: Path | None,
-    device: torch.device | str,
-    precision: str,
+    architectures: dict[str, Architecture], kind: FeatureKind, checkpoint: Path | None, device: Device, precision: str
 ) -> NetworkEncoder:
     """The network of a kind, with the weights of `checkpoint`, a state dict, or those published.
 
     Raises InputError if they cannot be had, or do not fit.
     """
     architecture = architectures[kind.name]
-    if checkpoint is None:
-        state = _fetch(architecture.url)
-    else:
-        weights.require(checkpoint, f"weights of {kind.name}, such as {architecture.url}")
-        state = weights.read(checkpoint)
+    url = architecture.url
+    state = weights.read(checkpoint, f"weights of {kind.name}, such as {url}") if checkpoint else _fetch(url)
     with torch.device("meta"):  # without numbers, since the file has all of them
         module = architecture.build()
-    try:
+    with weights.must_fit(checkpoint or url, f"{kind.name}'s network"):
         module.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        source, mismatch = checkpoint or architecture.url, weights.first_mismatch(error)
-        raise InputError(f"{source}: does not fit {kind.name}'s network ({mismatch})") from error
     return NetworkEncoder(kind, architecture, module, device, precision)
 
 

@@ -19,7 +19,6 @@ LOWEST, HIGHEST = 125.0, 7500.0  # Hz, edges of the bands
 LOG_OFFSET = 0.01
 
 
-# ---------------------------------------------------------------------------------------------------------------- input
 def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
     """Mel scale of HTK, 1127 ln(1 + f / 700), elementwise: (...) -> (...)."""
     return 1127 * np.log(1 + np.asarray(hertz, float) / 700)
@@ -74,7 +73,6 @@ def prepare(samples: np.ndarray, seconds: float | None = None) -> np.ndarray:
     return mel[((np.arange(T) + 0.5) * seconds / T).astype(int)]
 
 
-# -------------------------------------------------------------------------------------------------------------- network
 class Vggish(nn.Module):
     """VGGish up to its 128 numbers per second, without PCA and quantisation.
 

@@ -51,18 +51,14 @@ class Snippets(nn.Module):
         return frames.unflatten(0, (-1, FPS)).transpose(1, 2)
 
 
-def _imagenet() -> nn.Module:
-    return Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
 def _kinetics_snippets() -> nn.Module:
     return nn.Sequential(Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)), Snippets())
 
 
+_imagenet = functools.partial(Normalise, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+RESNET_URL, R2PLUS1D_URL = ResNet152_Weights.IMAGENET1K_V1.url, R2Plus1D_18_Weights.KINETICS400_V1.url
 ARCHITECTURES = {
-    "res152": Architecture(resnet152, ResNet152_Weights.IMAGENET1K_V1.url, resnet_image, _imagenet),
-    "r2plus1d_18": Architecture(
-        r2plus1d_18, R2Plus1D_18_Weights.KINETICS400_V1.url, r2plus1d_image, _kinetics_snippets
-    ),
+    "res152": Architecture(resnet152, RESNET_URL, resnet_image, _imagenet),
+    "r2plus1d_18": Architecture(r2plus1d_18, R2PLUS1D_URL, r2plus1d_image, _kinetics_snippets),
 }
 load = functools.partial(load_network, ARCHITECTURES)

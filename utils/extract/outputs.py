@@ -4,9 +4,10 @@ Reading runs a bounded number of videos ahead, so that memory does not depend on
 """
 
 import contextlib
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -41,10 +42,8 @@ class Output(NamedTuple):
         if self.layout.fits(shape, dtype):
             return True
         if self.layout.columns and self.layout._replace(columns=None).fits(shape, dtype):
-            raise InputError(
-                f"{path}: holds {shape} {self.layout.what}, expected {self.layout}: made with other --classes; choose "
-                "another output folder, or remove it"
-            )
+            what = f"holds {shape} {self.layout.what}, expected {self.layout}: made with other --classes"
+            raise InputError(f"{path}: {what}; choose another output folder, or remove it")
         return False
 
 
@@ -87,13 +86,15 @@ def extract(
     with Run(what, settings, next(iter(outputs.values())).folder) as run:
         left = run.left_to_do(videos, is_finished)
         if left:
-            remove_leftovers(outputs.values(), left)
+            for output, video in itertools.product(outputs.values(), left):  # what a killed run left
+                Path(f"{output.path(video)}{TMP_SUFFIX}").unlink(missing_ok=True)
             print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
             extractor.load()
         run.begin()
         reads = read_ahead(extractor.read, left, settings.workers, 2 * settings.batch_size + settings.workers)
         with contextlib.closing(reads), ThreadPoolExecutor(settings.workers) as writers:
-            for batch in batches(reads, settings.batch_size, run):
+            good = run.readable(reads)
+            while batch := list(itertools.islice(good, settings.batch_size)):
                 for result, arrays in zip(batch, _compute(extractor, batch), strict=True):
                     _write(run, result, outputs, arrays, writers)
         return run.finish()
@@ -126,27 +127,3 @@ def _write(run: Run, result: Read, outputs: Mapping[str, Output], arrays, writer
         return
     list(writers.map(lambda flag: write_npy(outputs[flag].path(result.video), arrays[flag]), outputs))
     run.done(result.video, result.value[1])
-
-
-def batches(reads: Iterable[Read], size: int, run: Run) -> Iterator[list[Read]]:
-    """Groups of `size` videos that could be read; the others are listed as failed."""
-    batch = []
-    for result in reads:
-        if result.problem:
-            run.fail(result.video, result.problem)
-            continue
-        batch.append(result)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def remove_leftovers(outputs: Iterable[Output], videos: Sequence[Video]) -> None:
-    """Remove the temporary files that a killed run left of these videos."""
-    ids = {video.id for video in videos}
-    for output in outputs:
-        for path in Path(output.folder).glob(f"*.npy{TMP_SUFFIX}"):
-            if path.name.removesuffix(f".npy{TMP_SUFFIX}") in ids:
-                path.unlink(missing_ok=True)

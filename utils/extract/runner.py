@@ -8,7 +8,8 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,6 +19,7 @@ from utils.base import command
 from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import append_line, locked, require_writable, write_text
+from utils.base.read_ahead import Read
 from utils.llp.classes import T
 from utils.llp.videos import Video
 
@@ -65,18 +67,6 @@ class Shard(NamedTuple):
         if self.count == 1 or (given and torchrun_rank()[1] == 1):
             return path
         return path.with_name(f"{path.stem}.shard{self.index}{path.suffix}")
-
-
-def wait_for_other_ranks() -> None:
-    """Under torchrun, return when all processes have come here: torchrun ends the others as soon as one fails."""
-    if torchrun_rank()[1] > 1:
-        from datetime import timedelta
-
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", timeout=timedelta(days=30))
-        dist.barrier()
-        dist.destroy_process_group()
 
 
 class Run:
@@ -128,20 +118,14 @@ class Run:
     def begin(self) -> None:
         """Show the progress bar, now that networks are loaded, and list the bad items as failed."""
         self.failures.unlink(missing_ok=True)  # it lists what failed in the last run
-        self.bar = tqdm(
-            desc=self.what,
-            total=self.total,
-            unit="video",
-            mininterval=0.5,
-            disable=self.total == 0,
-            position=int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        settings = {"unit": "video", "mininterval": 0.5, "position": int(os.environ.get("LOCAL_RANK", "0"))}
+        self.bar = tqdm(desc=self.what, total=self.total, disable=self.total == 0, **settings)
         for item in self.bad:
             self.fail(item, item.problem)
 
-    def done(self, video: Video, seconds: float | None = None) -> None:
-        """Count a video as processed; `seconds`: its length, if known."""
-        self.counts["short"] += seconds is not None and seconds < SHORT
+    def done(self, video: Video, seconds: float) -> None:
+        """Count a video of this length as processed."""
+        self.counts["short"] += seconds < SHORT
         self._count("done", video, "done")
 
     def fail(self, video: Video, reason: str) -> None:
@@ -152,6 +136,14 @@ class Run:
         csv.writer(row, lineterminator="").writerow([video.id, " ".join(reason.split())])
         append_line(self.failures, row.getvalue())
         self._count("failed", video, reason)
+
+    def readable(self, reads: Iterable[Read]) -> Iterator[Read]:
+        """The videos that could be read; the others are listed as failed."""
+        for result in reads:
+            if result.problem:
+                self.fail(result.video, result.problem)
+            else:
+                yield result
 
     def _count(self, result: str, video, text: str) -> None:
         command.check_interrupt()
@@ -169,5 +161,10 @@ class Run:
             print(text, file=sys.stderr)
         listed = f", listed in {self.failures}" if failed else ""
         print(f"{self.what}: {done} videos done, {skipped} were finished before, {failed} failed{listed}", flush=True)
-        wait_for_other_ranks()
+        if torchrun_rank()[1] > 1:  # wait for the others: torchrun ends them as soon as one fails
+            import torch.distributed as dist
+
+            dist.init_process_group("gloo", timeout=timedelta(days=30))
+            dist.barrier()
+            dist.destroy_process_group()
         return command.EXIT_SOME_FAILED if failed else 0

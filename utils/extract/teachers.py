@@ -83,8 +83,7 @@ def run(
     """
     classes = read_classes(classes_file)
     layouts = (pseudo_labels.label_layout(len(classes)), features, pseudo_labels.logits_layout(len(classes)))
-    outputs = {
-        flag: Output(folder, layout) for (flag, folder), layout in zip(folders.items(), layouts, strict=True) if folder
-    }
+    pairs = zip(folders.items(), layouts, strict=True)
+    outputs = {flag: Output(folder, layout) for (flag, folder), layout in pairs if folder}
     extractor = TeacherExtractor(outputs, classes, kind, *source, list(folders)[1], **options)
     return extract(kind.name, extractor, list_videos(list_file, class_names(classes)), outputs, settings)

@@ -13,8 +13,7 @@ from utils.base.errors import InputError
 
 def find_ffmpeg() -> str:
     """Path of the ffmpeg program: the system's, else that of imageio-ffmpeg. Raises InputError if there is neither."""
-    system = shutil.which("ffmpeg")
-    if system:
+    if system := shutil.which("ffmpeg"):
         return system
     import imageio_ffmpeg
 

@@ -105,10 +105,7 @@ def name_of(container: InputContainer) -> str:
 def best_streams(container: InputContainer) -> dict[str, Stream]:
     """The tracks to parse, those of `video` and `audio` that can be decoded. A cover picture is no video."""
     streams = {kind: container.streams.best(kind) for kind in ("video", "audio")}
-    return {
-        kind: stream
-        for kind, stream in streams.items()
-        if stream is not None
-        and stream.codec_context is not None
-        and not (kind == "video" and stream.disposition & av.stream.Disposition.attached_pic)
-    }
+    streams = {kind: stream for kind, stream in streams.items() if stream and stream.codec_context}
+    if "video" in streams and streams["video"].disposition & av.stream.Disposition.attached_pic:
+        del streams["video"]
+    return streams

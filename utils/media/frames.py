@@ -26,7 +26,6 @@ def evenly_spaced(length: int, count: int) -> np.ndarray:
     return np.round(np.linspace(0, length - 1, count)).astype(int)
 
 
-# ----------------------------------------------------------------------------------------------------------- JPEG files
 def frame_files(folder: Path, *names: str) -> list[Path]:
     """The JPEG frames, in order, in the subfolder of the first of `names` that has one.
 
@@ -61,7 +60,6 @@ def is_complete_jpeg(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" in data[-4096:]
 
 
-# -------------------------------------------------------------------------------------------------------- which frames
 Frame = TypeVar("Frame")
 
 
@@ -116,7 +114,6 @@ def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
     return known if len(known) == len(times) and not is_in_storage_order(container, stream) else []
 
 
-# ------------------------------------------------------------------------------------------------------------- decoding
 def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
     """`count` frames of a video, evenly spaced over those at 8 a second, straight from the video.
 

@@ -27,7 +27,6 @@ FRAMES = FPS * T  # of a window
 NO_MEDIA = ("tty",)  # ffmpeg would draw a text file as a picture
 
 
-# --------------------------------------------------------------------------------------------------------------- survey
 class Survey(NamedTuple):
     """What a media file holds, found without decoding it.
 
@@ -84,10 +83,10 @@ def survey(path: Path) -> Survey:
             notes.append(f"truncated: it ends at {last:.1f} s of {stated:.1f} s")
         rate = streams["video"].guessed_rate if "video" in streams else None
     found = Survey(ends.get("video"), ends.get("audio"), None, notes, rate)
-    if found.is_single and found.video_end is not None:
-        frames = len(choose_frames(times, rate)) if times else sum(1 for _ in constant_rate_frames(path, rate))
-        found = found._replace(frames=frames)
-    return found
+    if found.video_end is None or not found.is_single:
+        return found
+    frames = len(choose_frames(times, rate)) if times else sum(1 for _ in constant_rate_frames(path, rate))
+    return found._replace(frames=frames)
 
 
 def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fraction], str]:
@@ -119,7 +118,6 @@ def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fra
     return ends, sorted(times or []), problem
 
 
-# --------------------------------------------------------------------------------------------------------------- frames
 def constant_rate_frames(path: Path, rate: Fraction | None) -> Iterator["av.VideoFrame"]:
     """The frames of a video at 8 a second, as `ffmpeg -r 8` chooses them. Raises InputError if none can be decoded."""
 
@@ -185,7 +183,6 @@ class FrameWindows:
             self.kept[self.position] = {name: self.prepared[name] for name in names}
 
 
-# ---------------------------------------------------------------------------------------------------------------- audio
 class AudioWindows:
     """The sound of a file's windows, one window after another, resampled to `sample_rate` in Hz as it is decoded."""
 
@@ -224,7 +221,6 @@ class AudioWindows:
         return np.pad(window, (0, length - len(window)))
 
 
-# -------------------------------------------------------------------------------------------------------------- windows
 def segment_count(seconds: float) -> int:
     """Segments of a video: ten of a short one, else its seconds, rounded: a rest of under half a second is left out."""
     return T if seconds <= SINGLE else math.floor(seconds + 0.5)
@@ -233,8 +229,7 @@ def segment_count(seconds: float) -> int:
 def window_starts(seconds: float, hop: int) -> list[int]:
     """When the windows of a video begin, in whole seconds: the multiples of `hop` that fit, and the last that fits."""
     last = segment_count(seconds) - T
-    starts = list(range(0, last + 1, hop))
-    return starts if starts[-1] == last else [*starts, last]
+    return sorted({*range(0, last + 1, hop), last})
 
 
 def segment_edges(seconds: float) -> np.ndarray:
@@ -245,6 +240,4 @@ def segment_edges(seconds: float) -> np.ndarray:
     n = segment_count(seconds)
     if seconds < T - 0.5:
         return np.linspace(0, seconds, n + 1)
-    edges = np.arange(n + 1, dtype=float)
-    edges[-1] = min(n, seconds)
-    return edges
+    return np.append(np.arange(n), min(n, seconds)).astype(float)

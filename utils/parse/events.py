@@ -4,7 +4,6 @@ Axes: n segments of a video of any length, T = 10 of a window, M = 2 modalities 
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from utils.llp.events import segments_to_events
 from utils.metrics.eval_metrics import THRESHOLD, binarize
 
 MODALITIES = ("audio", "visual", "audio_visual")
-COLUMNS = ("filename", "modality", "onset", "offset", "event_labels", "confidence")
 
 
 def as_text(path: Path | str) -> str:
@@ -87,38 +85,27 @@ def decide_segments(video: ParsedVideo, threshold: float = THRESHOLD) -> np.ndar
     return np.stack([audio, visual, audio & visual])
 
 
-def confidences(video: ParsedVideo) -> np.ndarray:
-    """Probability of a class being heard, seen, and the mean of both: (3, C, n)."""
-    audio, visual = video.frame_prob.transpose(1, 2, 0).astype(float)  # (C, n) each
-    return np.stack([audio, visual, (audio + visual) / 2])
-
-
 def find_events(video: ParsedVideo, threshold: float = THRESHOLD) -> pd.DataFrame:
     """The events of a video: runs of segments in which a class is decided to be heard, seen, or both.
 
     Returns:
-        COLUMNS, ordered by onset: name of the file; one of MODALITIES; onset and offset in seconds of the video;
-        class; mean probability over the segments of the event, for `audio_visual` of both modalities.
+        A row per event, ordered by onset: filename; modality, one of MODALITIES; onset and offset in seconds of the
+        video; event_labels, a class; confidence, the mean probability over the segments of the event, for
+        `audio_visual` of both modalities.
     """
     runs = segments_to_events(decide_segments(video, threshold), range(len(MODALITIES)), range(len(video.class_names)))
     kind, label, onset, offset = (runs[c].to_numpy(int) for c in ("filename", "event_labels", "onset", "offset"))
-    total = np.pad(np.cumsum(confidences(video), axis=2), ((0, 0), (0, 0), (1, 0)))  # (3, C, n + 1)
+    audio, visual = video.frame_prob.transpose(1, 2, 0).astype(float)  # (C, n) each
+    prob = np.stack([audio, visual, (audio + visual) / 2])  # of being heard, seen, and the mean of both
+    total = np.pad(np.cumsum(prob, axis=2), ((0, 0), (0, 0), (1, 0)))  # (3, C, n + 1)
     confidence = (total[kind, label, offset] - total[kind, label, onset]) / np.maximum(offset - onset, 1)
     order = np.lexsort((label, kind, onset))
-    return pd.DataFrame(
-        {
-            "filename": [video.filename] * len(order),
-            "modality": np.array(MODALITIES, object)[kind[order]],
-            "onset": video.edges[onset[order]].round(3),
-            "offset": video.edges[offset[order]].round(3),
-            "event_labels": np.array(video.class_names, object)[label[order]],
-            "confidence": confidence[order].round(4),
-        },
-        columns=list(COLUMNS),
-    )
-
-
-def join_events(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The events of several videos in one table."""
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled, ignore_index=True) if filled else tables[0].copy()
+    columns = {
+        "filename": [video.filename] * len(order),
+        "modality": np.array(MODALITIES, object)[kind[order]],
+        "onset": video.edges[onset[order]].round(3),
+        "offset": video.edges[offset[order]].round(3),
+        "event_labels": np.array(video.class_names, object)[label[order]],
+        "confidence": confidence[order].round(4),
+    }
+    return pd.DataFrame(columns)

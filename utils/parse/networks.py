@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from nets import MMIL_Net
 from nets.fast import FastMMIL_Net
@@ -17,19 +16,11 @@ from utils.train.run_folder import class_file, read_arguments
 SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
 
 
-class ParserNetwork(NamedTuple):
-    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, its
-    settings, named like main.py's flags, and the file's SHA-256."""
-
-    net: MMIL_Net
-    class_names: tuple[str, ...]
-    kinds: dict[str, FeatureKind]
-    settings: dict
-    sha256: str
-
-
-def load_network(path: Path, classes: Path | None, nhead: int | None, norm_where: str | None) -> ParserNetwork:
-    """The network of a checkpoint.
+def load_network(
+    path: Path, classes: Path | None, nhead: int | None, norm_where: str | None
+) -> tuple[MMIL_Net, tuple[str, ...], dict[str, FeatureKind], dict]:
+    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, and what
+    the outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
 
     Sizes come from the weights; classes, heads and norm placement from the files beside the checkpoint, else from what
     is given, else LLP and the published settings. Raises InputError if the checkpoint cannot be used, or what is
@@ -58,7 +49,8 @@ def load_network(path: Path, classes: Path | None, nhead: int | None, norm_where
         raise InputError(f"{path}: {error}; give --nhead") from error
     sources = {"num_classes": f"that of {class_path} (--classes)"}
     checkpoint.load_weights(path, net, settings, sources, recorded, weights)
-    return ParserNetwork(net.eval(), class_names, kinds, settings, hashlib.sha256(data).hexdigest())
+    model = {"sha256": hashlib.sha256(data).hexdigest(), **settings}
+    return net.eval(), class_names, kinds, model
 
 
 def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:

@@ -14,6 +14,7 @@ import pandas as pd
 from utils.base.files import TMP_SUFFIX
 from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.page import render
+from utils.report.html import class_colours
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
 EDGE = "#444444"  # of events in the timeline
@@ -25,21 +26,15 @@ def output_names(videos: Sequence[Path]) -> list[str]:
 
     A stem of dots alone, of `...mp4`, would name another folder: then it is `video`.
     """
-    taken, names = set(), []
+    names = {}
     for path in videos:
         stem = path.stem if path.stem.strip(".") else "video"
         name, number = stem, 1
-        while name.casefold() in taken:  # some file systems ignore case
+        while name.casefold() in names:  # some file systems ignore case
             number += 1
             name = f"{stem}_{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def csv_text(events: pd.DataFrame) -> str:
-    """events.csv: comma-separated, with a header."""
-    return events.to_csv(index=False, lineterminator="\n")
+        names[name.casefold()] = name
+    return list(names.values())
 
 
 def json_text(video: ParsedVideo, events: pd.DataFrame, threshold: float, model: dict) -> str:
@@ -95,24 +90,19 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     from matplotlib.patches import Patch
 
     from utils.report import figures
-    from utils.report.html import class_colours
+    from utils.report.timelines import draw_events, label_rows
 
     colours = dict(zip(video.class_names, class_colours(len(video.class_names)), strict=True))
     classes = [name for name in video.class_names if name in set(events.event_labels)]
-    height = max(len(classes), 1)
-    figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * height), layout="constrained")
+    figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * max(len(classes), 1)), layout="constrained")
     styles = {"audio": (0.08, ""), "visual": (0.52, "////")}  # top, hatch
     for event in events[events.modality.isin(styles)].itertuples():
         row, (top, hatch) = classes.index(event.event_labels), styles[event.modality]
-        bar = [(event.onset, event.offset - event.onset)]
         face = to_rgba(colours[event.event_labels], opacity(event.confidence))
-        ax.broken_barh(bar, (row + top, 0.4), facecolor=face, edgecolor=EDGE, linewidth=0.4, hatch=hatch)
-    ax.set(xlim=(0, video.edges[-1]), ylim=(height, 0), xlabel="seconds")
-    ax.set_yticks(np.arange(len(classes)) + 0.5, classes, parse_math=False)
-    ax.set_axisbelow(True)
-    ax.grid(axis="x", linewidth=0.4)
-    if not classes:
-        ax.text(0.5, 0.5, "no events", transform=ax.transAxes, ha="center", va="center", color="grey")
+        style = {"facecolor": face, "edgecolor": EDGE, "linewidth": 0.4, "hatch": hatch}
+        draw_events(ax, [(event.onset, event.offset)], row + top, 0.4, **style)
+    label_rows(ax, video.edges[-1], classes)
+    ax.set_xlabel("seconds")
     labels = zip(("heard", "seen"), styles.values(), strict=True)
     patches = [Patch(facecolor="#cccccc", edgecolor=EDGE, hatch=hatch, label=text) for text, (_, hatch) in labels]
     figure.legend(handles=patches, loc="outside upper right", ncols=2, frameon=False)
@@ -136,7 +126,7 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
     folder = Path(folder)
     events = find_events(video, threshold)
     texts = {
-        "events.csv": csv_text(events),
+        "events.csv": events.to_csv(index=False, lineterminator="\n"),
         "events.json": json_text(video, events, threshold, model),
         "events.vtt": vtt_text(events, video.class_names),
         "events.txt": audacity_text(events),

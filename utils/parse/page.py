@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.base.errors import InputError
 from utils.parse.events import ParsedVideo
-from utils.report.html import class_colours, script_json
+from utils.report.html import class_colours, fill, script_json
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "templates" / "report.html"
 SCALE = 10_000  # of probabilities, which are integers in the page, rounded down: the same decisions at four digits
@@ -28,11 +28,6 @@ def link(video: Path, folder: Path) -> str:
     return "./" + urllib.parse.quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
-def media_type(video: Path) -> str:
-    """MIME type by the name; browsers look at the content anyway."""
-    return mimetypes.guess_type(video.name)[0] or "video/mp4"
-
-
 def require_small(video: Path) -> None:
     """Raise InputError if a video is too large for a page."""
     size, limit = video.stat().st_size / 2**20, EMBED_LIMIT // 2**20
@@ -42,7 +37,8 @@ def require_small(video: Path) -> None:
 
 def inline(video: Path) -> str:
     """The video as a data URL."""
-    return f"data:{media_type(video)};base64,{base64.b64encode(video.read_bytes()).decode()}"
+    media_type = mimetypes.guess_type(video.name)[0] or "video/mp4"  # by the name; browsers look at the content anyway
+    return f"data:{media_type};base64,{base64.b64encode(video.read_bytes()).decode()}"
 
 
 def to_integers(probabilities: np.ndarray) -> list:
@@ -81,6 +77,4 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "TAG": "video" if video.has_track[:, 1].any() else "audio",
         "DATA": script_json(data),
     }
-    parts = TEMPLATE.read_text(encoding="utf-8").split("@@")  # text, name, text, name, ..., text
-    parts[1::2] = [values[name] for name in parts[1::2]]
-    return "".join(parts)
+    return fill(TEMPLATE, values)

@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import torch
+from torch.types import Device
 from tqdm import tqdm
 
 from nets import MMIL_Net
@@ -24,18 +25,9 @@ from utils.base.read_ahead import read_ahead
 from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import STREAMS, pool
 from utils.llp.classes import T
-from utils.media.windows import (
-    AudioWindows,
-    FrameSampler,
-    FrameWindows,
-    Survey,
-    segment_count,
-    segment_edges,
-    survey,
-    window_starts,
-)
+from utils.media import windows
 from utils.metrics.eval_metrics import THRESHOLD
-from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events, join_events
+from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events
 from utils.parse.networks import load_network
 
 
@@ -54,7 +46,7 @@ class VideoParser:
         net: MMIL_Net,
         class_names: Sequence[str],
         encoders: Mapping[str, Encoder],
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         model: dict | None = None,
     ):
         self.net, self.class_names, self.device = net, tuple(class_names), torch.device(device)
@@ -73,7 +65,7 @@ class VideoParser:
         norm_where: str | None = None,
         checkpoints: Mapping[str, Path | None] | None = None,
         options: Mapping[str, Mapping] | None = None,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         precision: str = "fp32",
     ) -> Self:
         """A checkpoint and the encoders that its sizes ask for, each loaded once.
@@ -88,21 +80,16 @@ class VideoParser:
 
         Raises InputError if a file is missing, damaged, or does not fit.
         """
-        network = load_network(Path(path), classes, nhead, norm_where)
+        net, class_names, kinds, about = load_network(Path(path), classes, nhead, norm_where)
         encoders = {}
-        for stream, kind in network.kinds.items():
+        for stream, kind in kinds.items():
             own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
             own |= (options or {}).get(kind.name, {})
             weights = (checkpoints or {}).get(kind.name)
             encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
-        model = {
-            "checkpoint": as_text(path),
-            "sha256": network.sha256,
-            **network.settings,
-            "features": [network.kinds[stream].name for stream in STREAMS],
-            "precision": precision,
-        }
-        return cls(network.net.to(device), network.class_names, encoders, device, model)
+        features = [kinds[stream].name for stream in STREAMS]
+        model = {"checkpoint": as_text(path), **about, "features": features, "precision": precision}
+        return cls(net.to(device), class_names, encoders, device, model)
 
     def parse(
         self,
@@ -124,9 +111,9 @@ class VideoParser:
         path = Path(path)
         if not 1 <= hop <= T:
             raise InputError(f"--hop {hop}: expected 1 to {T} seconds")
-        found = survey(path)
-        starts = window_starts(found.seconds, hop)
-        average = WindowAverage(segment_count(found.seconds), len(self.class_names))
+        found = windows.survey(path)
+        starts = windows.window_starts(found.seconds, hop)
+        average = WindowAverage(windows.segment_count(found.seconds), len(self.class_names))
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
         reads = read_ahead(self._reader(path, found, starts), starts, workers=1, ahead=1)
         for start, result in zip(bar, reads, strict=True):
@@ -138,15 +125,15 @@ class VideoParser:
             if keep:
                 keep("" if found.is_single else f"_{start}_{start + T}", features)
             average.add(start, *self._probabilities(features, path))
-        edges = segment_edges(found.seconds)
+        edges = windows.segment_edges(found.seconds)
         about = (has_track(found, edges), self.class_names, hop, describe(found, edges))
         return ParsedVideo(path, found.seconds, edges, *average.means(), *about)
 
-    def _reader(self, path: Path, found: Survey, starts: list[int]) -> Callable[[int], dict[str, object]]:
+    def _reader(self, path: Path, found: windows.Survey, starts: list[int]) -> Callable[[int], dict[str, object]]:
         """The function that reads the next window: the encoders' inputs, by the name of their kind."""
-        samplers = {e.kind.name: FrameSampler(e.kind.rate * T, e.prepare) for e in self.visual}
-        frames = None if found.video_end is None else FrameWindows(path, found, samplers, starts)
-        audio = None if found.audio_end is None else AudioWindows(path, found, self.audio.kind.rate)
+        samplers = {e.kind.name: windows.FrameSampler(e.kind.rate * T, e.prepare) for e in self.visual}
+        frames = None if found.video_end is None else windows.FrameWindows(path, found, samplers, starts)
+        audio = None if found.audio_end is None else windows.AudioWindows(path, found, self.audio.kind.rate)
         seconds = found.seconds if found.is_single else None
 
         def read(start: int) -> dict[str, object]:
@@ -186,7 +173,7 @@ class VideoParser:
         return output.frame_prob[0].cpu().numpy(), output.global_prob[0].cpu().numpy()
 
 
-def has_track(found: Survey, edges: np.ndarray) -> np.ndarray:
+def has_track(found: windows.Survey, edges: np.ndarray) -> np.ndarray:
     """In which segments there is sound, and a picture: (n + 1,) edges -> (n, M) bool.
 
     A video of one window has a track in all segments or in none.
@@ -196,7 +183,7 @@ def has_track(found: Survey, edges: np.ndarray) -> np.ndarray:
     return np.stack([starts < (-1 if end is None else end) for end in ends], axis=1)
 
 
-def describe(found: Survey, edges: np.ndarray) -> list[str]:
+def describe(found: windows.Survey, edges: np.ndarray) -> list[str]:
     """What a reader of the events should know of the file, given its (n + 1,) edges."""
     notes = list(found.notes)
     if found.audio_end is None:
@@ -228,4 +215,5 @@ def parse_videos(
     paths = [videos] if isinstance(videos, (str, Path)) else list(videos)
     if not paths:
         raise InputError("no video was given")
-    return join_events([find_events(video_parser.parse(path, hop), threshold) for path in paths])
+    tables = [find_events(video_parser.parse(path, hop), threshold) for path in paths]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
