@@ -178,9 +178,8 @@ def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_
     limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * devices.available_memory()
     if args.packed:
         labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
-        return PackedDataset(
-            args.packed, name, [labels[term] for term in terms if term in labels], class_names, memory_limit=limit
-        )
+        kinds = [labels[term] for term in terms if term in labels]
+        return PackedDataset(args.packed, name, kinds, class_names, memory_limit=limit)
     folders = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     folders["a_pseudo_dir"] = args.a_pseudo_data_dir if "audio" in terms else None
     folders["v_pseudo_dir"] = args.v_pseudo_data_dir if "visual" in terms else None
@@ -298,8 +297,7 @@ def begin(args: argparse.Namespace, run: Run, data: Data, net: MMIL_Net, step: T
     extra = {"packed_plan": data.train.plan} if args.packed else {}
     wandb = args.wandb_project_name, args.wandb_run_name
     run.begin(net, step.optimizer, step.device, settings, extra, wandb if args.use_wandb else None)
-    group = step.group
-    if not group.is_rank_zero:
+    if not (group := step.group).is_rank_zero:
         return
     where = f"{step.device}" if group.world_size == 1 else f"{group.world_size} processes, {step.device.type}"
     print(f"{run_path(args)}: {len(data.train)} training and {len(data.val)} validation videos, on {where}", flush=True)

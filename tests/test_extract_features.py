@@ -1,6 +1,7 @@
 """The base features: their inputs against the published ones, their networks against other formulations, the tool."""
 
 import wave
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -258,9 +259,11 @@ def test_a_new_encoder_is_a_row_and_a_module(command, tmp_path, monkeypatch):
     assert np.load("data/feats/stub/tone.npy").shape == (10, 61)
 
 
-def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tmp_path, monkeypatch, weights):
+def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tmp_path, monkeypatch):
     """R(2+1)D straight from a video and from JPEG frames; the list needs no event names."""
     monkeypatch.chdir(tmp_path)
+    synthetic.use_small_networks(monkeypatch)
+    torch.save(synthetic.SmallBase("r2plus1d_18").state_dict(), "small.pt")
     for name in ("AAAAAAAAAAA", "BBBBBBBBBBB"):
         make_video(tmp_path / f"videos/{name}.mp4", rate="8", sound="")
     (tmp_path / "list.csv").write_text("filename\nAAAAAAAAAAA_0_10\nCCCCCCCCCCC_0_10\n")
@@ -269,9 +272,9 @@ def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tm
     files = [tmp_path / f"data/video_frames/AAAAAAAAAAA/{number:06d}.jpg" for number in range(1, 161)]
     for path, image in zip(files, np.repeat(images, 2, axis=0), strict=True):  # 160 frames, of which 80 are taken
         cv2.imwrite(str(path), image[..., ::-1])
-    flags = ("--label_all_dataset", "list.csv", "--checkpoint", weights("r2plus1d_18"))
+    flags = ("--label_all_dataset", "list.csv", "--checkpoint", "small.pt")
     chosen = [read_image(files[i]) for i in np.round(np.linspace(0, 159, 80)).astype(int)]
-    network = load_encoder(KINDS["r2plus1d_18"], weights("r2plus1d_18"))
+    network = load_encoder(KINDS["r2plus1d_18"], Path("small.pt"))
     sources = {"a": (("--from_videos", "videos"), images), "b": ((), chosen)}
     for out, (source, seen) in sources.items():
         result = extract(command, "r2plus1d_18", *flags, *source, "--out_dir", out)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -105,7 +106,7 @@ def test_parts_of_a_batch_are_all_of_it(count):
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-# --------------------------------------------------------------------------------------- several processes, by torchrun
+# --------------------------------------------------------------------------------------- several processes
 
 SCRIPT = """
 import sys
@@ -133,6 +134,35 @@ def torchrun(workspace):
     return run
 
 
+@pytest.fixture
+def ranks(workspace):
+    """Run main.py as `count` ranks, as torchrun starts them, which itself takes seconds to start."""
+
+    def run(count: int, dropout: float, *flags, script: str = SCRIPT) -> tuple[int, str, str]:
+        file = workspace / "ranks.py"
+        file.write_text(script.format(root=str(ROOT), dropout=dropout))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        env = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        argv = [sys.executable, str(file), *map(str, TRAIN), *flags]
+        pipe = subprocess.PIPE
+        processes = [
+            subprocess.Popen(
+                argv,
+                env=env | {"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(count)},
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+            )
+            for r in range(count)
+        ]
+        results = [process.communicate(timeout=300) for process in processes]
+        out, err = ("".join(texts) for texts in zip(*results, strict=True))
+        return max(abs(process.returncode) for process in processes), out, err
+
+    return run
+
+
 def lines(workspace, name: str, file: str = "iterations.jsonl") -> list[dict]:
     return [json.loads(line) for line in (workspace / "models" / name / file).read_text().splitlines()]
 
@@ -141,41 +171,42 @@ def numbers(rows: list[dict]) -> np.ndarray:
     return np.array([[value for name, value in row.items() if name != "seconds"] for row in rows], float)
 
 
-def test_two_processes_train_as_one(workspace, torchrun):
+def test_two_processes_train_as_one(workspace, ranks):
     """24 videos in batches of 23: the last one leaves nothing for the second process."""
     flags = ("--batch_size", "23", "--grad_norm", "0.5")
     for count in (1, 2):
-        result = torchrun(count, 0.0, *flags, "--model_name", f"of_{count}")
-        assert result.returncode == 0, result.stderr
-    assert "2 processes, cpu" in result.stdout and result.stdout.count("Best F scores") == 1
+        status, out, err = ranks(count, 0.0, *flags, "--model_name", f"of_{count}")
+        assert status == 0, err
+    assert "2 processes, cpu" in out and out.count("Best F scores") == 1
     one, two = (numbers(lines(workspace, f"of_{count}")) for count in (1, 2))
     assert len(one) == 4
     np.testing.assert_allclose(two, one, rtol=2e-5)
     np.testing.assert_allclose(*(numbers(lines(workspace, f"of_{count}", "log.jsonl")) for count in (1, 2)), rtol=2e-5)
 
 
-def test_two_processes_are_stopped_and_resumed(workspace, torchrun):
+STOP = """import main
+from utils.train.run import Run
+calls, finish = [], Run.finish_epoch
+def once(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 2:
+        raise KeyboardInterrupt
+    return finish(*args, **kwargs)
+Run.finish_epoch = once
+"""
+
+
+def test_two_processes_are_stopped_and_resumed(workspace, ranks):
     """With dropout, of which each has its own; the second of two epochs is made by a second run."""
-    whole = torchrun(2, 0.1, "--model_name", "whole")
-    assert whole.returncode == 0, whole.stderr
-    script = workspace / "stops.py"
-    script.write_text(
-        SCRIPT.format(root=str(ROOT), dropout=0.1).replace(
-            "import main\n",
-            "import main\ncalls = []\nfrom utils.train.run import Run\nsave = Run.finish_epoch\n"
-            "def once(*args, **kwargs):\n    calls.append(1)\n    if len(calls) == 2: raise KeyboardInterrupt\n"
-            "    return save(*args, **kwargs)\nRun.finish_epoch = once\n",
-        )
-    )
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    argv = [sys.executable, *launch, *map(str, TRAIN), "--model_name", "stopped"]
-    assert subprocess.run(argv, capture_output=True, check=False, timeout=300).returncode != 0
+    status, _, err = ranks(2, 0.1, "--model_name", "whole")
+    assert status == 0, err
+    assert ranks(2, 0.1, "--model_name", "stopped", script=SCRIPT.replace("import main\n", STOP))[0] != 0
     assert torch.load(workspace / "models/stopped/checkpoint_last.pt")["epoch"] == 1
 
-    result = torchrun(1, 0.1, "--model_name", "stopped", "--resume")
-    assert result.returncode == 2 and "the number of processes was 2, is 1" in result.stderr
-    result = torchrun(2, 0.1, "--model_name", "stopped", "--resume")
-    assert result.returncode == 0, result.stderr
+    status, _, err = ranks(1, 0.1, "--model_name", "stopped", "--resume")
+    assert status == 2 and "the number of processes was 2, is 1" in err
+    status, _, err = ranks(2, 0.1, "--model_name", "stopped", "--resume")
+    assert status == 0, err
     assert lines(workspace, "stopped") == lines(workspace, "whole")
     weights = [torch.load(workspace / f"models/{n}/checkpoint_last.pt")["model"] for n in ("whole", "stopped")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
