@@ -38,9 +38,9 @@ from utils.features.kinds import KINDS
 from utils.llp import pseudo_labels
 from utils.llp.classes import CLASSES, C, T
 from utils.llp.videos import Video
-from utils.media.audio import read_audio
+from utils.media.clips import read_audio, read_frames
 from utils.media.ffmpeg import find_ffmpeg
-from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.frames import evenly_spaced, frame_files, read_image
 
 FINISHED = 11849  # videos of LLP
 

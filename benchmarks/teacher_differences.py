@@ -29,8 +29,8 @@ from utils.encoders.visual import ARCHITECTURES, Normalise
 from utils.features.kinds import KINDS
 from utils.llp import pseudo_labels
 from utils.llp.classes import CLASSES, T
-from utils.media.audio import read_audio
-from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.clips import read_audio, read_frames
+from utils.media.frames import evenly_spaced, frame_files, read_image
 
 NAME = "BjCEufrlXm4"
 

@@ -13,7 +13,7 @@ from utils.base.errors import InputError
 from utils.encoders import clap, load_encoder
 from utils.encoders.clap import CLIP_SAMPLES, ClapTeacher
 from utils.features.kinds import KINDS
-from utils.media.audio import read_audio
+from utils.media.clips import read_audio
 
 GOLDEN_CASES = ("exact", "short", "long", "BjCEufrlXm4")
 

@@ -19,8 +19,7 @@ from utils.base.errors import InputError
 from utils.download import clips
 from utils.download.clips import Clip, Unavailable
 from utils.extract.videos import list_videos
-from utils.media.audio import read_audio
-from utils.media.frames import read_frames
+from utils.media.clips import read_audio, read_frames
 
 MP4 = {"Content-Type": "video/mp4"}
 SECONDS = 40  # of the videos on the site

@@ -18,8 +18,8 @@ from utils.encoders import load_encoder, vggish, visual
 from utils.encoders.vggish import SAMPLE_RATE, Vggish, log_mel, to_16_bit
 from utils.encoders.visual import r2plus1d_image, resnet_image
 from utils.features.kinds import KINDS
-from utils.media.audio import read_audio
-from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.clips import read_audio, read_frames
+from utils.media.frames import evenly_spaced, frame_files, read_image
 
 ARCHITECTURES = vggish.ARCHITECTURES | visual.ARCHITECTURES
 
@@ -266,7 +266,7 @@ def test_a_list_chooses_the_videos_which_are_seen_from_either_source(command, tm
     torch.save(synthetic.SmallBase("r2plus1d_18").state_dict(), "small.pt")
     for name in ("AAAAAAAAAAA", "BBBBBBBBBBB"):
         make_video(tmp_path / f"videos/{name}.mp4", rate="8", sound="")
-    (tmp_path / "list.csv").write_text("filename\nAAAAAAAAAAA_0_10\nCCCCCCCCCCC_0_10\n")
+    (tmp_path / "list.csv").write_text("filename\nAAAAAAAAAAA\nCCCCCCCCCCC_0_10\n")
     images = read_frames(tmp_path / "videos/AAAAAAAAAAA.mp4", 80)[0]
     (tmp_path / "data/video_frames/AAAAAAAAAAA").mkdir(parents=True)
     files = [tmp_path / f"data/video_frames/AAAAAAAAAAA/{number:06d}.jpg" for number in range(1, 161)]

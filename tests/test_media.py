@@ -18,9 +18,10 @@ from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils.base.errors import InputError
 from utils.llp.videos import Video
-from utils.media.audio import read_audio
-from utils.media.files import find_media, open_media
-from utils.media.frames import choose_frames, evenly_spaced, frame_files, frame_times, read_frames, read_image
+from utils.media.clips import read_audio, read_frames
+from utils.media.files import find_media
+from utils.media.frames import choose_frames, evenly_spaced, frame_files, read_image
+from utils.media.timeline import find_tracks
 
 CLIP = "BjCEufrlXm4"
 
@@ -87,8 +88,8 @@ def test_frames_are_those_that_ffmpeg_writes(rate, tmp_path):
     extra = ["-vf", f"select='{drop}'", "-fps_mode", "vfr"] if drop else []
     extra += ["-output_ts_offset", "3"] if rate == "late" else []
     video = make_video(tmp_path / "v.mp4", rate if rate[0].isdigit() else "30", 6, "160x120", "", *extra)
-    with open_media(video) as container:
-        chosen = choose_frames(frame_times(container), container.streams.video[0].guessed_rate)
+    picture = find_tracks(video).picture
+    chosen = choose_frames(picture.times, picture.rate)
     with av.open(str(video)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.int16)
     written = jpeg_route(program, video, tmp_path / "frames")
@@ -174,7 +175,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     for name, text in (both | {"blind.m4a": "no picture"}).items():
         with pytest.raises(InputError, match=text):
             read_frames(tmp_path / name, 10)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match="no such file"):
         read_audio(tmp_path / "missing.mp4", 48000)
 
 
@@ -194,12 +195,15 @@ def test_a_damaged_packet_does_not_cost_the_video(tmp_path):
     assert damaged_count == count and np.array_equal(frames[0], whole_frames[0])
 
 
-def test_files_that_do_not_state_times_are_left_to_the_jpeg_route(tmp_path):
-    path = make_video(tmp_path / "v.avi", seconds=1, sound="")
-    with pytest.raises(InputError, match="does not say when its frames are shown"):
-        read_frames(path, 10)
-    with open_media(path) as container:
-        assert frame_times(container) == []  # and extract_frames.py goes on
+@pytest.mark.parametrize("suffix", ["avi", "h264", "m4v"])
+def test_frames_without_stated_times_follow_one_another(suffix, tmp_path):
+    """AVI numbers frames in the order in which they are stored, raw streams not at all."""
+    make_video(tmp_path / "v.mp4", seconds=3, sound="")
+    ffmpeg("-i", tmp_path / "v.mp4", "-c", "copy", tmp_path / f"v.{suffix}")
+    images, count = read_frames(tmp_path / "v.mp4", 10)
+    others, other_count = read_frames(tmp_path / f"v.{suffix}", 10)
+    assert abs(other_count - count) <= 1
+    assert np.abs(np.stack(images).astype(int) - np.stack(others)).mean() < 3
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"text", b"\xff\xd8 nothing \xff\xd9", "cut off"])

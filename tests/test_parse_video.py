@@ -21,9 +21,10 @@ from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.events import events_to_segments, read_events
 from utils.media import windows
-from utils.media.audio import Block, fill_gaps, read_audio
-from utils.media.files import open_media
-from utils.media.frames import choose_frames, frame_times, read_frames
+from utils.media.audio import Block, assemble, place
+from utils.media.clips import read_audio, read_frames
+from utils.media.frames import choose_frames, constant_rate_frames
+from utils.media.timeline import find_tracks
 from utils.media.windows import AudioWindows, FrameSampler, FrameWindows, survey, window_starts
 from utils.parse import outputs, page
 from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
@@ -139,9 +140,9 @@ def test_each_window_sees_and_hears_its_own_ten_seconds(hop, tmp_path):
 def test_frames_are_those_that_the_whole_video_gives(tmp_path):
     path = make_video(tmp_path / "v.mp4", rate="29.97", seconds=25)
     count = read_frames(path, 1)[1]
-    with open_media(path) as container:
-        chosen = choose_frames(frame_times(container), container.streams.best("video").guessed_rate)
-    assert sum(1 for _ in windows.constant_rate_frames(path, survey(path).frame_rate)) == len(chosen)
+    found = find_tracks(path)
+    chosen = choose_frames(found.picture.times, found.picture.rate)
+    assert sum(1 for _ in constant_rate_frames(found)) == len(chosen) == count
     _, seen, _, _ = read_all(path, 10, count=80)
     all_images, _ = read_frames(path, count)
     assert seen[1] == [grey(image) for image in all_images[80:160]]
@@ -161,17 +162,20 @@ def test_sound_of_windows_is_that_of_the_whole(rate, channels, tmp_path):
         assert window.shape == (480000,)
         expected = whole[start * 48000 :][:480000]
         assert np.abs(window[: len(expected)] - expected).max() < 1e-4
-        assert len(reader.samples) < 25 * 48000
+        assert sum(len(samples) for _, samples in reader.held) < 25 * 48000
 
 
-def test_a_gap_in_the_sound_is_silence(tmp_path):
+def test_a_gap_in_the_sound_is_silence():
     """Time stamps that jump by 3 s after 8 s."""
     blocks = [Block(np.full(100, 0.5, np.float32), 100, float(t + (3 if t >= 8 else 0))) for t in range(12)]
-    samples = np.concatenate([block.samples for block in fill_gaps(blocks, 15)])
-    expected = np.repeat([0.5] * 8 + [0] * 3 + [0.5] * 4, 100)
-    assert samples.tolist() == expected.tolist()
+    samples, spans = assemble(place(blocks), 15, 100)
+    assert samples.tolist() == np.repeat([0.5] * 8 + [0] * 3 + [0.5] * 4, 100).tolist()
+    assert spans == [(0, 8), (11, 15)]
     again = [Block(np.full(100, 0.5, np.float32), 100, t) for t in (0.0, 0.5, 1.5)]  # half a second is there twice
-    assert sum(len(block.samples) for block in fill_gaps(again, 15)) == 250
+    assert sum(len(piece.samples) for piece in place(again)) == 250
+    late = [Block(np.full(100, 0.5, np.float32), 100, t) for t in (4.0, 5.1)]  # 0.1 s is left as it is
+    samples, spans = assemble(place(late), 8, 100)
+    assert samples.tolist() == np.repeat([0, 0.5, 0], [400, 200, 200]).tolist() and spans == [(4, 6)]
 
 
 def video_of(audio, visual, gate=None, names=("Dog", "<Cat> & 'co'"), path="a b.mp4") -> ParsedVideo:
@@ -529,11 +533,12 @@ def test_memory_stays_at_a_window(tmp_path, monkeypatch):
     """Of 60 s no more is held than a window of frames as the networks see them, and of sound."""
     path = make_video(tmp_path / "long.mp4", "10", 60, "32x32")
     most = {"frames": 0, "samples": 0}
-    for kind, reader, held in (("frames", FrameWindows, "kept"), ("samples", AudioWindows, "samples")):
+    sizes = {FrameWindows: lambda r: len(r.kept), AudioWindows: lambda r: sum(len(samples) for _, samples in r.held)}
+    for kind, reader in (("frames", FrameWindows), ("samples", AudioWindows)):
 
-        def read(self, start, original=reader.read, held=held, kind=kind):
+        def read(self, start, original=reader.read, size=sizes[reader], kind=kind):
             result = original(self, start)
-            most[kind] = max(most[kind], len(getattr(self, held)))
+            most[kind] = max(most[kind], size(self))
             return result
 
         monkeypatch.setattr(reader, "read", read)

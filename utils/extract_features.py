@@ -76,12 +76,13 @@ def source_folder(args: argparse.Namespace, is_audio: bool) -> Path:
 def list_all(args: argparse.Namespace, folder: Path, is_audio: bool) -> list[Video]:
     """The videos of --label_all_dataset, else all of the folder."""
     from utils.extract.videos import list_files, list_videos
-    from utils.media.files import SUFFIXES, VIDEO_SUFFIXES
+    from utils.media.files import SUFFIXES, VIDEO_SUFFIXES, report_skipped
 
     if args.label_all_dataset:
         return list_videos(args.label_all_dataset)
     if is_audio or args.from_videos:
         suffixes = SUFFIXES if is_audio else VIDEO_SUFFIXES
+        report_skipped(folder, suffixes)
         return list_files(folder, lambda path: path.suffix.lower() in suffixes)
     return list_files(folder, lambda path: path.is_dir() and not path.name.endswith(TMP_SUFFIX))
 

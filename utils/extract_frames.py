@@ -23,11 +23,14 @@ from utils.base.files import TMP_SUFFIX, require_writable
 from utils.base.read_ahead import read_ahead
 from utils.extract.runner import Run, Settings
 from utils.llp.classes import FPS
+from utils.media.clips import EXTENT, describe_picture
 from utils.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from utils.media.files import VIDEO_SUFFIXES, open_media
-from utils.media.frames import frame_times, is_complete_jpeg
+from utils.media.files import VIDEO_SUFFIXES, report_skipped
+from utils.media.frames import is_complete_jpeg
+from utils.media.isolated import isolated
 
 FRAME_NAME = "%06d.jpg"
+LEAST_PATIENCE, PATIENCE = 600, 20  # seconds that ffmpeg may take, and more for each second of the video
 
 
 class VideoFile(NamedTuple):
@@ -45,6 +48,7 @@ def list_videos(folder: Path) -> list[VideoFile]:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
     if not files:
         raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
+    report_skipped(folder, VIDEO_SUFFIXES)
     owner = {path.stem: path for path in reversed(files)}
     problems = ["" if owner[path.stem] == path else f"{owner[path.stem]} has the same name" for path in files]
     return [VideoFile(path.stem, path, problem) for path, problem in zip(files, problems, strict=True)]
@@ -66,7 +70,7 @@ def is_finished(folder: Path) -> bool:
 def require_no_others(folder: Path) -> None:
     """Raise InputError if `folder`, which is to be replaced, holds other files than frames of this program."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if not re.fullmatch(r"\d{6}\.jpg|\..*|Thumbs\.db", path.name):
+        if not re.fullmatch(rf"\d{{6}}\.jpg|{re.escape(EXTENT)}|\..*|Thumbs\.db", path.name):
             raise InputError(f"{folder}: holds {path.name}, which is no frame of this program; remove the folder first")
 
 
@@ -76,8 +80,7 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
     Raises InputError if it cannot be decoded, has no picture, or ends early.
     """
     require_no_others(folder)
-    with open_media(video) as container:
-        frame_times(container)  # ffmpeg itself does not complain about a truncated file
+    [(track, seconds, extent)] = isolated(describe_picture, video)  # ffmpeg does not complain about a truncated file
     tmp = folder.with_name(folder.name + TMP_SUFFIX)
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir(parents=True)
@@ -85,10 +88,13 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
         # In the folder, since a % in its name would be taken for part of the pattern; in a session of its own, since
         # Ctrl-C is for this process to handle.
         source = f"file:{video.resolve()}"
-        problem = run_ffmpeg(ffmpeg, "-i", source, "-r", str(FPS), FRAME_NAME, cwd=tmp, start_new_session=True)
-        if problem:
+        flags = ("-i", source, "-map", f"0:{track}", "-r", str(FPS), FRAME_NAME)
+        options = {"cwd": tmp, "start_new_session": True, "timeout": LEAST_PATIENCE + PATIENCE * seconds}
+        if problem := run_ffmpeg(ffmpeg, *flags, **options):
             raise InputError(f"{video}: ffmpeg failed ({problem})")
         count = len(list(tmp.iterdir()))
+        if extent:
+            (tmp / EXTENT).write_text(extent)
         if not is_finished(tmp):
             raise InputError(f"{video}: ffmpeg wrote {count} frames, not all of them complete; is the disk full?")
         if folder.exists():  # damaged

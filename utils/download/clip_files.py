@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.base.errors import InputError
-from utils.llp.classes import FPS
 from utils.llp.videos import Video
-from utils.media.files import open_media
-from utils.media.frames import frame_times
+from utils.media.files import choose_tracks, open_media
+from utils.media.windows import survey
 
 CODECS = {"video": "h264", "audio": "aac"}
 NO_SOUND = "has no audio track"
@@ -33,7 +32,7 @@ def check_clip(path: Path) -> float:
     """Length in seconds of a valid clip. Raises InputError if it is truncated, no mp4, or lacks H.264 or AAC."""
     with open_media(path) as container:
         for kind, codec in CODECS.items():
-            stream = container.streams.best(kind)
+            stream = choose_tracks(container).get(kind)
             if stream is None:
                 raise InputError(f"{path}: {NO_SOUND if kind == 'audio' else 'has no picture'}")
             if stream.codec_context.name != codec:
@@ -44,11 +43,9 @@ def check_clip(path: Path) -> float:
 
 
 def check_length(path: Path) -> float:
-    """Seconds until the last frame of a video ends, 0 if it has none. Raises InputError if it is no media file."""
-    with open_media(path) as container:
-        video = container.streams.best("video")
-        times = frame_times(container) if video else []
-        return float(times[-1]) + 1 / float(video.guessed_rate or FPS) if times else 0.0
+    """Seconds until the last frame of a video ends, 0 if it has none. Raises InputError if it is no complete video."""
+    found = survey(path)
+    return found.require_picture().end if found.picture else 0.0
 
 
 def is_finished(path: Path) -> bool:

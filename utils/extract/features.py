@@ -4,7 +4,6 @@ Axes: rows, size of a feature as in utils/features/kinds.py; H, W of an image.
 """
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ import numpy as np
 from utils.encoders import load_encoder
 from utils.extract.outputs import Extractor
 from utils.features.kinds import FeatureKind
-from utils.llp.classes import FPS, T
+from utils.llp.classes import T
+from utils.llp.names import clip_times
 from utils.llp.videos import Video
-from utils.media.audio import read_audio
+from utils.media.clips import read_jpegs, read_pictures, read_sound
 from utils.media.files import find_media
-from utils.media.frames import evenly_spaced, frame_files, read_frames, read_image
+from utils.media.isolated import isolated
 
 
 class FeatureExtractor(Extractor):
@@ -44,28 +44,26 @@ class FeatureExtractor(Extractor):
         self.encoder = load_encoder(self.kind, device=device, precision=self.precision, **self.options)
         self.prepare = self.encoder.prepare
 
-    def read(self, video: Video) -> tuple[object, float]:
-        """The encoder's input, and the length in seconds. Raises InputError if the video cannot be read."""
+    def read(self, video: Video) -> tuple[tuple[object, np.ndarray], float]:
+        """The encoder's input and in which segments there is anything, (T,) bool; the length in seconds.
+
+        Raises InputError if the video cannot be read.
+        """
+        times = clip_times(video.filename)
         if self.kind.stream == "audio":
-            return self._read_audio(video)
-        images, count = self._read_images(video, self.kind.rate * T)
-        return [self.prepare(image) for image in images], count / FPS
-
-    def _read_audio(self, video: Video) -> tuple[object, float]:
-        samples = read_audio(find_media(self.folder, *video.names), self.kind.rate)
-        seconds = len(samples) / self.kind.rate
-        if seconds > T + 1 and self.kind.rows == T:
-            text = f"{video.filename} lasts {seconds:.1f} s; its ten vectors are of the first {T} s"
-            print(f"warning: {text}", file=sys.stderr)
-        return self.prepare(samples), seconds
-
-    def _read_images(self, video: Video, count: int) -> tuple[Iterable[np.ndarray], int]:
-        """`count` evenly spaced frames, (H, W, 3) uint8 RGB each, and the number of all at 8 a second."""
-        if not self.from_frames:
-            return read_frames(find_media(self.folder, *video.names), count)
-        files = frame_files(self.folder, *video.names)
-        return (read_image(files[i]) for i in evenly_spaced(len(files), count)), len(files)
+            content, samples = isolated(read_sound, find_media(self.folder, *video.names), self.kind.rate, times)
+            if content.seconds > T + 1 and self.kind.rows == T:
+                text = f"{video.filename} lasts {content.seconds:.1f} s; its ten vectors are of the first {T} s"
+                print(f"warning: {text}", file=sys.stderr)
+            return (self.prepare(samples), content.is_there), content.seconds
+        count = self.kind.rate * T
+        if self.from_frames:
+            images = isolated(read_jpegs, self.folder, video.names, count, times)
+        else:
+            images = isolated(read_pictures, find_media(self.folder, *video.names), count, times)
+        content = next(images)
+        return ([self.prepare(image) for image in images], content.is_there), content.seconds
 
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
         """The features of each video, (rows, size) float32."""
-        return [{self.flag: features} for features in self.encoder.embed(contents)]
+        return [{self.flag: features} for features in self.encoder.embed([content for content, _ in contents])]

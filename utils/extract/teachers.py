@@ -54,7 +54,8 @@ class TeacherExtractor(FeatureExtractor):
 
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
         """Of each video, labels (T, C) int64, features (rows, D) float32 and logits (T, C) float32, by flag."""
-        features, logits = self.encoder.label(contents, self.encoded_captions)
+        features, logits = self.encoder.label([content for content, _ in contents], self.encoded_captions)
+        logits[~np.stack([is_there for _, is_there in contents])] = pseudo_labels.NOTHING
         labels = pseudo_labels.pseudo_labels(logits, np.stack([v.weak for v in videos]), self.thresholds)
         flags = (LABELS_FLAG, self.flag, LOGITS_FLAG)
         return [dict(zip(flags, arrays, strict=True)) for arrays in zip(labels, features, logits, strict=True)]

@@ -8,6 +8,8 @@ import numpy as np
 from utils.base.npy import Layout
 from utils.llp.classes import T
 
+NOTHING = -1e4  # the logit of every class in a segment without picture or sound: below any threshold
+
 
 def label_layout(num_classes: int) -> Layout:
     """What a file of pseudo labels holds."""

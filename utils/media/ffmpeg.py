@@ -26,7 +26,10 @@ def find_ffmpeg() -> str:
 def run_ffmpeg(program: str, *flags: str, **options) -> str:
     """Run ffmpeg, with `options` of subprocess.run, and return the last line of its complaint, '' if it succeeds."""
     command = [program, "-nostdin", "-v", "error", *flags]
-    result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, **options)
+    try:
+        result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, **options)
+    except subprocess.TimeoutExpired as error:
+        return f"it did not end within {error.timeout:.0f} s"
     if result.returncode == 0:
         return ""
     return (result.stderr.decode(errors="replace").strip().splitlines() or [f"status {result.returncode}"])[-1]

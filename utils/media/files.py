@@ -1,13 +1,8 @@
-"""Media files: found, opened, decoded. Every error names the file.
-
-Decoding is strict or tolerant. Strict, for features of a data set: a file that ends early is an error. Tolerant, for
-parsing any video: it is decoded as far as it goes. In both, single packets that cannot be decoded are passed over, as
-ffmpeg does.
-"""
+"""Media files: found, opened, and which of their tracks are used. Every error names the file."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import av
@@ -16,9 +11,19 @@ from av.stream import Stream
 
 from utils.base.errors import InputError
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi")
-SUFFIXES = (".mp4", ".wav", *VIDEO_SUFFIXES[1:], ".flac", ".m4a", ".mp3", ".ogg", ".opus")
-TRUNCATED = 1.0  # seconds that a track may lack at its end
+_VIDEO = (
+    ".mp4 .mkv .webm .mov .m4v .avi .ts .mts .m2ts .mpg .mpeg .m2v .vob .wmv .asf .flv .f4v .3gp .3g2 .ogv .mxf .gif "
+    ".mjpeg .h264 .264 .h265 .hevc .y4m .dv .rm .rmvb .divx .nut"
+)
+_AUDIO = (
+    ".wav .flac .m4a .mp3 .ogg .opus .aac .aif .aiff .wma .mka .m4b .oga .ac3 .eac3 .amr .au .caf .w64 .mp2 .spx .ape "
+    ".wv .tta .dts .weba"
+)
+VIDEO_SUFFIXES = tuple(_VIDEO.split())
+SUFFIXES = (".mp4", ".wav", *_VIDEO.split()[1:], *_AUDIO.split()[1:])  # in the order in which they are looked for
+NO_MEDIA = ("tty",)  # ffmpeg would draw a text file as a picture
+SHOWN = 5  # names of files that are left out
+DEFAULT_TRACK = 5_000_000  # what ffmpeg adds to the size of a track that its file calls the default
 
 
 def find_media(folder: Path, *names: str) -> Path:
@@ -28,7 +33,17 @@ def find_media(folder: Path, *names: str) -> Path:
             path = Path(folder) / f"{name}{suffix}"
             if path.is_file():
                 return path
-    raise InputError(f"no file {names[0]}.mp4 in {folder} (nor {', '.join(SUFFIXES[1:])})")
+    raise InputError(f"no file {names[0]}.mp4 in {folder} (nor with another suffix of media files: .wav, .mkv, ...)")
+
+
+def report_skipped(folder: Path, suffixes: Collection[str]) -> None:
+    """Say once, on the standard error stream, which files of a folder have none of these suffixes, and are left out."""
+    others = [p.name for p in sorted(Path(folder).iterdir()) if p.is_file() and not p.name.startswith(".")]
+    others = [name for name in others if Path(name).suffix.lower() not in suffixes]
+    if others:
+        more = f", and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        what = f"{len(others)} files that are not of the kind that is read"
+        print(f"note: {folder}: left out {what}: {', '.join(others[:SHOWN])}{more}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -44,68 +59,31 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         raise InputError(f"{path}: cannot be decoded ({error.strerror or error})") from error
 
 
-def decode(
-    container: InputContainer, stream: Stream, strict: bool, before: Callable[[av.Packet], None] = lambda packet: None
-) -> Iterator[av.frame.Frame]:
-    """The frames of a stream, without those of packets that cannot be decoded.
+def is_cover(stream: Stream) -> bool:
+    """Whether a video track is a picture beside the sound."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
-    Args:
-        strict: raise the decoder's error if the file cannot be read to its end; else stop there.
-        before: called with each packet before it is decoded.
 
-    Raises the decoder's error if nothing can be decoded.
+def choose_tracks(container: InputContainer) -> dict[str, Stream]:
+    """The tracks that are used, of `video` and `audio` those that can be decoded.
+
+    The rule of the ffmpeg program (fftools/ffmpeg_opt.c of 5.1): the track that the file calls its default, then the
+    largest picture, or the most channels; of equal ones the first. A cover picture is no video.
     """
-    problem, started = None, False
-    try:
-        for packet in container.demux(stream):
-            before(packet)
-            try:
-                for frame in packet.decode():
-                    started = True
-                    yield frame
-            except av.error.FFmpegError as error:
-                problem = error
-    except (av.error.FFmpegError, ValueError):
-        if strict or not started:
-            raise
-    if problem and not started:
-        raise problem
+    tracks = [stream for stream in container.streams if stream.type in ("video", "audio") and stream.codec_context]
+    tracks = [stream for stream in tracks if stream.type == "audio" or not is_cover(stream)]
 
+    def score(stream: Stream) -> int:
+        size = stream.channels or 0 if stream.type == "audio" else (stream.width or 0) * (stream.height or 0)
+        return size + DEFAULT_TRACK * bool(stream.disposition & av.stream.Disposition.default)
 
-def time_of(container: InputContainer, moment: "av.Packet | av.frame.Frame") -> Fraction | None:
-    """When a packet or frame is presented, in seconds from the start of the file. None if the file does not say."""
-    if moment.pts is None:
-        return None
-    return moment.pts * moment.time_base - Fraction(container.start_time or 0, av.time_base)
-
-
-def is_in_storage_order(container: InputContainer, stream: Stream) -> bool:
-    """Whether the times of packets are of no use: AVI numbers frames in the order in which they are stored."""
-    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-
-
-def require_complete(container: InputContainer, stream: Stream, end: float) -> None:
-    """Raise InputError if a stream ends, at `end` in seconds, over a second before the time that its header states."""
-    if stream.duration is not None:
-        stated = float(stream.duration * stream.time_base)
-    elif container.duration is not None and len(container.streams) == 1:
-        stated = container.duration / av.time_base
-    else:
-        return
-    frame = 1 / float(getattr(stream, "guessed_rate", None) or 1)  # a slow video's last frame lasts long
-    if end < stated - TRUNCATED - frame:
-        raise InputError(f"{name_of(container)}: truncated, its {stream.type} ends at {end:.1f} s of {stated:.1f} s")
+    best = {}
+    for stream in tracks:
+        if stream.type not in best or score(stream) > score(best[stream.type]):
+            best[stream.type] = stream
+    return best
 
 
 def name_of(container: InputContainer) -> str:
     """The path that a container was opened with."""
     return container.name.removeprefix("file:")
-
-
-def best_streams(container: InputContainer) -> dict[str, Stream]:
-    """The tracks to parse, those of `video` and `audio` that can be decoded. A cover picture is no video."""
-    streams = {kind: container.streams.best(kind) for kind in ("video", "audio")}
-    streams = {kind: stream for kind, stream in streams.items() if stream and stream.codec_context}
-    if "video" in streams and streams["video"].disposition & av.stream.Disposition.attached_pic:
-        del streams["video"]
-    return streams

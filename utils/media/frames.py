@@ -5,10 +5,11 @@ command `ffmpeg -i VIDEO -r 8 %06d.jpg` chooses them. Axes: H, W of an image, in
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import av
 import cv2
@@ -16,7 +17,10 @@ import numpy as np
 
 from utils.base.errors import InputError
 from utils.llp.classes import FPS
-from utils.media.files import best_streams, decode, is_in_storage_order, name_of, open_media, require_complete, time_of
+from utils.media.clock import time_of
+from utils.media.decoding import decode
+from utils.media.files import open_media
+from utils.media.timeline import TOLERANCE, Survey
 
 SWS_ACCURATE = 0x2 | 0x2000 | 0x40000  # ffmpeg's scaler: bilinear chroma, at full resolution, rounded to nearest
 
@@ -35,10 +39,15 @@ def frame_files(folder: Path, *names: str) -> list[Path]:
     if frames is None:
         why = f"utils/extract_frames.py makes it, or lists in {folder}/failures.csv why not"
         raise InputError(f"no folder {names[0]} in {folder}: {why}")
-    files = sorted(path for path in frames.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    files = sorted((p for p in frames.iterdir() if p.suffix.lower() in (".jpg", ".jpeg")), key=_by_number)
     if not files:
         raise InputError(f"{frames}: holds no frames (.jpg)")
     return files
+
+
+def _by_number(path: Path) -> list:
+    """A key that sorts `9.jpg` before `10.jpg`."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path.name)]
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -95,77 +104,130 @@ def choose_frames(times: Sequence[Fraction], rate: Fraction | None) -> list[int]
     return list(at_constant_rate(zip(times, range(len(times)), strict=True), rate))
 
 
-def frame_times(container: "av.container.InputContainer") -> list[Fraction]:
-    """Presentation times of the frames of an open video, ascending, in seconds, without decoding them.
+class Shown(NamedTuple):
+    """A frame of a video as it is shown at one position of its output at 8 a second.
 
-    Empty if the file does not state them. Raises InputError if there is no picture, or the video ends before the time
-    that the file states.
+    Attributes:
+        position: in the output.
+        image: (H, W, 3) uint8 RGB.
+        is_exact: whether it is the frame of that position, or a neighbour that stands in for one that is damaged.
     """
-    stream = container.streams.best("video")
-    if stream is None:
-        raise InputError(f"{name_of(container)}: has no picture")
-    shown = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-    times = [time_of(container, packet) for packet in shown]
-    if not times:
-        raise InputError(f"{name_of(container)}: holds no frames")
-    known = sorted(time for time in times if time is not None)
-    if known:
-        require_complete(container, stream, float(known[-1]) + (container.start_time or 0) / av.time_base)
-    return known if len(known) == len(times) and not is_in_storage_order(container, stream) else []
+
+    position: int
+    image: np.ndarray
+    is_exact: bool
 
 
-def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
-    """`count` frames of a video, evenly spaced over those at 8 a second, straight from the video.
+def count_frames(found: Survey) -> int:
+    """Frames of a video at 8 a second: those that ffmpeg writes, and the last again until the sound ends.
 
-    Unlike the JPEG files' they lack compression: about 3.5 grey levels of 255 on LLP's clip, without a bias.
-
-    Returns:
-        (H, W, 3) uint8 RGB each, `count` of them; the number of frames at 8 a second.
-
-    Raises InputError if the file cannot be decoded, has no picture, or ends early.
+    Raises InputError if none can be decoded.
     """
-    with open_media(path) as container:
-        times = frame_times(container)
-        if not times:
-            raise InputError(f"{path}: does not say when its frames are shown; convert it to mp4")
-        chosen = choose_frames(times, container.streams.best("video").guessed_rate)
-    used = [times[chosen[i]] for i in evenly_spaced(len(chosen), count)]
-    wanted, images = set(used), {}
-    for time, frame in decode_frames(path, True, wanted):
-        if time in wanted:
-            images[time] = to_rgb(frame)
-        if len(images) == len(wanted) or (time is not None and time > used[-1]):
-            break
-    if len(images) < len(wanted):
-        raise InputError(f"{path}: damaged, {len(wanted) - len(images)} of the frames needed cannot be decoded")
-    return [images[time] for time in used], len(chosen)
+    picture = found.picture
+    if picture.times:
+        count = len(choose_frames(picture.times, picture.rate))
+    else:
+        count = sum(1 for _ in constant_rate_frames(found))
+    return max(count, round(found.seconds * FPS)) if found.seconds - picture.end >= TOLERANCE else count
 
 
-def decode_frames(
-    path: Path, strict: bool, wanted: Collection[Fraction] = ()
-) -> Iterator[tuple[Fraction | None, "av.VideoFrame"]]:
-    """The frames of a video with their times in seconds, None if unknown.
+def shown_frames(found: Survey, positions: Sequence[int]) -> Iterator[Shown]:
+    """The frames at some positions, ascending, of a video's output at 8 a second.
+
+    After its end, the last frame is shown. Raises InputError if nothing can be decoded.
+    """
+    if not found.picture.times:
+        yield from _counted_frames(found, positions)
+        return
+    times = found.picture.times
+    chosen = choose_frames(times, found.picture.rate)
+    wanted = [times[chosen[min(position, len(chosen) - 1)]] for position in positions]
+    queue, last, image = 0, None, None
+    for time, frame in decode_frames(found, set(wanted)):
+        ready = queue
+        while ready < len(wanted) and wanted[ready] < time:  # they cannot be decoded: their predecessor stands in
+            ready += 1
+        if ready > queue and image is None:
+            image = to_rgb(frame if last is None else last)
+        yield from (Shown(positions[i], image, False) for i in range(queue, ready))
+        queue, last, image = ready, frame, None
+        while queue < len(wanted) and wanted[queue] == time:
+            image = to_rgb(frame) if image is None else image
+            yield Shown(positions[queue], image, True)
+            queue += 1
+        if queue == len(wanted):
+            return
+    image = to_rgb(last) if image is None else image
+    yield from (Shown(positions[i], image, False) for i in range(queue, len(wanted)))
+
+
+def _counted_frames(found: Survey, positions: Sequence[int]) -> Iterator[Shown]:
+    """`shown_frames` of a video that does not state when its frames are shown: they are counted."""
+    queue, last, image = 0, None, None
+    for position, frame in enumerate(constant_rate_frames(found)):
+        if frame is not last:
+            last, image = frame, None
+        while queue < len(positions) and positions[queue] == position:
+            image = to_rgb(frame) if image is None else image
+            yield Shown(position, image, True)
+            queue += 1
+        if queue == len(positions):
+            return
+    image = to_rgb(last) if image is None else image
+    yield from (Shown(position, image, True) for position in positions[queue:])
+
+
+def constant_rate_frames(found: Survey) -> Iterator["av.VideoFrame"]:
+    """The frames of a video at 8 a second, as `ffmpeg -r 8` chooses them. Raises InputError if none can be decoded."""
+    return at_constant_rate(decode_frames(found), found.picture.rate)
+
+
+def decode_frames(found: Survey, wanted: set[Fraction] | None = None) -> Iterator[tuple[Fraction, "av.VideoFrame"]]:
+    """The frames of a video with their times in seconds, ascending; without stated times they follow one another.
 
     Args:
-        strict: raise InputError if the file cannot be read to its end; else stop there.
-        wanted: times; the other frames are left out if no frame is predicted from them. Empty: all frames.
+        wanted: times; the other frames are left out if no frame is predicted from them. None: all frames.
 
     Raises InputError if nothing can be decoded.
     """
-    with open_media(path) as container:
-        stream = container.streams.best("video") if strict else best_streams(container)["video"]
+    with open_media(found.path) as container:
+        stream = container.streams[found.picture.index]
         stream.thread_type = "AUTO"
 
-        def skip_others(packet):
-            is_wanted = packet.pts is None or not wanted or time_of(container, packet) in wanted
+        def skip_others(packet: av.Packet) -> None:
+            is_wanted = packet.pts is None or wanted is None or time_of(container, packet) in wanted
             stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
 
-        for frame in decode(container, stream, strict, skip_others):
-            yield time_of(container, frame), frame
+        time, step = None, 1 / (found.picture.rate or Fraction(25))
+        for frame in decode(container, stream, skip_others):
+            stated, follows = time_of(container, frame), Fraction(0) if time is None else time + step
+            if wanted is None:
+                time = follows if stated is None else stated if time is None else max(time, stated)
+            else:
+                time = follows if stated is None else stated
+            yield time, frame
+        if time is None:
+            raise InputError(f"{found.path}: none of its frames can be decoded")
 
 
 def to_rgb(frame: "av.VideoFrame") -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a decoded frame, turned upright."""
+    """(H, W, 3) uint8 RGB of a decoded frame, upright."""
     # BT.601 whatever the file says, since JPEG files carry no other. ffmpeg's faster default rounds all colours down.
     rgb = frame.reformat(format="rgb24", interpolation=SWS_ACCURATE, src_colorspace="itu601").to_ndarray()
-    return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+    matrix = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
+    return rgb if matrix is None else upright(rgb, np.frombuffer(bytes(matrix), np.int32))
+
+
+def upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Turn and mirror an image, (H, W, 3), as its file's display matrix says, (9,) int32, in steps of a quarter turn.
+
+    The rule of the ffmpeg program (configure_input_video_filter in fftools/ffmpeg_filter.c of 5.1).
+    """
+    (a, b), (c, d) = matrix[[0, 1]].tolist(), matrix[[3, 4]].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):  # a quarter turn
+        if b > 0:
+            turned = image.transpose(1, 0, 2) if c > 0 else np.rot90(image, -1)
+        else:
+            turned = image[::-1, ::-1].transpose(1, 0, 2) if c < 0 else np.rot90(image)
+        return np.ascontiguousarray(turned)
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -7,130 +7,38 @@ length nor on the resolution. Axes: n samples, or segments of a video.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 import soxr
 
-from utils.base.errors import InputError
 from utils.llp.classes import FPS, T
-from utils.media.audio import Block, decode_audio, fill_gaps, resample
-from utils.media.files import TRUNCATED, best_streams, is_in_storage_order, open_media, time_of
-from utils.media.frames import at_constant_rate, choose_frames, decode_frames, evenly_spaced, to_rgb
+from utils.media import audio
+from utils.media.frames import Shown, count_frames, evenly_spaced, shown_frames
+from utils.media.isolated import isolated
+from utils.media.timeline import SINGLE, Span, Survey, find_tracks
 
-SINGLE = 10.5  # seconds; a longer video has several windows
 FRAMES = FPS * T  # of a window
-NO_MEDIA = ("tty",)  # ffmpeg would draw a text file as a picture
 
 
-class Survey(NamedTuple):
-    """What a media file holds, found without decoding it.
-
-    Attributes:
-        video_end, audio_end: when each track ends, in seconds; None if it is missing.
-        frames: at 8 a second, of a video of one window; None for longer ones, and if there is no picture.
-        notes: what is wrong with it, a line each.
-        frame_rate: that the file states, if any.
-    """
-
-    video_end: float | None
-    audio_end: float | None
-    frames: int | None
-    notes: list[str]
-    frame_rate: Fraction | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Length of the longer track."""
-        return max(end for end in (self.video_end, self.audio_end) if end is not None)
-
-    @property
-    def is_single(self) -> bool:
-        """Whether the video is one window."""
-        return self.seconds <= SINGLE
+def _survey(path: Path) -> Iterator[Survey]:
+    """The survey of a file: the frames of a video of one window are counted, their times are left out."""
+    found = find_tracks(path)
+    if found.picture:
+        frames = count_frames(found) if found.is_single else None
+        found = found._replace(picture=found.picture._replace(times=()), frames=frames)
+    yield found
 
 
 def survey(path: Path) -> Survey:
-    """Look at every packet of a media file.
+    """What a media file holds.
 
     Raises InputError if it is missing or no media file, or has neither picture nor sound.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected a video")
-    with open_media(path) as container:
-        streams = best_streams(container)
-        if not streams or container.format.name in NO_MEDIA:
-            raise InputError(f"{path}: has neither a picture nor sound that can be decoded")
-        ends, times, damage = _packet_times(container, streams)
-        notes = [damage] if damage else []
-        for kind, stream in streams.items():
-            what = "picture" if kind == "video" else "sound"
-            stated = None if stream.duration is None else float(stream.duration * stream.time_base)
-            if ends[kind] is None:
-                notes.append(f"its {what} track is empty")
-            elif stated is not None and ends[kind] < stated - TRUNCATED:
-                notes.append(f"truncated: its {what} ends at {ends[kind]:.1f} s of {stated:.1f} s")
-        last = max((end for end in ends.values() if end is not None), default=None)
-        if last is None:
-            raise InputError(f"{path}: truncated or damaged, nothing of it can be decoded")
-        stated = None if container.duration is None else container.duration / av.time_base
-        if not notes and stated is not None and last < stated - TRUNCATED:
-            notes.append(f"truncated: it ends at {last:.1f} s of {stated:.1f} s")
-        rate = streams["video"].guessed_rate if "video" in streams else None
-    found = Survey(ends.get("video"), ends.get("audio"), None, notes, rate)
-    if found.video_end is None or not found.is_single:
-        return found
-    frames = len(choose_frames(times, rate)) if times else sum(1 for _ in constant_rate_frames(path, rate))
-    return found._replace(frames=frames)
-
-
-def _packet_times(container, streams) -> tuple[dict[str, float | None], list[Fraction], str]:
-    """When each track ends; the times of a short video's frames, if the file states them; what is damaged."""
-    ends: dict[str, float | None] = dict.fromkeys(streams)
-    times: list[Fraction] | None = []
-    problem = ""
-    try:
-        for packet in container.demux(list(streams.values())):
-            if not packet.size or packet.is_discard:
-                continue
-            kind = packet.stream.type
-            if packet.pts is None:
-                times = None if kind == "video" else times
-                if packet.dts is None:
-                    continue
-                packet.pts = packet.dts
-            begin = time_of(container, packet)
-            rate = getattr(packet.stream, "guessed_rate", None) or 25
-            length = packet.duration * packet.time_base if packet.duration else (1 / rate if kind == "video" else 0)
-            ends[kind] = max(ends[kind] or 0.0, float(begin + length))
-            if kind == "video" and times is not None and begin <= SINGLE:
-                times.append(begin)
-    except av.error.FFmpegError as error:
-        last = max((end for end in ends.values() if end is not None), default=0.0)
-        problem = f"damaged: it cannot be read beyond {last:.1f} s ({error.strerror or error})"
-    if "video" in streams and is_in_storage_order(container, streams["video"]):
-        times = None
-    return ends, sorted(times or []), problem
-
-
-def constant_rate_frames(path: Path, rate: Fraction | None) -> Iterator["av.VideoFrame"]:
-    """The frames of a video at 8 a second, as `ffmpeg -r 8` chooses them. Raises InputError if none can be decoded."""
-
-    def timed() -> Iterator[tuple[Fraction, "av.VideoFrame"]]:
-        time = None
-        for stated, frame in decode_frames(path, strict=False):
-            follows = Fraction(0) if time is None else time + 1 / (rate or Fraction(25))
-            time = follows if stated is None else stated if time is None else max(time, stated)
-            yield time, frame
-        if time is None:
-            raise InputError(f"{path}: none of its frames can be decoded")
-
-    return at_constant_rate(timed(), rate)
+    [found] = isolated(_survey, path)
+    return found
 
 
 class FrameSampler(NamedTuple):
@@ -138,6 +46,14 @@ class FrameSampler(NamedTuple):
 
     count: int
     prepare: Callable[[np.ndarray], object]
+
+
+def _frames_at(path: Path, positions: Sequence[int]) -> Iterator[Shown]:
+    """The frames of a video at some positions of its output at 8 a second; an image that is shown again is None."""
+    last = None
+    for shown in shown_frames(find_tracks(path), positions):
+        yield shown._replace(image=None) if shown.image is last else shown
+        last = shown.image
 
 
 class FrameWindows:
@@ -149,15 +65,17 @@ class FrameWindows:
         starts: of all windows, ascending whole seconds.
     """
 
-    def __init__(self, path: Path, found: Survey, samplers: Mapping[str, FrameSampler], starts: list[int]):
+    def __init__(self, path: Path, found: Survey, samplers: Mapping[str, FrameSampler], starts: Sequence[int]):
         self.samplers = samplers
-        self.frames = found.frames if found.is_single else FRAMES  # in a window
-        self.chosen = {name: evenly_spaced(self.frames, sampler.count) for name, sampler in samplers.items()}
-        self.wanted = {name: {s * FPS + i for s in starts for i in chosen} for name, chosen in self.chosen.items()}
-        self.stream = constant_rate_frames(path, found.frame_rate)
-        self.position, self.last = -1, None  # of the frame that was decoded last; the frame
-        self.prepared: dict[str, object] = {}  # that frame, by network
+        frames = found.frames if found.is_single else FRAMES
+        self.chosen = {name: evenly_spaced(frames, sampler.count) for name, sampler in samplers.items()}
+        self.wanted = {name: {s * FPS + int(i) for s in starts for i in chosen} for name, chosen in self.chosen.items()}
+        self.stream = isolated(_frames_at, path, sorted(set().union(*self.wanted.values())))
         self.kept: dict[int, dict[str, object]] = {}  # position -> prepared frame, by network
+        self.position, self.image = -1, None  # of the frame that was read last
+        self.prepared: dict[str, object] = {}  # that image, by network
+        self.is_exact = True  # whether that frame could be decoded
+        self.lost: list[Span] = []  # seconds of the frames that could not
 
     def read(self, start: int) -> dict[str, list]:
         """The window that begins at `start` seconds: by network, `count` prepared frames.
@@ -166,59 +84,98 @@ class FrameWindows:
         """
         first = start * FPS
         self.kept = {position: kept for position, kept in self.kept.items() if position >= first}
-        while self.position < first + self.frames - 1:
-            self._keep(next(self.stream, self.last))
-        return {name: [self.kept[first + i][name] for i in chosen] for name, chosen in self.chosen.items()}
+        last = first + max(int(chosen[-1]) for chosen in self.chosen.values())
+        while self.position < last:
+            self._keep(next(self.stream))
+        return {name: [self.kept[first + int(i)][name] for i in chosen] for name, chosen in self.chosen.items()}
 
-    def _keep(self, frame: "av.VideoFrame") -> None:
+    def _keep(self, shown: Shown) -> None:
         """Prepare the next frame for the networks that take it."""
-        self.position += 1
-        if frame is not self.last:
-            self.last, self.prepared = frame, {}
-        names = [name for name, positions in self.wanted.items() if self.position in positions]
-        if missing := [name for name in names if name not in self.prepared]:
-            image = to_rgb(frame)
-            self.prepared |= {name: self.samplers[name].prepare(image) for name in missing}
-        if names:
-            self.kept[self.position] = {name: self.prepared[name] for name in names}
+        if shown.image is not None:
+            self.image, self.prepared = shown.image, {}
+        names = [name for name, positions in self.wanted.items() if shown.position in positions]
+        for name in names:
+            if name not in self.prepared:
+                self.prepared[name] = self.samplers[name].prepare(self.image)
+        self.kept[shown.position] = {name: self.prepared[name] for name in names}
+        if not self.is_exact:
+            self.lost.append((self.position / FPS, shown.position / FPS))
+        self.position, self.is_exact = shown.position, shown.is_exact
+
+
+def _sound_at(path: Path, sample_rate: int) -> Iterator[tuple[int, np.ndarray, Span]]:
+    """The sound of a file, piece by piece: first sample at `sample_rate`, (n,) float32, the seconds decoded for it."""
+    resampler, first = None, 0
+    for piece in audio.place(audio.decode_audio(find_tracks(path))):
+        if piece.is_first:
+            if resampler:
+                yield first, resampler.resample_chunk(np.zeros(0, np.float32), last=True), (piece.begin, piece.begin)
+            same = piece.rate == sample_rate
+            resampler = None if same else soxr.ResampleStream(piece.rate, sample_rate, 1, dtype="float32", quality="HQ")
+            first = round(piece.begin * sample_rate)
+        samples = resampler.resample_chunk(piece.samples) if resampler else piece.samples
+        yield first, samples, (piece.begin, piece.end)
+        first += len(samples)
+    if resampler:
+        yield first, resampler.resample_chunk(np.zeros(0, np.float32), last=True), (piece.end, piece.end)
+
+
+def _all_sound(path: Path, sample_rate: int) -> Iterator[tuple[np.ndarray, list[Span]]]:
+    """All sound of a short file, (n,) float32, and when there is sound."""
+    found = find_tracks(path)
+    yield audio.assemble(audio.place(audio.decode_audio(found)), found.seconds, sample_rate)
 
 
 class AudioWindows:
-    """The sound of a file's windows, one window after another, resampled to `sample_rate` in Hz as it is decoded."""
+    """The sound of a file's windows, one window after another, resampled to `sample_rate` in Hz as it is decoded.
+
+    Attributes:
+        spans: when there is sound, in seconds, as far as it has been read.
+    """
 
     def __init__(self, path: Path, found: Survey, sample_rate: int):
-        self.path, self.sample_rate, self.is_single = path, sample_rate, found.is_single
-        self.stream = self._resampled(fill_gaps(decode_audio(path, strict=False), found.audio_end))
-        self.first, self.samples = 0, np.zeros(0, np.float32)  # position of the first sample that is kept; the samples
-
-    def _resampled(self, blocks: Iterator[Block]) -> Iterator[np.ndarray]:
-        resampler = None
-        for samples, rate, _ in blocks:
-            if resampler is None and rate != self.sample_rate:
-                resampler = soxr.ResampleStream(rate, self.sample_rate, 1, dtype="float32", quality="HQ")
-            yield resampler.resample_chunk(samples) if resampler else samples
-        if resampler:
-            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self.path, self.is_single, self.sample_rate = path, found.is_single, sample_rate
+        self.stream = iter(()) if found.is_single else isolated(_sound_at, path, sample_rate)
+        self.spans: list[Span] = []
+        self.held: list[tuple[int, np.ndarray]] = []  # pieces of sound from the current window on, by first sample
 
     def read(self, start: int) -> np.ndarray:
         """The window that begins at `start` seconds, (n,) float32: all sound of a short file, else ten seconds.
 
-        If the sound has ended, the rest of the window is silent.
+        Where there is no sound, the window is silent.
         """
         if self.is_single:
-            return resample(list(decode_audio(self.path, strict=False)), self.sample_rate)
-        first, length = start * self.sample_rate, T * self.sample_rate
-        pieces, end = [self.samples], self.first + len(self.samples)
-        while end < first + length and (piece := next(self.stream, None)) is not None:
-            pieces.append(piece)
-            end += len(piece)
-            if end <= first:  # between two windows
-                self.first, pieces = end, []
-        held = np.concatenate([*pieces, np.zeros(0, np.float32)])
-        drop = min(max(first - self.first, 0), len(held))
-        self.samples, self.first = held[drop:], self.first + drop
-        window = self.samples[:length]
-        return np.pad(window, (0, length - len(window)))
+            [(samples, self.spans)] = isolated(_all_sound, self.path, self.sample_rate)
+            return samples
+        begin, end = start * self.sample_rate, (start + T) * self.sample_rate
+        window = np.zeros(end - begin, np.float32)
+        self.held = [(first, samples) for first, samples in self.held if first + len(samples) > begin]
+        while not self.held or self.held[-1][0] + len(self.held[-1][1]) < end:
+            piece = next(self.stream, None)
+            if piece is None:
+                break
+            first, samples, span = piece
+            self._add_span(span)
+            if first + len(samples) > begin:
+                self.held.append((first, samples))
+        for first, samples in self.held:
+            kept = samples[max(begin - first, 0) : max(end - first, 0)]
+            at = max(first - begin, 0)
+            window[at : at + len(kept)] = kept
+        return window
+
+    def _add_span(self, span: Span) -> None:
+        """Note that there is sound."""
+        if self.spans and span[0] - self.spans[-1][1] < audio.TOLERANCE:
+            self.spans[-1] = (self.spans[-1][0], max(span[1], self.spans[-1][1]))
+        else:
+            self.spans.append(span)
+
+
+def has_media(found: Survey, start: int) -> bool:
+    """Whether there is any picture or sound in the window that begins at `start` seconds."""
+    spans = [span for track in (found.picture, found.sound) if track for span in track.spans]
+    return found.is_single or any(begin < start + T and end > start for begin, end in spans)
 
 
 def segment_count(seconds: float) -> int:

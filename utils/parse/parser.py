@@ -26,9 +26,12 @@ from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import STREAMS, pool
 from utils.llp.classes import T
 from utils.media import windows
+from utils.media.timeline import Survey, presence
 from utils.metrics.eval_metrics import THRESHOLD
 from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events
 from utils.parse.networks import load_network
+
+SHOWN = 10  # gaps that a note names
 
 
 class VideoParser:
@@ -115,34 +118,23 @@ class VideoParser:
         starts = windows.window_starts(found.seconds, hop)
         average = WindowAverage(windows.segment_count(found.seconds), len(self.class_names))
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
-        reads = read_ahead(self._reader(path, found, starts), starts, workers=1, ahead=1)
+        reader = _Reader(self, path, found, starts)
+        reads = read_ahead(reader.read, starts, workers=1, ahead=1)
         for start, result in zip(bar, reads, strict=True):
-            if isinstance(result.error, (InputError, OSError)):
-                raise result.error
             if result.error:
-                raise InputError(f"{path}: {result.problem}") from result.error
+                is_ours = isinstance(result.error, (InputError, OSError))
+                raise result.error if is_ours else InputError(f"{path}: {result.problem}") from result.error
+            if result.value is None:  # a gap of the file
+                average.add(start, 0.0, 0.0)
+                continue
             features = self.embed(result.value)
             if keep:
                 keep("" if found.is_single else f"_{start}_{start + T}", features)
             average.add(start, *self._probabilities(features, path))
         edges = windows.segment_edges(found.seconds)
-        about = (has_track(found, edges), self.class_names, hop, describe(found, edges))
-        return ParsedVideo(path, found.seconds, edges, *average.means(), *about)
-
-    def _reader(self, path: Path, found: windows.Survey, starts: list[int]) -> Callable[[int], dict[str, object]]:
-        """The function that reads the next window: the encoders' inputs, by the name of their kind."""
-        samplers = {e.kind.name: windows.FrameSampler(e.kind.rate * T, e.prepare) for e in self.visual}
-        frames = None if found.video_end is None else windows.FrameWindows(path, found, samplers, starts)
-        audio = None if found.audio_end is None else windows.AudioWindows(path, found, self.audio.kind.rate)
-        seconds = found.seconds if found.is_single else None
-
-        def read(start: int) -> dict[str, object]:
-            window = frames.read(start) if frames else {}
-            if audio:
-                window[self.audio.kind.name] = self.audio.prepare(audio.read(start), seconds)
-            return window
-
-        return read
+        track = reader.has_track(edges)
+        notes = describe(found, edges, track)
+        return ParsedVideo(path, found.seconds, edges, *average.means(), track, self.class_names, hop, notes)
 
     def embed(self, window: dict[str, object]) -> dict[str, np.ndarray]:
         """A window's features (rows, D) by the name of their kind; those of silence or black for a missing track."""
@@ -173,23 +165,51 @@ class VideoParser:
         return output.frame_prob[0].cpu().numpy(), output.global_prob[0].cpu().numpy()
 
 
-def has_track(found: windows.Survey, edges: np.ndarray) -> np.ndarray:
-    """In which segments there is sound, and a picture: (n + 1,) edges -> (n, M) bool.
+class _Reader:
+    """Reads a video's windows: the encoders' inputs, by the name of their kind."""
 
-    A video of one window has a track in all segments or in none.
-    """
-    ends = (found.audio_end, found.video_end)
-    starts = np.zeros(len(edges) - 1) if found.is_single else edges[:-1]
-    return np.stack([starts < (-1 if end is None else end) for end in ends], axis=1)
+    def __init__(self, video_parser: VideoParser, path: Path, found: Survey, starts: Sequence[int]):
+        self.found, self.audio = found, video_parser.audio
+        self.starts = {start for start in starts if windows.has_media(found, start)}
+        samplers = {e.kind.name: windows.FrameSampler(e.kind.rate * T, e.prepare) for e in video_parser.visual}
+        self.frames = windows.FrameWindows(path, found, samplers, sorted(self.starts)) if found.picture else None
+        self.sound = windows.AudioWindows(path, found, self.audio.kind.rate) if found.sound else None
+
+    def read(self, start: int) -> dict[str, object] | None:
+        """The next window, None if there is neither picture nor sound in it."""
+        if start not in self.starts:
+            return None
+        window = self.frames.read(start) if self.frames else {}
+        if self.sound:
+            seconds = self.found.seconds if self.found.is_single else None
+            window[self.audio.kind.name] = self.audio.prepare(self.sound.read(start), seconds)
+        return window
+
+    def has_track(self, edges: np.ndarray) -> np.ndarray:
+        """In which segments there is sound, and a picture: (n + 1,) edges -> (n, M) bool. All windows have been read.
+
+        The ten segments of a video of one window are its tenths.
+        """
+        if self.found.is_single:
+            edges = np.linspace(0, self.found.seconds, len(edges))
+        heard = presence(self.sound.spans if self.sound else (), edges)
+        seen = presence(self.found.picture.spans, edges, self.frames.lost) if self.frames else heard & False
+        return np.stack([heard, seen], axis=1)
 
 
-def describe(found: windows.Survey, edges: np.ndarray) -> list[str]:
-    """What a reader of the events should know of the file, given its (n + 1,) edges."""
+def describe(found: Survey, edges: np.ndarray, has_track: np.ndarray) -> list[str]:
+    """What a reader of the events should know of the file, given its (n + 1,) edges and (n, M) bool, which track is in
+    which segment."""
     notes = list(found.notes)
     if found.audio_end is None:
         notes.append("no audio track: visual events only")
     if found.video_end is None:
         notes.append("no video track: audio events only")
+    for there, what in zip(has_track.T, ("sound", "picture"), strict=True):
+        borders = np.flatnonzero(np.diff(np.concatenate([[1], there, [1]])))  # where it ends, begins, ends
+        gaps = ", ".join(f"{edges[a]:.1f} to {edges[b]:.1f} s" for a, b in borders.reshape(-1, 2)[:SHOWN])
+        if gaps and there.any():
+            notes.append(f"no {what} from {gaps}: no events of it there")
     if found.seconds < T - 1:
         notes.append(f"shorter than {T - 1} s: its ten segments last {edges[1]:.2f} s each")
     return notes

@@ -1,0 +1,151 @@
+"""What the encoders of features take of a clip: evenly spaced frames, and sound, and in which segments there are any.
+
+Clips are complete or refused, unlike the windows of utils/media/windows.py. Axes: n samples, T = 10 segments; H, W of
+an image.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.base.errors import InputError
+from utils.llp.classes import FPS, T
+from utils.media import audio
+from utils.media.frames import count_frames, evenly_spaced, frame_files, read_image, shown_frames
+from utils.media.timeline import TOLERANCE, Span, clip_span, find_tracks, presence
+
+EXTENT = "extent.json"  # in a folder of frames, if the picture is not there from the start to the end of the video
+
+
+class Content(NamedTuple):
+    """What was read of a clip's picture or sound.
+
+    Attributes:
+        seconds: its length.
+        is_there: (T,) bool, in which of its segments there is a picture, or sound.
+    """
+
+    seconds: float
+    is_there: np.ndarray
+
+
+def read_sound(path: Path, sample_rate: int, times: Span | None = None) -> Iterator[Content | np.ndarray]:
+    """The content of a clip's sound, then its samples at `sample_rate` in Hz, (n,) float32.
+
+    Args:
+        times: seconds of the video that the clip is of, if its name states them.
+
+    Raises InputError if the file cannot be decoded, has no sound, ends early, or is longer and does not hold `times`.
+    """
+    found = find_tracks(path)
+    found.require_sound()
+    begin, end = clip_span(path, found.seconds, times)
+    pieces = audio.place(audio.decode_audio(found))
+    if (begin, end) != (0.0, found.seconds):
+        pieces = audio.between(pieces, begin, end)
+    sound, spans = audio.assemble(pieces, end - begin, sample_rate)
+    yield Content(len(sound) / sample_rate, presence(spans, segment_edges(0.0, len(sound) / sample_rate)))
+    yield sound
+
+
+def segment_edges(begin: float, end: float) -> np.ndarray:
+    """Borders of the ten segments of a clip, in seconds: (T + 1,)."""
+    return np.linspace(begin, end, T + 1)
+
+
+def read_audio(path: Path, sample_rate: int) -> np.ndarray:
+    """All sound of a media file, (n,) float32 at `sample_rate` in Hz. Raises InputError as `read_sound` does."""
+    return list(read_sound(path, sample_rate))[1]
+
+
+def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator[Content | np.ndarray]:
+    """The content of a clip's picture, then `count` evenly spaced frames of those at 8 a second, (H, W, 3) uint8 RGB.
+
+    Unlike the JPEG files' they lack compression: about 3.5 grey levels of 255 on LLP's clip, without a bias.
+
+    Args:
+        times: seconds of the video that the clip is of, if its name states them.
+
+    Raises InputError if the file cannot be decoded, has no picture, ends early, or is longer and does not hold `times`.
+    """
+    found = find_tracks(path)
+    picture = found.require_picture()
+    total = count_frames(found)
+    if not total:
+        raise InputError(f"{path}: holds no frames")
+    positions, content = _choose(path, total, count, times, found.seconds, picture.spans)
+    yield content
+    missing = 0
+    for shown in shown_frames(found, positions):
+        missing += not shown.is_exact
+        yield shown.image
+    if missing:
+        raise InputError(f"{path}: damaged, {missing} of the frames needed cannot be decoded")
+
+
+def _choose(
+    path: Path, total: int, count: int, times: Span | None, seconds: float, spans: tuple[Span, ...]
+) -> tuple[np.ndarray, Content]:
+    """Which of `total` frames at 8 a second are read, (count,) int, and the content of the clip."""
+    begin, end = clip_span(path, seconds, times)
+    first, last = (0, total) if begin == 0 and end == seconds else (round(begin * FPS), min(round(end * FPS), total))
+    positions = first + evenly_spaced(last - first, count)
+    return positions, Content((last - first) / FPS, presence(spans, segment_edges(begin, end)))
+
+
+def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
+    """`count` evenly spaced frames of a video, (H, W, 3) uint8 RGB each, and the number of frames at 8 a second.
+
+    Raises InputError as `read_pictures` does.
+    """
+    content, *images = read_pictures(path, count)
+    return images, round(content.seconds * FPS)
+
+
+def read_jpegs(
+    folder: Path, names: tuple[str, ...], count: int, times: Span | None = None
+) -> Iterator[Content | np.ndarray]:
+    """As `read_pictures`, (H, W, 3) each, of the JPEG files that utils/extract_frames.py wrote.
+
+    Raises InputError as it does.
+    """
+    files = frame_files(folder, *names)
+    total, seconds, spans = len(files), len(files) / FPS, ((0.0, len(files) / FPS),)
+    if (extent := read_extent(files[0].parent)) is not None:
+        seconds, spans = extent
+        total = max(total, round(seconds * FPS))
+    positions, content = _choose(files[0].parent, total, count, times, seconds, spans)
+    yield content
+    for position in positions:
+        yield read_image(files[min(position, len(files) - 1)])
+
+
+def describe_picture(path: Path) -> Iterator[tuple[int, float, str]]:
+    """The number of a video's picture track, its length in seconds, and the text of EXTENT, '' if none is needed.
+
+    Raises InputError if it has no complete picture.
+    """
+    found = find_tracks(path)
+    picture = found.require_picture()
+    is_there = presence(picture.spans, segment_edges(0.0, found.seconds))
+    text = json.dumps({"seconds": found.seconds, "picture": picture.spans}) + "\n"
+    is_usual = is_there.all() and found.seconds - picture.end < TOLERANCE
+    yield picture.index, found.seconds, "" if is_usual else text
+
+
+def read_extent(folder: Path) -> tuple[float, tuple[Span, ...]] | None:
+    """Length of the video of a folder of frames, and when its picture is there; None if it is there throughout.
+
+    Raises InputError if the file that states it is damaged.
+    """
+    path = Path(folder) / EXTENT
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+        return float(value["seconds"]), tuple((float(begin), float(end)) for begin, end in value["picture"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; remove {folder} and extract its frames again") from error
