@@ -4,7 +4,7 @@ Times are seconds from the start of the file. A track may begin late, end early,
 TOLERANCE is left as it is, so that ordinary files give the published numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,8 @@ from utils.media.files import NO_MEDIA, choose_tracks, is_cover, open_media
 from utils.media.truncation import file_problem, track_problem
 
 TOLERANCE = 0.25  # seconds
-HOLE = 1.0  # seconds without a picture that count as a gap
+HOLE = 1.0  # seconds without a frame that count as a gap
+CONSTANT = 0.95  # of the steps between frames are alike at a constant rate
 SINGLE = 10.5  # seconds of a file that is one window; longer ones have several
 LONGEST = 24 * 3600  # seconds of a file
 CLIP_SLACK = 0.5  # seconds by which a clip may be longer than its name says
@@ -167,28 +168,41 @@ def _track(container: InputContainer, stream: Stream, shown: list[Shown]) -> Tra
     if not known:  # a raw stream: frames follow one another
         lasts = [duration or 1 / (rate or Fraction(25)) for _, duration in shown]
         return Track(stream.index, ((0.0, float(sum(lasts))),), rate=rate)
-    spans = _spans(known, HOLE if is_video else TOLERANCE, 1 / (rate or Fraction(25)) if is_video else Fraction(0))
+    spans = _picture_spans(known, rate) if is_video else _sound_spans(known)
     problem = track_problem(container, stream, spans[0][0], spans[-1][1])
     states_times = is_video and len(known) == len(shown) and not _is_in_storage_order(container, stream)
     times = tuple(time for time, _ in known) if states_times else ()
     return Track(stream.index, spans, problem, times, rate)
 
 
-def _spans(shown: Iterable[tuple[Fraction, Fraction]], hole: float, usual: Fraction) -> tuple[Span, ...]:
-    """When something is there, given when each of its parts begins, ascending, and how long it lasts.
-
-    A part that lasts for 0 lasts until the next one, the last for `usual`.
-    """
-    spans: list[list[float]] = []
-    until_next = False
+def _sound_spans(shown: Sequence[tuple[Fraction, Fraction]]) -> tuple[Span, ...]:
+    """When there is sound, given when its packets begin, ascending, and how long they last."""
+    spans: list[Span] = []
     for time, duration in shown:
-        begin, end = float(time), float(time + (duration or usual))
-        if spans and (until_next or begin - spans[-1][1] <= hole):
-            spans[-1][1] = max(spans[-1][1], end)
+        begin, end = float(time), float(time + duration)
+        if spans and begin - spans[-1][1] <= TOLERANCE:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
         else:
-            spans.append([begin, end])
-        until_next = not duration
-    return tuple((begin, end) for begin, end in spans)
+            spans.append((begin, end))
+    return tuple(spans)
+
+
+def _picture_spans(shown: Sequence[tuple[Fraction, Fraction]], rate: Fraction | None) -> tuple[Span, ...]:
+    """When there is a picture, given when its frames are shown, ascending, and how long the last one lasts.
+
+    Frames of a constant rate have gaps where there is none for a second. At a varying rate, as that of screen
+    recordings, a frame is shown until the next one; what files say of its duration is of no use there.
+    """
+    times = np.array([float(time) for time, _ in shown])
+    last = float(shown[-1][1] or 1 / (rate or Fraction(25)))
+    steps = np.diff(times)
+    usual = np.median(steps) if len(steps) else last
+    holes = np.flatnonzero(steps > usual + HOLE)
+    is_constant = np.mean(np.abs(steps - usual) <= usual / 2) >= CONSTANT if len(steps) else False
+    if not is_constant or steps[holes].sum() > (times[-1] - times[0]) / 2:
+        holes = holes[:0]
+    begins, ends = times[[0, *(holes + 1)]], [*(times[holes] + usual), times[-1] + last]
+    return tuple((float(begin), float(end)) for begin, end in zip(begins, ends, strict=True))
 
 
 def _is_in_storage_order(container: InputContainer, stream: Stream) -> bool:

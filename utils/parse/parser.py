@@ -111,10 +111,9 @@ class VideoParser:
 
         Raises InputError if the file cannot be decoded, or has neither picture nor sound.
         """
-        path = Path(path)
         if not 1 <= hop <= T:
             raise InputError(f"--hop {hop}: expected 1 to {T} seconds")
-        found = windows.survey(path)
+        found = windows.survey(path := Path(path))
         starts = windows.window_starts(found.seconds, hop)
         average = WindowAverage(windows.segment_count(found.seconds), len(self.class_names))
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
@@ -133,8 +132,8 @@ class VideoParser:
             average.add(start, *self._probabilities(features, path))
         edges = windows.segment_edges(found.seconds)
         track = reader.has_track(edges)
-        notes = describe(found, edges, track)
-        return ParsedVideo(path, found.seconds, edges, *average.means(), track, self.class_names, hop, notes)
+        about = (track, self.class_names, hop, describe(found, edges, track))
+        return ParsedVideo(path, found.seconds, edges, *average.means(), *about)
 
     def embed(self, window: dict[str, object]) -> dict[str, np.ndarray]:
         """A window's features (rows, D) by the name of their kind; those of silence or black for a missing track."""
