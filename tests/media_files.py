@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
 
 
 def ffmpeg(*flags: object) -> None:
@@ -28,3 +29,39 @@ def cut_short(path: Path, keep: float = 0.5) -> None:
     """Leave only the first part of a file's bytes."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
+
+
+GREY, TONE = 18, 200  # by which the picture gets brighter, and the sound higher, each second; in grey levels and Hz
+
+
+def clock_video(path: Path, seconds: float = 10, rate: str = "25", picture: str = "", sound: str = "", *extra) -> Path:
+    """A video of which second k is grey 20 + 18 k and sounds at 300 + 200 k Hz.
+
+    Args:
+        picture, sound: further filters, such as "trim=0:5".
+    """
+    grey = f"color=black:size=96x64:rate={rate}:duration={seconds},geq=lum='20+{GREY}*floor(T)':cb=128:cr=128"
+    tone = f"aevalsrc='0.5*sin(2*PI*(300+{TONE}*floor(t))*t)':s=44100:d={seconds}"
+    sources = ["-f", "lavfi", "-i", ",".join(filter(None, (grey, picture)))]
+    sources += ["-f", "lavfi", "-i", ",".join(filter(None, (tone, sound)))]
+    ffmpeg(*sources, "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", *extra, path)
+    return path
+
+
+def second_of(image: np.ndarray) -> int:
+    """Which second of a clock video an image, (H, W, 3), is of."""
+    luma = 16 + image.mean() * 219 / 255
+    return round((luma - 20) / GREY - 0.25)
+
+
+def seconds_heard(samples: np.ndarray, rate: int, count: int = 10) -> list[int | None]:
+    """Which second of a clock video the middle of each of `count` parts of a sound, (n,), is of; None: silence."""
+    heard = []
+    for part in np.array_split(samples, count):
+        middle = part[len(part) // 4 : -len(part) // 4]
+        if np.abs(middle).max() < 0.01:
+            heard.append(None)
+        else:
+            peak = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * rate / len(middle)
+            heard.append(round((peak - 300) / TONE))
+    return heard

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 from utils.base import command, flags
 from utils.base.errors import InputError
@@ -25,33 +24,12 @@ from utils.extract.runner import Run, Settings
 from utils.llp.classes import FPS
 from utils.media.clips import EXTENT, describe_picture
 from utils.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from utils.media.files import VIDEO_SUFFIXES, report_skipped
+from utils.media.files import VIDEO_SUFFIXES, list_media
 from utils.media.frames import is_complete_jpeg
 from utils.media.isolated import isolated
 
 FRAME_NAME = "%06d.jpg"
 LEAST_PATIENCE, PATIENCE = 600, 20  # seconds that ffmpeg may take, and more for each second of the video
-
-
-class VideoFile(NamedTuple):
-    """A video file; `problem`: why its frames cannot be extracted, '' if they can."""
-
-    id: str
-    path: Path
-    problem: str
-
-
-def list_videos(folder: Path) -> list[VideoFile]:
-    """The video files of a folder, by name. Raises InputError if there are none."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    if not files:
-        raise InputError(f"{folder}: holds no videos ({', '.join(VIDEO_SUFFIXES)})")
-    report_skipped(folder, VIDEO_SUFFIXES)
-    owner = {path.stem: path for path in reversed(files)}
-    problems = ["" if owner[path.stem] == path else f"{owner[path.stem]} has the same name" for path in files]
-    return [VideoFile(path.stem, path, problem) for path, problem in zip(files, problems, strict=True)]
 
 
 def is_finished(folder: Path) -> bool:
@@ -118,7 +96,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     """Go through the folder; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     require_writable("--out_dir", args.out_dir, folder=True)
-    videos = list_videos(args.video_path)
+    videos = list_media(args.video_path, VIDEO_SUFFIXES)
     ffmpeg = find_ffmpeg()
     with Run("frames", Settings.of(vars(args)), args.out_dir) as run:
         left = run.left_to_do(videos, lambda video: is_finished(args.out_dir / video.id))

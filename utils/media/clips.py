@@ -5,7 +5,7 @@ an image.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,12 +78,14 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
         raise InputError(f"{path}: holds no frames")
     positions, content = _choose(path, total, count, times, found.seconds, picture.spans)
     yield content
-    missing = 0
+    missing = []
     for shown in shown_frames(found, positions):
-        missing += not shown.is_exact
+        if not shown.is_exact:
+            missing.append(shown.position / FPS)
         yield shown.image
     if missing:
-        raise InputError(f"{path}: damaged, {missing} of the frames needed cannot be decoded")
+        what = f"{len(missing)} of the frames needed cannot be decoded, the first at {missing[0]:.1f} s"
+        raise InputError(f"{path}: damaged, {what}")
 
 
 def _choose(
@@ -149,3 +151,14 @@ def read_extent(folder: Path) -> tuple[float, tuple[Span, ...]] | None:
         return float(value["seconds"]), tuple((float(begin), float(end)) for begin, end in value["picture"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is damaged; remove {folder} and extract its frames again") from error
+
+
+def shown_since(path: Path, times: Sequence[float]) -> Iterator[list[float]]:
+    """For each of some times, in seconds, since when the frame is shown that is shown then; the time if none is.
+
+    Raises InputError if the file cannot be read.
+    """
+    picture = find_tracks(path).picture
+    frames = np.array(picture.times if picture else (), float)
+    index = np.searchsorted(frames, times, side="right") - 1
+    yield [float(frames[i]) if i >= 0 else float(time) for i, time in zip(index, times, strict=True)]

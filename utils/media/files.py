@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -34,6 +35,30 @@ def find_media(folder: Path, *names: str) -> Path:
             if path.is_file():
                 return path
     raise InputError(f"no file {names[0]}.mp4 in {folder} (nor with another suffix of media files: .wav, .mkv, ...)")
+
+
+class MediaFile(NamedTuple):
+    """A file of a folder; `id`: its name without suffix; `problem`: why it cannot be used, '' if it can."""
+
+    id: str
+    path: Path
+    problem: str
+
+
+def list_media(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[MediaFile]:
+    """The files of a folder with these suffixes, by name; of two with the same name, the second has a problem.
+
+    Raises InputError if there are none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    if not files:
+        raise InputError(f"{folder}: holds no videos ({', '.join(suffixes)})")
+    report_skipped(folder, suffixes)
+    owner = {path.stem: path for path in reversed(files)}
+    problems = ["" if owner[path.stem] == path else f"{owner[path.stem]} has the same name" for path in files]
+    return [MediaFile(path.stem, path, problem) for path, problem in zip(files, problems, strict=True)]
 
 
 def report_skipped(folder: Path, suffixes: Collection[str]) -> None:
