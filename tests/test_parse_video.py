@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch
 import main
 from tests import synthetic
 from tests.conftest import SHARED, find
-from tests.media_files import cut_short, ffmpeg, make_video
+from tests.media_files import clock_video, cut_short, ffmpeg, make_video
 from utils import clap_preprocess, clip_preprocess, extract_features, parse_video
 from utils.base.errors import InputError
 from utils.features.kinds import KINDS
@@ -527,6 +528,56 @@ def test_one_call_from_paths_to_events(tmp_path):
     assert set(events.filename) <= {"a.mp4", "b.mp4"}
     with pytest.raises(InputError, match="expected 1 to 10 seconds"):
         parse_videos(a, stand_in([]), hop=11)
+
+
+def there(segments: str) -> list[bool]:
+    """`++-` -> in which of three segments a track is there."""
+    return [segment == "+" for segment in segments]
+
+
+def test_nothing_is_decided_where_there_is_nothing(tmp_path):
+    """In a video of one window and in longer ones: beyond the end of a track, in gaps, in damaged stretches."""
+    cases = {
+        "short": (10, "trim=0:5", "aselect='not(between(t,2,3.99))'", "++--++++++", "+++++-----"),
+        "long": (24, "", "aselect='not(between(t,2,6.99))',atrim=0:20", "++" + "-" * 5 + "+" * 13 + "-" * 4, "+" * 24),
+    }
+    for name, (seconds, picture, sound, heard, seen) in cases.items():
+        path = clock_video(tmp_path / f"{name}.mkv", seconds, "25", picture, sound)
+        video = stand_in([]).parse(path)
+        assert video.has_track[:, 0].tolist() == there(heard), name
+        assert video.has_track[:, 1].tolist() == there(seen), name
+        certain = video._replace(frame_prob=np.ones_like(video.frame_prob), global_prob=np.ones_like(video.global_prob))
+        decided = decide_segments(certain)  # (3, C, n)
+        assert decided[0].all(axis=0).tolist() == there(heard) and decided[1].all(axis=0).tolist() == there(seen)
+        assert any(note.startswith("no sound from 2.0 to ") for note in video.notes)
+    path = clock_video(tmp_path / "damaged.mp4", 24)
+    with av.open(str(path)) as container:
+        packets = [(float(p.pts * p.time_base), p.pos, p.size) for p in container.demux() if p.size]
+    data = bytearray(path.read_bytes())
+    for time, position, size in packets:
+        if 13 <= time < 16:
+            data[position + 8 : position + size] = b"\xff" * max(0, size - 8)
+    path.write_bytes(data)
+    video = stand_in([]).parse(path)
+    assert video.has_track.all(axis=1).tolist() == there("+" * 13 + "---" + "+" * 8)
+
+
+def test_windows_without_media_are_left_out(tmp_path):
+    """A gap of three hours costs nothing."""
+    path = tmp_path / "gap.mkv"
+    plain = clock_video(tmp_path / "v.mkv", 20, "25", "", "", "-bf", "0")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        streams = {stream: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                late = 3 * 3600 * 1000 if packet.dts is not None and packet.dts >= 10_000 else 0
+                packet.stream = streams[packet.stream]
+                packet.pts, packet.dts = packet.pts + late, packet.dts + late
+                target.mux(packet)
+    log: list = []
+    video = stand_in(log).parse(path)
+    assert len(log) < 30 and len(video.has_track) == pytest.approx(3 * 3600 + 20, abs=1)
+    assert video.has_track[:10].all() and video.has_track[-9:].all() and not video.has_track[12:-12].any()
 
 
 def test_memory_stays_at_a_window(tmp_path, monkeypatch):

@@ -122,7 +122,9 @@ def find_tracks(path: Path) -> Survey:
         if not chosen:
             raise InputError(f"{path}: has neither a picture nor sound that can be decoded")
         collected, end, problem = _collect(container)
-        tracks = {kind: _track(container, stream, collected.get(stream.index, [])) for kind, stream in chosen.items()}
+        tracks: dict[str, Track | None] = {}
+        for kind, stream in sorted(chosen.items()):  # first the sound
+            tracks[kind] = _track(container, stream, collected.get(stream.index, []), tracks.get("audio"))
         ends = [track.end for track in tracks.values() if track]
         if not ends:
             raise InputError(f"{path}: truncated or damaged, nothing of it can be decoded")
@@ -158,8 +160,8 @@ def _collect(container: InputContainer) -> tuple[dict[int, list[Shown]], float |
     return collected, end, problem
 
 
-def _track(container: InputContainer, stream: Stream, shown: list[Shown]) -> Track | None:
-    """A track, given the packets of its stream; None if there are none."""
+def _track(container: InputContainer, stream: Stream, shown: list[Shown], sound: Track | None) -> Track | None:
+    """A track, given the packets of its stream; None if there are none. sound: of a picture."""
     if not shown:
         return None
     is_video = stream.type == "video"
@@ -168,7 +170,7 @@ def _track(container: InputContainer, stream: Stream, shown: list[Shown]) -> Tra
     if not known:  # a raw stream: frames follow one another
         lasts = [duration or 1 / (rate or Fraction(25)) for _, duration in shown]
         return Track(stream.index, ((0.0, float(sum(lasts))),), rate=rate)
-    spans = _picture_spans(known, rate) if is_video else _sound_spans(known)
+    spans = _picture_spans(known, rate, sound.spans if sound else ()) if is_video else _sound_spans(known)
     problem = track_problem(container, stream, spans[0][0], spans[-1][1])
     states_times = is_video and len(known) == len(shown) and not _is_in_storage_order(container, stream)
     times = tuple(time for time, _ in known) if states_times else ()
@@ -187,11 +189,14 @@ def _sound_spans(shown: Sequence[tuple[Fraction, Fraction]]) -> tuple[Span, ...]
     return tuple(spans)
 
 
-def _picture_spans(shown: Sequence[tuple[Fraction, Fraction]], rate: Fraction | None) -> tuple[Span, ...]:
+def _picture_spans(
+    shown: Sequence[tuple[Fraction, Fraction]], rate: Fraction | None, sound: Sequence[Span]
+) -> tuple[Span, ...]:
     """When there is a picture, given when its frames are shown, ascending, and how long the last one lasts.
 
     Frames of a constant rate have gaps where there is none for a second. At a varying rate, as that of screen
-    recordings, a frame is shown until the next one; what files say of its duration is of no use there.
+    recordings, a frame is shown until the next one, unless the sound has a gap, too; what files say of the duration of
+    frames is of no use there.
     """
     times = np.array([float(time) for time, _ in shown])
     last = float(shown[-1][1] or 1 / (rate or Fraction(25)))
@@ -200,7 +205,8 @@ def _picture_spans(shown: Sequence[tuple[Fraction, Fraction]], rate: Fraction | 
     holes = np.flatnonzero(steps > usual + HOLE)
     is_constant = np.mean(np.abs(steps - usual) <= usual / 2) >= CONSTANT if len(steps) else False
     if not is_constant or steps[holes].sum() > (times[-1] - times[0]) / 2:
-        holes = holes[:0]
+        silent = [not any(begin < times[i + 1] and end > times[i] + HOLE for begin, end in sound) for i in holes]
+        holes = holes[np.array(silent, bool) & bool(sound)]
     begins, ends = times[[0, *(holes + 1)]], [*(times[holes] + usual), times[-1] + last]
     return tuple((float(begin), float(end)) for begin, end in zip(begins, ends, strict=True))
 
