@@ -137,7 +137,7 @@ def resample(pieces: list[Piece], sample_rate: int) -> np.ndarray:
     mono, rate = np.concatenate([piece.samples for piece in pieces]), pieces[0].rate
     length = math.ceil(mono.size * sample_rate / rate)
     resampled = soxr.resample(mono, rate, sample_rate, quality="HQ")[:length]
-    return np.pad(resampled, (0, length - resampled.size))
+    return resampled if len(resampled) == length else np.pad(resampled, (0, length - resampled.size))
 
 
 def assemble(pieces: Iterable[Piece], seconds: float, sample_rate: int) -> tuple[np.ndarray, list[Span]]:
