@@ -98,7 +98,7 @@ def start(words: list[str], folder: Path, case: Case) -> subprocess.Popen:
 
 
 def kill_others(folder: Path) -> None:
-    """Kill what a command has started in sessions of their own, as torchrun does: all processes that work in a folder."""
+    """Kill what a command started in sessions of their own, as torchrun does: all processes in a folder."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
@@ -167,9 +167,7 @@ def cases(work: Path, site: Site) -> list[Case]:
         Case("torchrun", [*torchrun, *train, "--no_cache"], ["models"], resume),
         Case("cache", [python, *train, "--cache_dir", "cache"], ["models"], resume),
         Case("pack", [python, str(ROOT / "utils/pack_features.py"), "--out", "packed.h5"], ["packed.h5"]),
-        Case(
-            "download", [python, f"{ROOT}/utils/download_features.py", *site_flags(site)], ["data", "models"], (), hub
-        ),
+        Case("download", [python, fetch, *site_flags(site)], ["data", "models"], (), hub),
         Case("parse", [*tool["parse_video"], *parse], ["events"]),
         Case("extract", [*tool["extract_features"], *extract], ["feats"]),
     ]
