@@ -29,7 +29,8 @@ def crash(path):
 
 def loop(path):
     module.STILL = 1
-    module.progress()
+    for _ in range(module.EVERY):
+        module.progress()
     while True:
         pass
 

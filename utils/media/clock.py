@@ -57,8 +57,13 @@ def packets(container: InputContainer) -> Iterator[av.Packet]:
         yield packet
 
 
+def start_of(container: InputContainer) -> Fraction:
+    """When the file begins, in seconds of its own clock."""
+    return Fraction(container.start_time or 0, av.time_base)
+
+
 def time_of(container: InputContainer, moment: "av.Packet | av.frame.Frame") -> Fraction | None:
     """When a packet or frame is presented, in seconds from the start of the file. None if the file does not say."""
     if moment.pts is None:
         return None
-    return moment.pts * moment.time_base - Fraction(container.start_time or 0, av.time_base)
+    return moment.pts * moment.time_base - start_of(container)

@@ -5,6 +5,7 @@ take under a millisecond.
 """
 
 import atexit
+import itertools
 import os
 import pickle
 import resource
@@ -18,6 +19,7 @@ from utils.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 STILL = 60  # seconds of processor time without progress after which a process is ended
+EVERY = 20  # steps of progress
 MEMORY = 4 * 10**9  # bytes that a process may allocate
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from utils.media import isolated; isolated.serve()"
 PIPE_SIZE = 2**20
@@ -103,14 +105,20 @@ def _end_all() -> None:
 
 
 _limits_progress = False
+_steps = itertools.count()
 
 
 def progress() -> None:
     """Say that decoding goes on: the time limit begins again. Does nothing in a process that does not serve."""
-    if _limits_progress:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = int(used.ru_utime + used.ru_stime) + STILL + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    if _limits_progress and next(_steps) % EVERY == 0:  # it takes microseconds
+        _renew()
+
+
+def _renew() -> None:
+    """Begin the time limit of this process again."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + STILL + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def serve() -> None:
@@ -124,13 +132,13 @@ def serve() -> None:
 
     def send(kind: str, value: Any) -> None:
         pickle.dump((kind, value), results, protocol=5)
-        progress()
+        _renew()
 
     while True:
         try:
             folder, function, args = pickle.load(requests)
             os.chdir(folder)
-            progress()
+            _renew()
             _run(function, args, send)
         except (EOFError, BrokenPipeError):  # the caller has ended
             return

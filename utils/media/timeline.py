@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from utils.base.errors import InputError
-from utils.media.clock import packets, time_of
+from utils.media.clock import packets, start_of
 from utils.media.files import NO_MEDIA, choose_tracks, is_cover, open_media
 from utils.media.truncation import file_problem, track_problem
 
@@ -139,67 +139,66 @@ def find_tracks(path: Path) -> Survey:
     return Survey(path, tracks.get("video"), tracks.get("audio"), tuple(notes), has_cover)
 
 
-Shown = tuple[Fraction | None, Fraction]  # when a packet is presented, and for how long
+Packets = list[tuple[int | None, int]]  # when each is presented, and for how long, in units of the stream
 
 
-def _collect(container: InputContainer) -> tuple[dict[int, list[Shown]], float | None, str]:
+def _collect(container: InputContainer) -> tuple[dict[int, Packets], float | None, str]:
     """The packets of each stream; when the last one ends; and why the file cannot be read to its end."""
-    collected: dict[int, list[Shown]] = {}
-    end, problem = None, ""
+    collected: dict[int, Packets] = {}
+    problem = None
     try:
         for packet in packets(container):
             if packet.size and not packet.is_discard:
-                if packet.pts is None:
-                    packet.pts = packet.dts
-                time, duration = time_of(container, packet), Fraction((packet.duration or 0) * packet.time_base)
-                collected.setdefault(packet.stream.index, []).append((time, duration))
-                if time is not None:
-                    end = max(end or 0.0, float(time + duration))
+                time = packet.dts if packet.pts is None else packet.pts
+                collected.setdefault(packet.stream_index, []).append((time, packet.duration or 0))
     except (av.error.FFmpegError, ValueError) as error:
-        problem = f"damaged: it cannot be read beyond {end or 0:.1f} s ({getattr(error, 'strerror', None) or error})"
-    return collected, end, problem
+        problem = getattr(error, "strerror", None) or str(error)
+    ends = []
+    for index, shown in collected.items():
+        last = max((time + duration for time, duration in shown if time is not None), default=None)
+        if last is not None:
+            ends.append(float(last * container.streams[index].time_base - start_of(container)))
+    end = max(ends, default=None)
+    return collected, end, f"damaged: it cannot be read beyond {end or 0:.1f} s ({problem})" if problem else ""
 
 
-def _track(container: InputContainer, stream: Stream, shown: list[Shown], sound: Track | None) -> Track | None:
+def _track(container: InputContainer, stream: Stream, shown: Packets, sound: Track | None) -> Track | None:
     """A track, given the packets of its stream; None if there are none. sound: of a picture."""
     if not shown:
         return None
-    is_video = stream.type == "video"
+    is_video, unit, start = stream.type == "video", stream.time_base, start_of(container)
     rate = stream.guessed_rate if is_video else None
+    usual = float(1 / (rate or Fraction(25)))
     known = sorted((time, duration) for time, duration in shown if time is not None)
     if not known:  # a raw stream: frames follow one another
-        lasts = [duration or 1 / (rate or Fraction(25)) for _, duration in shown]
-        return Track(stream.index, ((0.0, float(sum(lasts))),), rate=rate)
-    spans = _picture_spans(known, rate, sound.spans if sound else ()) if is_video else _sound_spans(known)
+        seconds = sum(float(duration * unit) or usual for _, duration in shown)
+        return Track(stream.index, ((0.0, seconds),), rate=rate)
+    begins, lasts = np.array(known, float).T * float(unit)
+    begins -= float(start)
+    if is_video:
+        spans = _picture_spans(begins, lasts[-1] or usual, sound.spans if sound else ())
+    else:
+        spans = _sound_spans(begins, begins + lasts)
     problem = track_problem(container, stream, spans[0][0], spans[-1][1])
     states_times = is_video and len(known) == len(shown) and not _is_in_storage_order(container, stream)
-    times = tuple(time for time, _ in known) if states_times else ()
+    times = tuple(time * unit - start for time, _ in known) if states_times else ()
     return Track(stream.index, spans, problem, times, rate)
 
 
-def _sound_spans(shown: Sequence[tuple[Fraction, Fraction]]) -> tuple[Span, ...]:
-    """When there is sound, given when its packets begin, ascending, and how long they last."""
-    spans: list[Span] = []
-    for time, duration in shown:
-        begin, end = float(time), float(time + duration)
-        if spans and begin - spans[-1][1] <= TOLERANCE:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
-        else:
-            spans.append((begin, end))
-    return tuple(spans)
+def _sound_spans(begins: np.ndarray, ends: np.ndarray) -> tuple[Span, ...]:
+    """When there is sound, given when its n packets begin, ascending, and end: (n,) seconds each."""
+    ends = np.maximum.accumulate(ends)
+    gaps = np.flatnonzero(begins[1:] - ends[:-1] > TOLERANCE)
+    return _spans(begins[[0, *(gaps + 1)]], ends[[*gaps, -1]])
 
 
-def _picture_spans(
-    shown: Sequence[tuple[Fraction, Fraction]], rate: Fraction | None, sound: Sequence[Span]
-) -> tuple[Span, ...]:
-    """When there is a picture, given when its frames are shown, ascending, and how long the last one lasts.
+def _picture_spans(times: np.ndarray, last: float, sound: Sequence[Span]) -> tuple[Span, ...]:
+    """When there is a picture, given when its n frames are shown, ascending, (n,) seconds, and how long the last lasts.
 
     Frames of a constant rate have gaps where there is none for a second. At a varying rate, as that of screen
     recordings, a frame is shown until the next one, unless the sound has a gap, too; what files say of the duration of
     frames is of no use there.
     """
-    times = np.array([float(time) for time, _ in shown])
-    last = float(shown[-1][1] or 1 / (rate or Fraction(25)))
     steps = np.diff(times)
     usual = np.median(steps) if len(steps) else last
     holes = np.flatnonzero(steps > usual + HOLE)
@@ -207,7 +206,10 @@ def _picture_spans(
     if not is_constant or steps[holes].sum() > (times[-1] - times[0]) / 2:
         silent = [not any(begin < times[i + 1] and end > times[i] + HOLE for begin, end in sound) for i in holes]
         holes = holes[np.array(silent, bool) & bool(sound)]
-    begins, ends = times[[0, *(holes + 1)]], [*(times[holes] + usual), times[-1] + last]
+    return _spans(times[[0, *(holes + 1)]], [*(times[holes] + usual), times[-1] + last])
+
+
+def _spans(begins: Iterable[float], ends: Iterable[float]) -> tuple[Span, ...]:
     return tuple((float(begin), float(end)) for begin, end in zip(begins, ends, strict=True))
 
 
