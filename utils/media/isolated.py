@@ -5,12 +5,13 @@ take under a millisecond.
 """
 
 import atexit
+import contextlib
 import itertools
 import os
 import pickle
-import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,17 @@ def progress() -> None:
 
 def _renew() -> None:
     """Begin the time limit of this process again."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + STILL + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    _limit("RLIMIT_CPU", int(time.process_time()) + STILL + 1)
+
+
+def _limit(name: str, value: int) -> None:
+    """Limit what this process may use. A system without such limits has none."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource  # here, since Windows has none
+
+        most = resource.getrlimit(getattr(resource, name))[1]
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(getattr(resource, name), (value, most))
 
 
 def serve() -> None:
@@ -128,7 +137,7 @@ def serve() -> None:
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what native code prints must not come between the results
     _enlarge(results)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    _limit("RLIMIT_DATA", MEMORY)
 
     def send(kind: str, value: Any) -> None:
         pickle.dump((kind, value), results, protocol=5)
@@ -162,8 +171,8 @@ def _run(function: Callable[..., Iterator], args: tuple, send: Callable[[str, An
 
 
 def _enlarge(pipe) -> None:
-    """Make room for more than 64 kB in a pipe, where the system knows how."""
-    import fcntl
+    """Make room for more than 64 kB in a pipe, if the system knows how."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl  # here, since Windows has none
 
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
