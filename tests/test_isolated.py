@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import signal
 import time
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_results_come_in_order_and_a_process_is_used_again():
     results = list(isolated(count, "x", 5))
     assert [i for i, _ in results] == list(range(5)) and results[4][1].tolist() == [[4, 4]] * 3
     assert list(isolated(process_id, "x")) == list(isolated(process_id, "x")) != [os.getpid()]
+
+
+def test_a_process_that_was_ended_while_idle_is_not_used():
+    [number] = isolated(process_id, "x")
+    os.kill(number, signal.SIGKILL)
+    time.sleep(0.2)
+    assert list(isolated(process_id, "x")) != [number]
 
 
 @pytest.mark.parametrize(

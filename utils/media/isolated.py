@@ -36,8 +36,7 @@ def isolated(function: Callable[..., Iterator], *args) -> Iterator[Any]:
 
     Raises what it raises; InputError if its process crashes, makes no progress, or needs too much memory.
     """
-    process = _idle.pop() if _idle else _Process()
-    finished = False
+    process, finished = _take(), False
     try:
         yield from process.results(function, args)
         finished = True
@@ -49,6 +48,14 @@ def isolated(function: Callable[..., Iterator], *args) -> Iterator[Any]:
             _idle.append(process)
         else:
             process.end()
+
+
+def _take() -> "_Process":
+    """A process that runs nothing."""
+    while _idle:
+        if (process := _idle.pop()).popen.poll() is None:  # the system may have ended it meanwhile
+            return process
+    return _Process()
 
 
 class _Raised(Exception):
