@@ -12,13 +12,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from utils.base import torchscript
 from utils.base.errors import InputError
+
+ZIP = b"PK\x03\x04"  # how a zip file begins
+MAX_COMPRESSED = 2**26  # bytes that all of an archive may have more than the archive itself
 
 
 def require(path: Path, what: str) -> None:
     """Raise InputError if there is no file at `path`; `what` was expected there."""
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected {what}")
+
+
+@contextlib.contextmanager
+def readable(path: Path, what: str = "file of weights") -> Iterator[None]:
+    """Raise InputError if the file at `path`, which should be a `what`, makes the block fail in any way."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # what libraries raise for damaged bytes is any of a dozen kinds
+        if any(word in str(error) for word in ("Unsupported", "weights_only")):
+            reason = "it holds Python objects, which are never loaded"  # torch advises to run whatever code is in it
+        else:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path}: not a {what}, or damaged; copy or download it again ({reason})") from error
 
 
 def load(path: Path, what: str = "file of weights", data: bytes | None = None) -> object:
@@ -32,15 +51,25 @@ def load(path: Path, what: str = "file of weights", data: bytes | None = None) -
     """
     # what training checkpoints hold beside tensors: learning rates that numpy computed
     numbers = [np.core.multiarray.scalar, np.dtype, *(type(np.dtype(d)) for d in ("f8", "f4", "i8"))]
-    try:
+    with readable(path, what), open(path, "rb") if data is None else io.BytesIO(data) as file:
+        if file.read(len(ZIP)) == ZIP:  # torch's own form since 1.6; files of the older one have no checksums
+            with zipfile.ZipFile(file) as archive:
+                _require_intact(archive)
+        file.seek(0)
         with torch.serialization.safe_globals(numbers):
-            return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises for damaged bytes is any of a dozen kinds
-        if any(word in str(error) for word in ("Unsupported", "weights_only")):
-            reason = "it holds Python objects, which are never loaded"  # torch advises to run whatever code is in it
-        else:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"{path}: not a {what}, or damaged; copy or download it again ({reason})") from error
+            return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _require_intact(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError if a checksum of the archive differs, or it holds more than a file of its size can."""
+    size = archive.fp.seek(0, io.SEEK_END)
+    if sum(i.file_size for i in archive.infolist()) > size + MAX_COMPRESSED:  # torch compresses code, and no numbers
+        raise ValueError("it unpacks to more than its numbers")
+    names = [name.lower() for name in archive.namelist()]  # torch ignores case
+    if len(set(names)) < len(names):
+        raise ValueError("it lists a file twice")
+    if damaged := archive.testzip():
+        raise ValueError(f"the checksum of {damaged} differs")
 
 
 def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
@@ -51,22 +80,21 @@ def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
     """
     require(path, what)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with readable(path):
             return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a file of weights, or damaged; copy it again ({error})") from error
-    if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
-        state = dict(torch.jit.load(path, map_location="cpu").state_dict())
-        return {name: value for name, value in state.items() if "." in name or value.ndim or name == "logit_scale"}
+    if zipfile.is_zipfile(path):
+        with readable(path), zipfile.ZipFile(path) as archive:
+            if torchscript.is_torchscript(archive):
+                _require_intact(archive)
+                return torchscript.state_dict(archive)
     state = load(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"{path}: holds no state dict")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 @contextlib.contextmanager
@@ -75,7 +103,7 @@ def must_fit(source: object, what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         text = lines[1] if len(lines) > 1 else lines[0]
         mismatch = text if len(text) < 200 else f"{text[:200]} ..."
         raise InputError(f"{source}: does not fit {what} ({mismatch})") from error
