@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
-from utils.base.errors import Busy, InputError
+from utils.base.errors import Busy, InputError, NoRoom
 
 TMP_SUFFIX = ".tmp"
 MAX_TEXT = 2**26  # bytes of a text file: LLP's largest has one fiftieth
@@ -91,6 +91,8 @@ def atomic_path(path: Path, sync: bool = True, one_of_many: bool = False) -> Ite
                     os.fsync(file.fileno())
             os.replace(tmp, path)
     except BaseException:
+        with contextlib.suppress(OSError):
+            os.truncate(tmp, 0)  # a library may keep it open, and so its room on the disk
         tmp.unlink(missing_ok=True)
         raise
 
@@ -222,10 +224,10 @@ def write_json(path: Path, value: object) -> None:
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raises InputError if the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
+    """Raises NoRoom if the disk of `folder`, which may not exist yet, has less than `needed` bytes left."""
     free = shutil.disk_usage(existing_part(folder)).free
     if needed > free:
-        raise InputError(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")
+        raise NoRoom(f"{folder}: {size_text(needed)} needed {what}, {size_text(free)} free")
 
 
 def size_text(size: float) -> str:
