@@ -199,21 +199,21 @@ def csv_line(values: Iterable[object]) -> str:
     return row.getvalue().removesuffix("\r\n")
 
 
-def read_text(path: Path, expected: str, limit: int = MAX_TEXT) -> str:
-    """The UTF-8 text of a file, its line ends as they are.
-
-    Raises InputError if there is no file, it has more than `limit` bytes, or is not text; `expected` is what should
-    be there.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, {expected}")
+def read_bounded(path: Path, expected: str, limit: int = MAX_TEXT) -> bytes:
+    """The bytes of a file. Raises InputError if there is none, or over `limit`; `expected` says what should be there."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: {'is a folder' if Path(path).is_dir() else 'no such file'}, {expected}")
     with open(path, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise InputError(f"{path}: larger than {size_text(limit)}, {expected}")
+    return data
+
+
+def read_text(path: Path, expected: str, limit: int = MAX_TEXT) -> str:
+    """The UTF-8 text of a file, line ends as they are. Raises InputError as `read_bounded`, or if it is not text."""
     try:
-        return data.decode("utf-8-sig")
+        return read_bounded(path, expected, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8 (byte {error.start}), {expected}") from error
 

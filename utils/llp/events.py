@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.base.errors import InputError
 from utils.llp.classes import CLASS_NAMES, C, T, class_indices
-from utils.llp.videos import read_table
+from utils.llp.tables import read_table, write_table
 
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
@@ -51,6 +51,11 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
     return Events(Path(path), table["filename"].to_numpy(str), label=labels.to_numpy(int), **times)
+
+
+def write_events(path: Path, events: pd.DataFrame) -> None:
+    """Write rows of EVENT_COLUMNS, as `read_events` reads them. Raises InputError if a name cannot stand in a file."""
+    write_table(path, EVENT_COLUMNS, events[list(EVENT_COLUMNS)].itertuples(index=False))
 
 
 def events_to_segments(events: Events, filenames: Sequence[str], num_classes: int = C) -> np.ndarray:

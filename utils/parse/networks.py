@@ -11,7 +11,7 @@ from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
-from utils.train.run_folder import class_file, read_arguments
+from utils.train.run_folder import ARGUMENTS, class_file, read_arguments
 
 SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
 
@@ -38,11 +38,18 @@ def load_network(
     recorded = read_arguments(path.parent)
     class_path = class_file(path.parent, classes)
     class_names = read_class_names(class_path)
+    heads = nhead or recorded.get("nhead", "8")
+    if not str(heads).isdecimal() or not 0 < int(heads) <= sizes["hidden_dim"]:
+        where = f"{path.parent / ARGUMENTS}: nhead is {heads!r:.200}" if not nhead else f"--nhead {nhead}"
+        raise InputError(f"{where}, expected a number of heads from 1 to {sizes['hidden_dim']}; give --nhead")
     settings = sizes | {
         "num_classes": len(class_names),
-        "nhead": nhead or int(recorded.get("nhead", 8)),
+        "nhead": int(heads),
         "norm_where": norm_where or recorded.get("norm_where", NORM_PLACES[0]),
     }
+    if settings["norm_where"] not in NORM_PLACES:
+        found = f"norm_where is {settings['norm_where']!r:.200}"
+        raise InputError(f"{path.parent / ARGUMENTS}: {found}, expected one of {', '.join(NORM_PLACES)}")
     try:
         net = FastMMIL_Net(**settings)
     except ValueError as error:
