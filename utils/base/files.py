@@ -200,7 +200,7 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 def read_bounded(path: Path, expected: str, limit: int = MAX_TEXT) -> bytes:
-    """The bytes of a file. Raises InputError if there is none, or over `limit`; `expected` says what should be there."""
+    """The bytes of a file. Raises InputError if there is none, or over `limit`; `expected` says what should be."""
     if not Path(path).is_file():
         raise InputError(f"{path}: {'is a folder' if Path(path).is_dir() else 'no such file'}, {expected}")
     with open(path, "rb") as file:

@@ -84,11 +84,12 @@ def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
 
         with readable(path):
             return load_file(path)
-    if zipfile.is_zipfile(path):
-        with readable(path), zipfile.ZipFile(path) as archive:
-            if torchscript.is_torchscript(archive):
-                _require_intact(archive)
-                return torchscript.state_dict(archive)
+    with readable(path), open(path, "rb") as file:
+        if file.read(len(ZIP)) == ZIP:
+            with zipfile.ZipFile(file) as archive:
+                if torchscript.is_torchscript(archive):
+                    _require_intact(archive)
+                    return torchscript.state_dict(archive)
     state = load(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]

@@ -97,7 +97,7 @@ def append_index(path: Path, index: dict) -> None:
 
 
 def read_index(path: Path) -> dict | None:
-    """The index at the end of a file, None if HDF5 alone wrote it. Raises Unreadable if the index is damaged."""
+    """The index at the end of a file, None if HDF5 alone wrote it. Raises Unreadable if it is damaged or truncated."""
     with open(path, "rb") as file:
         start = file.read(OWN_END.size)
         size = file.seek(0, 2)
@@ -107,8 +107,9 @@ def read_index(path: Path) -> dict | None:
         data = file.read(min(length, size))
     if magic == MAGIC and zlib.crc32(data) == checksum:
         return json.loads(data)
-    if start.startswith(START) and size > OWN_END.unpack(start.ljust(OWN_END.size))[0]:
-        raise Unreadable("its index is damaged")
+    end = OWN_END.unpack(start.ljust(OWN_END.size))[0]
+    if start.startswith(START) and size != end:
+        raise Unreadable("its index is damaged" if size > end else f"truncated, {size} of {end} bytes")
     return None
 
 

@@ -65,7 +65,8 @@ def _read_yaml(path: Path) -> object:
         if node is None:
             return None
         if _weight(node, {}) > MAX_NODES:
-            raise InputError(f"{path}: not a YAML file of classes (over {MAX_NODES} values); write them out, shorter")
+            large = f"over {MAX_NODES} values with its aliases written out, or one of over {MAX_SCALAR} characters"
+            raise InputError(f"{path}: too large for a YAML list of classes ({large})")
         return loader.construct_document(node)
     except InputError:
         raise

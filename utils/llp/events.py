@@ -37,10 +37,10 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
     times = {}
     for column in ("onset", "offset"):
         seconds = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds % 1 == 0))  # True for NaN, too
+        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds == np.floor(seconds)))  # True for NaN, too
         if wrong.any():
             line = table.index[wrong][0]
-            found = f"{column} is {table.loc[line, column]!r}"
+            found = f"{column} is {table.loc[line, column]!r:.200}"
             raise InputError(f"{path}, line {line}: {found}, expected a whole second from 0 to {T}")
         times[column] = seconds.astype(int)
     labels = table["event_labels"].map({name: i for i, name in enumerate(class_names)})

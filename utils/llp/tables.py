@@ -44,6 +44,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     data = read_bounded(path, expected)
     try:
         text = io.StringIO(data.decode("utf-8-sig"), newline="")
+        if b"\0" in data:  # pandas would drop what follows it
+            raise ValueError("it holds a NUL")
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # columns without a name
             table = pd.read_csv(text, sep="\t", index_col=False, **AS_WRITTEN)
     except pd.errors.EmptyDataError:
@@ -53,7 +55,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
     missing = [c for c in columns if c not in table.columns]
     if missing:
-        found = " ".join(table.columns) + ("; the file is separated by commas" if "," in table.columns[0] else "")
+        found = " ".join(" ".join(table.columns).split())[:200] or "none in line 1"
+        found += "; the file is separated by commas" if len(table.columns) and "," in table.columns[0] else ""
         raise InputError(f"{path}: no column {', '.join(missing)}; {expected}, found {found}")
     table.index = np.arange(2, len(table) + 2)  # line 1 is the header
     table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
