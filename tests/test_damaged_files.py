@@ -5,6 +5,7 @@ changed file says is told by another reader: numpy's, PyYAML's, json, or text cu
 read as they were.
 """
 
+import io
 import json
 import re
 import resource
@@ -63,9 +64,12 @@ def plain(state) -> list:
     return [(k, str(v.dtype), tuple(v.shape), v.contiguous().numpy().tobytes()) for k, v in state.items()]
 
 
-def npy_own(data: bytes) -> list:
-    Path("other.npy").write_bytes(data)
-    return plain({"": torch.from_numpy(np.load("other.npy", allow_pickle=False))})
+def array_of(array: np.ndarray) -> tuple:
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def npy_own(data: bytes) -> tuple:
+    return array_of(np.load(io.BytesIO(data), allow_pickle=False))
 
 
 def cells(data: bytes, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -156,7 +160,7 @@ TEXTS = [
     Kind("arguments.txt", write_arguments, lambda p: read_arguments(p.parent), argument_lines),
 ]
 ARRAYS = [
-    Kind("a.npy", lambda p: np.save(p, numbers(10, 8)), lambda p: plain({"": torch.tensor(read_npy(p))}), npy_own),
+    Kind("a.npy", lambda p: np.save(p, numbers(10, 8)), lambda p: array_of(read_npy(p)), npy_own),
     Kind("packed", write_packed, packed_of),
     Kind("cache", lambda p: write_packed(p, "cache"), lambda p: packed_of(p, indexed=True)),
 ]
@@ -185,11 +189,11 @@ def damage(data: bytes, rng: np.random.Generator) -> bytes:
         elif change == 4:
             data[place : place + size] = rng.bytes(size)
         elif change == 5:
-            del data[place : place + size]
+            del data[place : place + min(size, len(data) - 50)]
         elif change == 6:
             data[place:place] = part * int(rng.integers(1, 4))
         else:
-            data = data[: max(1, place)]
+            data = data[: max(50, place)]
     return bytes(data)
 
 

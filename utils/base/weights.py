@@ -16,6 +16,7 @@ from utils.base import torchscript
 from utils.base.errors import InputError
 
 ZIP = b"PK\x03\x04"  # how a zip file begins
+FOLDER = 0x10  # an attribute of DOS
 MAX_COMPRESSED = 2**26  # bytes that all of an archive may have more than the archive itself
 
 
@@ -65,9 +66,11 @@ def _require_intact(archive: zipfile.ZipFile) -> None:
     size = archive.fp.seek(0, io.SEEK_END)
     if sum(i.file_size for i in archive.infolist()) > size + MAX_COMPRESSED:  # torch compresses code, and no numbers
         raise ValueError("it unpacks to more than its numbers")
-    names = [name.lower() for name in archive.namelist()]  # torch ignores case
-    if len(set(names)) < len(names):
+    names = {name.lower() for name in archive.namelist()}  # torch ignores case
+    if len(names) < len(archive.infolist()):
         raise ValueError("it lists a file twice")
+    if any(info.is_dir() or info.external_attr & FOLDER for info in archive.infolist()):
+        raise ValueError("it lists a folder")  # of which torch reads nothing, and takes what is in memory
     if damaged := archive.testzip():
         raise ValueError(f"the checksum of {damaged} differs")
 
@@ -103,7 +106,7 @@ def must_fit(source: object, what: str) -> Iterator[None]:
     """Let load_state_dict fail with its first complaint. Raises InputError if the weights of `source` do not fit."""
     try:
         yield
-    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         text = lines[1] if len(lines) > 1 else lines[0]
         mismatch = text if len(text) < 200 else f"{text[:200]} ..."

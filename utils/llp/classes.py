@@ -53,7 +53,8 @@ def write_classes(path: Path, classes: Sequence[EventClass]) -> None:
     """Write a file that `read_classes` reads, atomically. Raises InputError if it would not be the same."""
     for number, one in enumerate(classes, 1):
         _event_class(path, number, one._asdict())
-    write_text(path, yaml.safe_dump([c._asdict() for c in classes], sort_keys=False, allow_unicode=True))
+    printable = all(str(value).isprintable() for one in classes for value in one)  # else escaped: some are line ends
+    write_text(path, yaml.safe_dump([c._asdict() for c in classes], sort_keys=False, allow_unicode=printable))
 
 
 def _read_yaml(path: Path) -> object:

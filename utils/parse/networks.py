@@ -38,18 +38,8 @@ def load_network(
     recorded = read_arguments(path.parent)
     class_path = class_file(path.parent, classes)
     class_names = read_class_names(class_path)
-    heads = nhead or recorded.get("nhead", "8")
-    if not str(heads).isdecimal() or not 0 < int(heads) <= sizes["hidden_dim"]:
-        where = f"{path.parent / ARGUMENTS}: nhead is {heads!r:.200}" if not nhead else f"--nhead {nhead}"
-        raise InputError(f"{where}, expected a number of heads from 1 to {sizes['hidden_dim']}; give --nhead")
-    settings = sizes | {
-        "num_classes": len(class_names),
-        "nhead": int(heads),
-        "norm_where": norm_where or recorded.get("norm_where", NORM_PLACES[0]),
-    }
-    if settings["norm_where"] not in NORM_PLACES:
-        found = f"norm_where is {settings['norm_where']!r:.200}"
-        raise InputError(f"{path.parent / ARGUMENTS}: {found}, expected one of {', '.join(NORM_PLACES)}")
+    settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
+    settings |= {name: given for name, given in (("nhead", nhead), ("norm_where", norm_where)) if given}
     try:
         net = FastMMIL_Net(**settings)
     except ValueError as error:
@@ -58,6 +48,16 @@ def load_network(
     checkpoint.load_weights(path, net, settings, sources, recorded, weights)
     model = {"sha256": hashlib.sha256(data).hexdigest(), **settings}
     return net.eval(), class_names, kinds, model
+
+
+def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, int | str]:
+    """Heads and norm placement that a run's arguments say, or the published ones."""
+    heads, place = recorded.get("nhead", "8"), recorded.get("norm_where", NORM_PLACES[0])
+    if not (heads.isdecimal() and 0 < int(heads[:10]) <= sizes["hidden_dim"]) or place not in NORM_PLACES:
+        found = f"nhead is {heads!r:.50}, norm_where {place!r:.50}"
+        expected = f"expected 1 to {sizes['hidden_dim']}, and {' or '.join(NORM_PLACES)}"
+        raise InputError(f"{folder / ARGUMENTS}: {found}; {expected}")
+    return {"nhead": int(heads[:10]), "norm_where": place}
 
 
 def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:

@@ -18,8 +18,8 @@ EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 MAX_ARGUMENTS = 2**20  # bytes
 
-STATE_KEYS = {"epoch", "iteration", "best_epoch", "best_scores", "model", "optimizer", "random", "arguments"}
-STATE_KEYS |= {"working_directory", "wandb_id"}
+STATE = dict.fromkeys(("epoch", "iteration", "best_epoch"), int) | {"working_directory": str, "wandb_id": str | None}
+STATE |= dict.fromkeys(("best_scores", "model", "optimizer", "random", "arguments"), dict)
 PATHS = {"audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val"}
 PATHS |= {"gt_dir", "packed"}
 # Arguments that change no number of a run; all others must be the same when it is resumed.
@@ -58,7 +58,8 @@ class RunFolder:
         last = self.path / checkpoint.LAST
         if last.is_file():
             state = checkpoint.load(last)
-            if not isinstance(state, dict) or not STATE_KEYS <= state.keys():
+            wanted = STATE.items()
+            if not isinstance(state, dict) or not all(k in state and isinstance(state[k], kind) for k, kind in wanted):
                 raise InputError(f"{last}: is not a checkpoint_last.pt written by main.py; choose another --model_name")
             require_same_arguments(state, arguments, self.path)
             return state
@@ -78,7 +79,7 @@ class RunFolder:
         epochs = [_epoch_of(line) for lines in logs for line in lines]
         weights = {path.name for path in self.path.glob("*.pt")}
         of_first = {checkpoint.BEST, checkpoint.epoch_name(1)} if logs[0] else set()  # written after the log
-        only_epoch = read_arguments(self.path).get("epochs") == "1" and checkpoint.BEST in weights
+        only_epoch = read_arguments(self.path).get("epochs") == "1" and bool(weights)
         return any(1 < epoch < math.inf for epoch in epochs) or bool(weights - of_first) or only_epoch
 
     def begin(self, arguments: dict, class_file: Path, start_over: bool) -> None:
