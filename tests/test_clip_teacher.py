@@ -201,12 +201,34 @@ def test_openais_weights_bring_their_activation(quick_gelu, small, images, tmp_p
     assert torch.equal(own.embed_images(pixels), expected.embed_images(pixels)) == quick_gelu
 
 
+def flip(path, place: float) -> None:
+    """Change a bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
 def test_a_flipped_bit_among_the_weights_is_noticed(tmp_path):
     torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
-    content = bytearray((tmp_path / "a.pt").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "a.pt").write_bytes(content)
+    flip(tmp_path / "a.pt", 0.5)
     with pytest.raises(InputError, match=r"a\.pt: not a file of weights, or damaged.*checksum of a/data/0 differs"):
+        weights.read(tmp_path / "a.pt")
+    model = write_small_clip(tmp_path / "model")
+    flip(tmp_path / "model/open_clip_pytorch_model.bin", 0.3)
+    with pytest.raises(
+        InputError, match=r"open_clip_pytorch_model\.bin: not a file of weights, .*checksum of .* differs"
+    ):
+        load(model)
+
+
+def test_a_file_that_is_listed_as_a_folder_is_refused(tmp_path):
+    """Of which torch would read nothing, and take what happens to be in memory."""
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    entry = content.rindex(b"a/data/0") - 46  # in the central directory
+    content[entry + 38] |= 0x10
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(InputError, match="it lists a folder"):
         weights.read(tmp_path / "a.pt")
 
 

@@ -8,6 +8,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -50,20 +51,34 @@ def load(path: Path, what: str = "file of weights", data: bytes | None = None) -
 
     Raises InputError if the file is damaged, or holds more than tensors and plain values.
     """
+    with readable(path, what), open(path, "rb") if data is None else io.BytesIO(data) as file:
+        _archive_of(file)
+        return _load(file)
+
+
+def _load(file: BinaryIO) -> object:
+    """What torch.save wrote to an open file."""
     # what training checkpoints hold beside tensors: learning rates that numpy computed
     numbers = [np.core.multiarray.scalar, np.dtype, *(type(np.dtype(d)) for d in ("f8", "f4", "i8"))]
-    with readable(path, what), open(path, "rb") if data is None else io.BytesIO(data) as file:
-        if file.read(len(ZIP)) == ZIP:  # torch's own form since 1.6; files of the older one have no checksums
-            with zipfile.ZipFile(file) as archive:
-                _require_intact(archive)
-        file.seek(0)
-        with torch.serialization.safe_globals(numbers):
-            return torch.load(file, map_location="cpu", weights_only=True)
+    file.seek(0)
+    with torch.serialization.safe_globals(numbers):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _require_intact(archive: zipfile.ZipFile) -> None:
-    """Raise ValueError if a checksum of the archive differs, or it holds more than a file of its size can."""
-    size = archive.fp.seek(0, io.SEEK_END)
+def require_intact(path: Path) -> None:
+    """Raise InputError if a checksum of what torch.save wrote differs; files of other kinds may hold anything."""
+    with readable(path), open(path, "rb") as file:
+        _archive_of(file)
+
+
+def _archive_of(file: BinaryIO) -> zipfile.ZipFile | None:
+    """The zip file, which torch writes since 1.6; None if it is none: older ones have no checksums.
+
+    Raises ValueError, or an error of zipfile's, if a checksum differs, or it holds more than a file of its size can.
+    """
+    if file.read(len(ZIP)) != ZIP:
+        return None
+    archive, size = zipfile.ZipFile(file), file.seek(0, io.SEEK_END)
     if sum(i.file_size for i in archive.infolist()) > size + MAX_COMPRESSED:  # torch compresses code, and no numbers
         raise ValueError("it unpacks to more than its numbers")
     names = {name.lower() for name in archive.namelist()}  # torch ignores case
@@ -73,6 +88,7 @@ def _require_intact(archive: zipfile.ZipFile) -> None:
         raise ValueError("it lists a folder")  # of which torch reads nothing, and takes what is in memory
     if damaged := archive.testzip():
         raise ValueError(f"the checksum of {damaged} differs")
+    return archive
 
 
 def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
@@ -88,12 +104,9 @@ def read(path: Path, what: str = "weights") -> dict[str, torch.Tensor]:
         with readable(path):
             return load_file(path)
     with readable(path), open(path, "rb") as file:
-        if file.read(len(ZIP)) == ZIP:
-            with zipfile.ZipFile(file) as archive:
-                if torchscript.is_torchscript(archive):
-                    _require_intact(archive)
-                    return torchscript.state_dict(archive)
-    state = load(path)
+        if (archive := _archive_of(file)) and torchscript.is_torchscript(archive):
+            return torchscript.state_dict(archive)
+        state = _load(file)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

@@ -171,7 +171,8 @@ class Column:
         """A function that reads the rows from `first` on into an array, (n, ...)."""
         if self.offset is None:  # a virtual array, which HDF5 has read a part of in a process of its own
             with _damage(self.path), h5py.File(self.path, "r") as file:
-                yield lambda block, first: file[self.place].read_direct(block, np.s_[first : first + len(block)])
+                dataset = file[self.place]
+                yield lambda block, first: dataset.read_direct(block, np.s_[first : first + len(block)])
             return
         with open(self.path, "rb", buffering=0) as file:
 
