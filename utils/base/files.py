@@ -31,6 +31,11 @@ def require_writable(flag: str, path: Path | None, folder: bool = False) -> None
         raise InputError(f"{flag} {path}: is {kinds[1]}, expected {kinds[0]} to write")
 
 
+def as_text(path: Path | str) -> str:
+    """A path to print or write; bytes that are no valid text are replaced."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def require_figure_name(flag: str, path: Path) -> None:
     """Raises InputError if the name does not end in one of FIGURE_SUFFIXES."""
     if path.suffix.lower() not in FIGURE_SUFFIXES:
@@ -160,7 +165,7 @@ def locked(work: str, busy: str) -> Iterator[None]:
     """Let one process of this user on this machine at a time do `work`. Raises Busy(busy) if another one does it."""
     name = f"valor-{os.getuid()}-{hashlib.sha256(work.encode()).hexdigest()[:16]}.lock"
     path = Path(tempfile.gettempdir(), name)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     with locked_path(path, busy):
         yield
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from utils.base.errors import Busy, InputError, NoRoom
-from utils.base.files import require_space
+from utils.base.files import as_text, require_space
 from utils.features.folder import FeatureFolder
 from utils.features.packed import Column, ColumnSpec, Packed, Writer
 from utils.llp.classes import T
@@ -32,7 +32,7 @@ def fingerprint(folder: FeatureFolder) -> str:
 
 def pooled_spec(folder: FeatureFolder, feature_dtype: str) -> ColumnSpec:
     """The array of a folder's pooled features, (N, T, D), to pack. `folder.check_headers` has been called."""
-    attributes = {"source": str(folder.folder), "source_rows": folder.shape[0], "fingerprint": fingerprint(folder)}
+    attributes = {"source": as_text(folder.folder), "source_rows": folder.shape[0], "fingerprint": fingerprint(folder)}
     return ColumnSpec((len(folder.names), T, folder.shape[1]), folder.stored_dtype(feature_dtype), attributes)
 
 
