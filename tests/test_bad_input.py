@@ -151,6 +151,7 @@ class Unpicklable:
         ({0: torch.zeros(3)}, "holds no MMIL_Net weights"),
         ({**weights(), "fc_st.bias": torch.zeros(16).to_sparse()}, "holds no MMIL_Net weights"),
         ({**weights(), "fc_st.bias": torch.zeros(16, dtype=torch.complex64)}, "holds no MMIL_Net weights"),
+        ({**weights(), "fc_prob.weight": torch.zeros(1, 1).expand(10**6, 10**6)}, "holds no MMIL_Net weights"),
         ({**weights(), "extra": torch.zeros(1)}, "1 parameters are missing, unknown or of other shape: extra"),
         ({k: v for k, v in weights().items() if k != "fc_st.bias"}, "1 parameters are missing, .*: fc_st.bias"),
         ({**weights(), "fc_st.bias": torch.full((16,), torch.nan)}, "NaN or infinite weights"),

@@ -30,8 +30,8 @@ def load_network(
     data = path.read_bytes()
     weights = checkpoint.load(path, data)
     try:
-        sizes = checkpoint.describe_weights(weights)
-    except (KeyError, IndexError, AttributeError, TypeError):
+        sizes = checkpoint.describe_weights(weights if checkpoint.is_state_dict(weights) else {})
+    except (KeyError, IndexError):
         expected = f"expected a plain state_dict as in {checkpoint.BEST}"
         raise InputError(f"{path}: holds no MMIL_Net weights, {expected}") from None
     kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
