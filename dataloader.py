@@ -22,9 +22,10 @@ from utils.base.distributed import SINGLE, ProcessGroup
 from utils.base.errors import InputError
 from utils.base.files import size_text
 from utils.features.batches import BatchLoader, InterruptibleLoader, stream
-from utils.features.cache import FeatureCache
+from utils.features.cache import FEATURE_DTYPES, FeatureCache
 from utils.features.folder import find_folders, require_files
-from utils.features.kinds import STREAMS
+from utils.features.hdf5 import TEXT
+from utils.features.kinds import STREAMS, stream_layout
 from utils.features.packed import Column, Damaged, Packed, read_texts
 from utils.llp.classes import T
 from utils.llp.videos import Split
@@ -195,12 +196,13 @@ class PackedDataset(SplitData):
         packed = Packed.open(path)
         if name not in packed.columns:
             raise InputError(f"{path}: has no {name} split, only {', '.join(packed.columns)}; pack it, too")
-        if packed.attributes["classes"].split("\n") != list(class_names):
+        if str(packed.attributes.get("classes")).split("\n") != list(class_names):
             raise InputError(f"{path}: was packed with other classes than this run's {len(class_names)}")
         columns, wanted = packed.columns[name], (*STREAMS, *labels)
         missing = [kind for kind in (*wanted, "filename") if kind not in columns]
         if missing:
             raise InputError(f"{path}: its {name} split has no {', '.join(missing)}; pack it again with those")
+        self._require(columns, wanted, len(class_names))
         super().__init__(f"{path} ({name})", read_texts(columns["filename"]), memory_limit)
         self.wanted, self.plan = {kind: columns[kind] for kind in wanted}, str(packed.attributes.get("plan"))
         self.places = dict.fromkeys(wanted, Path(path))
@@ -208,6 +210,19 @@ class PackedDataset(SplitData):
         self.shapes = {
             kind: (int(c.attributes["source_rows"]), c.shape[-1]) for kind, c in self.wanted.items() if kind != "weak"
         }
+
+    @staticmethod
+    def _require(columns: Mapping[str, Column], wanted: Sequence[str], num_classes: int) -> None:
+        """Raises InputError if an array is not of the shape and dtype of its kind."""
+        names, numbers = columns["filename"], tuple(map(np.dtype, FEATURE_DTYPES))
+        names.require((None,), [names.dtype] if names.dtype.kind == TEXT else ["text"])
+        for kind in wanted:
+            if kind in STREAMS:
+                layout = stream_layout(kind)
+                columns[kind].require((len(names), T, layout.columns), numbers, layout.rows)
+            else:
+                rows = () if kind == "weak" else (T,)
+                columns[kind].require((len(names), *rows, num_classes), (np.dtype(np.uint8),), rows)
 
     def load(self) -> Self:
         """Read the arrays, or prepare to read them ahead, and return the data set. Raises InputError for damage."""

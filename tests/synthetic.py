@@ -147,17 +147,43 @@ def write_small_parser(path: Path, audio: int = 128, visual: int = 2048, classes
     return path
 
 
-def write_small_clip(folder: Path, seed: int = 0, embed_dim: int = 32) -> str:
+def write_small_clip(folder: Path, seed: int = 0, embed_dim: int = 32, quick_gelu: bool = True) -> str:
     """A CLIP of the published architecture, 2 layers of 64, with random weights; returns its open_clip name."""
     import open_clip
 
     folder.mkdir(parents=True)
-    config = {"model_cfg": SMALL_CLIP | {"embed_dim": embed_dim}, "preprocess_cfg": OPENAI_PREPROCESS}
+    config = {
+        "model_cfg": SMALL_CLIP | {"embed_dim": embed_dim, "quick_gelu": quick_gelu},
+        "preprocess_cfg": OPENAI_PREPROCESS,
+    }
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     torch.manual_seed(seed)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     return f"local-dir:{folder}"
+
+
+class Holder(torch.nn.Module):
+    """A module that holds others."""
+
+    def forward(self, x):
+        return x
+
+
+def write_openai_archive(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """A TorchScript archive of a state dict, in the form in which OpenAI publishes CLIP."""
+    holder = Holder()
+    for name, value in state.items():
+        module = holder
+        *parts, last = name.split(".")
+        for part in parts:
+            if not hasattr(module, part):
+                module.add_module(part, Holder())
+            module = getattr(module, part)
+        module.register_parameter(last, torch.nn.Parameter(value))
+    for name in ("input_resolution", "context_length", "vocab_size"):
+        holder.register_buffer(name, torch.tensor(7))
+    torch.jit.script(holder).save(path)
 
 
 def write_hub_cache(folder: Path) -> None:

@@ -11,9 +11,12 @@ import torch
 import main
 from nets import MMIL_Net
 from tests.conftest import ROOT, SMALL, TRAIN, python
+from tests.synthetic import write_small_parser
 from utils import make_lookalike, plot_timeline, score_predictions
+from utils.base.errors import InputError
 from utils.llp.annotations import write_predictions
 from utils.llp.videos import read_split
+from utils.parse.networks import load_network
 from utils.train import checkpoint, engine, losses
 from utils.train.engine import train_one_epoch
 from utils.train.losses import parser_losses
@@ -61,10 +64,11 @@ def test_bad_flags_leave_no_run_folder(workspace, command, flags, message):
 
 
 WORDS = ("--scheduler cosine", "--optimizer sgd", "--norm_where mid", "--mode x", "--losses video,depth", "--model X")
+LARGE = ("--batch_size 1e20", f"--batch_size {10**20}", f"--epochs {'9' * 5000}", f"--hidden_dim {2**31}", "--lr 1e999")
 NUMBERS = ("--lr nan", "--batch_size 0", "--epochs -1", "--beta1 1", "--lrr 1", "--log_every 0", "--seed -1")
 
 
-@pytest.mark.parametrize("flag", [*WORDS, *NUMBERS, f"--seed {2**64}"])
+@pytest.mark.parametrize("flag", [*WORDS, *NUMBERS, *LARGE, f"--seed {2**64}"])
 def test_unknown_values_are_refused_at_once(workspace, command, flag):
     result = command(main, *RUN, *flag.split())
     assert result.status == 2 and flag.split()[0] in result.err and not (workspace / "models").exists()
@@ -147,6 +151,7 @@ class Unpicklable:
         ({0: torch.zeros(3)}, "holds no MMIL_Net weights"),
         ({**weights(), "fc_st.bias": torch.zeros(16).to_sparse()}, "holds no MMIL_Net weights"),
         ({**weights(), "fc_st.bias": torch.zeros(16, dtype=torch.complex64)}, "holds no MMIL_Net weights"),
+        ({**weights(), "fc_prob.weight": torch.zeros(1, 1).expand(10**6, 10**6)}, "holds no MMIL_Net weights"),
         ({**weights(), "extra": torch.zeros(1)}, "1 parameters are missing, unknown or of other shape: extra"),
         ({k: v for k, v in weights().items() if k != "fc_st.bias"}, "1 parameters are missing, .*: fc_st.bias"),
         ({**weights(), "fc_st.bias": torch.full((16,), torch.nan)}, "NaN or infinite weights"),
@@ -275,3 +280,17 @@ def test_in_a_process_of_its_own(workspace):
     assert (result.returncode, result.stdout) == (2, "")
     expected = "models/MMIL_Net/checkpoint_best.pt: no such checkpoint; train first, or put the published"
     assert result.stderr.count("\n") == 1 and result.stderr.startswith(f"main.py: error: {expected}")
+
+
+@pytest.mark.parametrize("line", ["nhead: abc", "nhead: 0", "nhead: -2", f"nhead: {'8' * 5000}", "norm_where: mid"])
+def test_damaged_arguments_beside_a_checkpoint_are_named(tmp_path, line):
+    checkpoint = write_small_parser(tmp_path / "checkpoint_best.pt")
+    (tmp_path / "arguments.txt").write_text(f"nhead: 2\n{line}\n")
+    with pytest.raises(InputError, match=r"^[^\n]*arguments\.txt: nhead is '.*, norm_where '.*; expected 1 to 16"):
+        load_network(checkpoint, None, None, None)
+
+
+def test_sizes_beyond_all_memory_are_named(workspace, command):
+    result = command(main, *RUN, "--hidden_dim", str(2**31 - 2), "--nhead", "1")
+    assert result.status == 2 and "too little memory" in result.error
+    assert not (workspace / "models").exists()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.conftest import SHARED
-from tests.synthetic import SMALL_CLIP, write_small_clip
+from tests.synthetic import SMALL_CLIP, write_openai_archive, write_small_clip
 from utils.base import weights
 from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, clip, load_encoder
@@ -110,23 +110,7 @@ def test_weight_files_of_every_form_load(form, small, images, tmp_path):
         path = path.with_suffix(".safetensors")
         save_file(state, path)
     else:  # as OpenAI publishes its own
-
-        class Holder(torch.nn.Module):
-            def forward(self, x):
-                return x
-
-        holder = Holder()
-        for name, value in state.items():
-            module = holder
-            *parts, last = name.split(".")
-            for part in parts:
-                if not hasattr(module, part):
-                    module.add_module(part, Holder())
-                module = getattr(module, part)
-            module.register_parameter(last, torch.nn.Parameter(value))
-        for name in ("input_resolution", "context_length", "vocab_size"):
-            holder.register_buffer(name, torch.tensor(7))
-        torch.jit.script(holder).save(path)
+        write_openai_archive(path, state)
     expected, teacher = load(small[0]), load(small[0], checkpoint=path)
     pixels = expected.preprocess(images[0])[None]
     assert torch.equal(teacher.embed_images(pixels), expected.embed_images(pixels))
@@ -163,6 +147,89 @@ def test_code_in_a_weight_file_is_not_run(tmp_path, capsys):
     with pytest.raises(InputError, match="not a file of weights"):
         weights.read(tmp_path / "evil.pt")
     assert "was run" not in capsys.readouterr().out
+
+
+class Runs(torch.nn.Module):
+    """Overwrites a file if torch.jit.load reads it."""
+
+    def __init__(self, target):
+        super().__init__()
+        self.weight, self.target = torch.nn.Parameter(torch.zeros(4)), target
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.weight, self.target, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, str, bool]):
+        self.weight, self.target, self.training = state[0], state[1], state[2]
+        torch.from_file(self.target, True, 4).fill_(1.0)
+
+    def forward(self, x):
+        return x
+
+
+def test_a_torchscript_archive_is_read_without_running_it(small, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    write_openai_archive(tmp_path / "openai.pt", state | {"halves": torch.arange(6).half().view(2, 3).T})
+    expected = torch.jit.load(tmp_path / "openai.pt").state_dict()
+    found = weights.read(tmp_path / "openai.pt")
+    assert list(found) == list(expected)
+    for name, value in found.items():
+        assert value.dtype == expected[name].dtype and value.stride() == expected[name].stride()
+        assert torch.equal(value, expected[name])
+    (tmp_path / "target").write_bytes(bytes(16))
+    torch.jit.script(Runs(str(tmp_path / "target"))).save(tmp_path / "runs.pt")
+    (tmp_path / "target").write_bytes(bytes(16))
+    with pytest.raises(InputError, match=r"runs\.pt: .*makes its tensors by code of its own, which is never run"):
+        weights.read(tmp_path / "runs.pt")
+    assert (tmp_path / "target").read_bytes() == bytes(16)
+
+
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_openais_weights_bring_their_activation(quick_gelu, small, images, tmp_path, capsys):
+    """A model of GELU with OpenAI's weights is what a model of QuickGELU is; other weights leave it as it is."""
+    state = torch.load(small[1], weights_only=True)
+    write_openai_archive(tmp_path / "openai.pt", state)
+    model = write_small_clip(tmp_path / "model", quick_gelu=quick_gelu)
+    quick, own = load(model, checkpoint=tmp_path / "openai.pt"), load(model, checkpoint=small[1])
+    assert capsys.readouterr().err.count("QuickGELU") == (not quick_gelu)
+    expected = load(small[0])
+    pixels = expected.preprocess(images[0])[None]
+    assert torch.equal(quick.embed_images(pixels), expected.embed_images(pixels))
+    assert torch.equal(quick.embed_captions(CAPTIONS), expected.embed_captions(CAPTIONS))
+    assert torch.equal(own.embed_images(pixels), expected.embed_images(pixels)) == quick_gelu
+
+
+def flip(path, place: float) -> None:
+    """Change a bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_among_the_weights_is_noticed(tmp_path):
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
+    flip(tmp_path / "a.pt", 0.5)
+    with pytest.raises(InputError, match=r"a\.pt: not a file of weights, or damaged.*checksum of a/data/0 differs"):
+        weights.read(tmp_path / "a.pt")
+    model = write_small_clip(tmp_path / "model")
+    flip(tmp_path / "model/open_clip_pytorch_model.bin", 0.3)
+    with pytest.raises(
+        InputError, match=r"open_clip_pytorch_model\.bin: not a file of weights, .*checksum of .* differs"
+    ):
+        load(model)
+
+
+def test_a_file_that_is_listed_as_a_folder_is_refused(tmp_path):
+    """Of which torch would read nothing, and take what happens to be in memory."""
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    entry = content.rindex(b"a/data/0") - 46  # in the central directory
+    content[entry + 38] |= 0x10
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(InputError, match="it lists a folder"):
+        weights.read(tmp_path / "a.pt")
 
 
 def test_unknown_models_and_weights_are_named():

@@ -2,6 +2,8 @@
 
 import io
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -356,3 +358,34 @@ def test_kinds_of_a_packed_split(workspace, command):
     data = PackedDataset("v.h5", "val", ("weak", "pseudo_v"), CLASS_NAMES).load()
     assert set(everything(data)) == {"audio", "visual", "visual_st", "weak", "pseudo_v"}
     assert data.filenames == read_split("data/AVVP_val_pd.csv").filenames
+
+
+@pytest.mark.parametrize("disk", ["small", "full"])
+def test_a_disk_without_room_costs_a_note_and_the_cache(workspace, monkeypatch, capsys, disk):
+    expected = everything(dataset(workspace / "data").load())
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if disk == "small":
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 0, 10**6))
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        found = everything(dataset(workspace / "data", cache_dir=workspace / "cache").load())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert_same(found, expected)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.startswith("note: ") and "--no_cache does without" in err
+    assert ("67 MB needed for" in err) == (disk == "small")
+    assert not [path for path in workspace.glob("cache/*") if path.stat().st_size]
+
+
+def test_what_killed_runs_left_half_written_goes(workspace):
+    dataset(workspace / "data", cache_dir="cache").load()
+    (path,) = (workspace / "cache").glob("*.audio.*")
+    kept = path.with_name("other.h5.01234567.tmp")
+    for leftover in (path.with_name(f"{path.name}.01234567.tmp"), path.with_name(f"{path.name}.tmp"), kept):
+        leftover.write_bytes(b"half")
+    path.write_bytes(b"damaged")
+    dataset(workspace / "data", cache_dir="cache").load()
+    assert list((workspace / "cache").glob("*.tmp")) == [kept]

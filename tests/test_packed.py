@@ -111,7 +111,7 @@ def test_kill_9_again_and_again(tmp_path):
     path, kills = tmp_path / "a.h5", 0
     for wait in (0.05, 0.15, 0.1):
         process = subprocess.Popen([sys.executable, "-c", script, str(ROOT), str(path)])
-        while process.poll() is None and not (tmp_path / "a.h5.tmp").exists():
+        while process.poll() is None and not list(tmp_path.glob("a.h5.*.tmp")):
             time.sleep(0.005)
         time.sleep(wait)
         process.kill()
@@ -178,3 +178,70 @@ def test_two_writers_of_one_file(tmp_path):
     path = tmp_path / "a.h5"
     with locked(f"pack {os.path.realpath(path)}", "busy"), pytest.raises(Busy, match="another process is writing it"):
         write(Path(path))
+
+
+def foreign(path, **arrays):
+    """A file in the format of packed files that this program has not written."""
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = packed.FORMAT
+        for name, (values, options) in arrays.items():
+            file.create_dataset(f"train/{name}", data=values, **options)
+
+
+def test_what_hdf5_trusts_never_reaches_it(tmp_path, monkeypatch):
+    """Text of any length is a pointer in the file, chunks may unpack to anything, other files may be any."""
+    foreign(tmp_path / "text.h5", filename=(["a", "bb"], {"dtype": h5py.string_dtype()}))
+    foreign(tmp_path / "chunks.h5", audio=(np.zeros((4, 3)), {"chunks": (2, 3), "compression": "gzip"}))
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file.attrs["format"] = packed.FORMAT
+        file["train/audio"] = h5py.ExternalLink(tmp_path / "chunks.h5", "train/audio")
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        file.attrs["format"] = packed.FORMAT
+        file.create_dataset("train/audio", (4,), "u1", external=[(str(tmp_path / "link.h5"), 0, 4)])
+    messages = {"text": "holds object, expected numbers, or text of one length", "chunks": "audio is not contiguous"}
+    messages |= {"link": "holds 'audio', expected a dataset", "outside": "audio is not contiguous"}
+    for name, message in messages.items():
+        with pytest.raises(InputError, match=message):
+            Packed.open(tmp_path / f"{name}.h5")
+    foreign(tmp_path / "good.h5", audio=(np.arange(12.0).reshape(4, 3), {}))
+    column = Packed.open(tmp_path / "good.h5").columns["train"]["audio"]
+    monkeypatch.setattr(h5py, "File", None)
+    assert np.array_equal(column.read_all(), np.arange(12.0).reshape(4, 3))
+
+
+def test_hdf5_that_crashes_or_hangs_costs_one_line(tmp_path, monkeypatch):
+    foreign(tmp_path / "a.h5", audio=(np.zeros(3), {}))
+    monkeypatch.setattr(packed.hdf5, "SECONDS", 1)
+    for code, message in (("os.kill(os.getpid(), 11)", "with status -11"), ("time.sleep(60)", "in 1 s")):
+        monkeypatch.setattr(packed.hdf5, "CHILD", f"import os, time; {code}")
+        start = time.monotonic()
+        with pytest.raises(InputError, match=f"a.h5: not an HDF5 file, or a damaged one .*{message}"):
+            Packed.open(tmp_path / "a.h5")
+        assert time.monotonic() - start < 5
+
+
+def test_own_files_are_read_without_hdf5(tmp_path, monkeypatch):
+    """So that any damage to what HDF5 wrote is harmless; damage to the index is named."""
+    write(tmp_path / "a.h5")
+    content = (tmp_path / "a.h5").read_bytes()
+    begin = min(c.offset for c in Packed.open(tmp_path / "a.h5").columns["train"].values())
+    (tmp_path / "a.h5").write_bytes(bytes(begin) + content[begin:])
+    monkeypatch.setattr(h5py, "File", None)
+    assert np.array_equal(Packed.open(tmp_path / "a.h5").columns["train"]["values"].read_all(), expected())
+    (tmp_path / "a.h5").write_bytes(content[:-30] + b"!" + content[-29:])
+    for indexed in (True, False):
+        with pytest.raises(InputError, match="its index is (missing or )?damaged"):
+            Packed.open(tmp_path / "a.h5", indexed)
+
+
+def test_an_index_that_lies_is_refused(tmp_path):
+    write(tmp_path / "a.h5")
+    content, index = (tmp_path / "a.h5").read_bytes(), packed.hdf5.read_index(tmp_path / "a.h5")
+    lies = {"offset": 10**9, "shape": [N, 10**12], "dtype": "O"}, {"shape": [-1, 3]}, {"attributes": {"crc32": [1]}}
+    for lie in [{k: v} for many in lies for k, v in many.items()] + [{"dtype": "nonsense"}, {"shape": "abc"}]:
+        (tmp_path / "a.h5").write_bytes(content)
+        changed = index["columns"]["train"]["values"] | lie
+        columns = {"train": index["columns"]["train"] | {"values": changed}}
+        packed.hdf5.append_index(tmp_path / "a.h5", index | {"columns": columns})
+        with pytest.raises(InputError, match=r"a\.h5: "):
+            Packed.open(tmp_path / "a.h5")

@@ -244,6 +244,57 @@ def test_what_cannot_be_resumed_is_said(workspace, command):
     assert result.status == 2 and "checkpoint_last.pt: not a PyTorch checkpoint, or damaged" in result.error
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+@pytest.mark.parametrize("gone", ["last", "last and best", "last and the logs"])
+def test_what_was_trained_is_kept_if_its_last_checkpoint_is_gone(workspace, command, epochs, gone):
+    run = workspace / "models/run"
+    assert command(main, *RUN, "--epochs", epochs).status == 0
+    removed = {"last": [], "last and best": ["checkpoint_best.pt"], "last and the logs": ["log.jsonl"]}[gone]
+    for name in ("checkpoint_last.pt", *removed):
+        (run / name).unlink()
+    if removed == ["log.jsonl"]:
+        (run / "iterations.jsonl").write_text("")
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    for flags in ((), ("--seed", "2"), ("--model_name", "run")):
+        result = command(main, *RUN, "--epochs", epochs, *flags, "--resume")
+        assert result.status == 2 and "models/run/checkpoint_last.pt: no such file, so that the epochs" in result.error
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+
+
+def test_an_error_in_a_run_whose_last_checkpoint_vanished_removes_nothing(workspace, command, monkeypatch):
+    run, original = workspace / "models/run", losses.parser_losses
+
+    def vanish(output, batch, terms):
+        if (run / "checkpoint_last.pt").exists():
+            (run / "checkpoint_last.pt").unlink()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(output, batch, terms)
+
+    monkeypatch.setattr(losses, "parser_losses", vanish)
+    assert command(main, *RUN).status == 2
+    assert (run / "checkpoint_best.pt").is_file() and (run / "log.jsonl").is_file()
+
+
+@pytest.mark.parametrize("line", ['{"epoch": "x"}', '{"epoch": 1e999}', "[" * 100_000, '{"epoch": null}', "NaN"])
+def test_a_damaged_line_of_a_log_is_dropped(workspace, command, monkeypatch, uninterrupted, line):
+    stop_in_second_epoch(command, monkeypatch)
+    with open(workspace / "models/run/log.jsonl", "a") as file:
+        file.write(line + "\n")
+    assert command(main, *RUN, "--resume").status == 0
+    assert equal(contents(workspace / "models/run"), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": "x"}, {"model": {}}, {"random": 3}, {"arguments": 1}, {"best_scores": []}]
+)
+def test_a_state_of_other_types_is_no_state(workspace, command, monkeypatch, change):
+    stop_in_second_epoch(command, monkeypatch)
+    last = workspace / "models/run/checkpoint_last.pt"
+    torch.save(torch.load(last) | change, last)
+    result = command(main, *RUN, "--resume")
+    assert result.status == 2 and "models/run/checkpoint_last.pt" in result.error
+
+
 CHANGES = ("--lr 1e-3", "--seed 2", "--epochs 5", "--exact", "--losses video", "--batch_size 9")
 
 

@@ -15,7 +15,6 @@ import string
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from utils.base import command, flags
@@ -24,7 +23,8 @@ from utils.features.kinds import KINDS, LABELS, FeatureKind
 from utils.features.pooling import pool_clap_map
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES, C, T
-from utils.llp.events import segments_to_events
+from utils.llp.events import segments_to_events, write_events
+from utils.llp.tables import write_table
 from utils.llp.videos import ALL_VIDEOS_FILE, ID_LENGTH, SPLIT_COLUMNS, SPLIT_FILES, video_id
 
 COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, by default
@@ -104,15 +104,14 @@ def write_synthetic(out: Path, counts: dict[str, int], seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     labels = [",".join(np.array(CLASS_NAMES)[row]) for row in weak]
-    table = pd.DataFrame(dict(zip(SPLIT_COLUMNS, (names, labels), strict=True)))
+    rows = list(zip(names, labels, strict=True))
     ends = np.cumsum(list(counts.values()))
     for split, count, end in zip(counts, counts.values(), ends, strict=True):
-        table[end - count : end].to_csv(out / SPLIT_FILES[split], sep="\t", index=False)
-    table.to_csv(out / ALL_VIDEOS_FILE, sep="\t", index=False)
+        write_table(out / SPLIT_FILES[split], SPLIT_COLUMNS, rows[end - count : end])
+    write_table(out / ALL_VIDEOS_FILE, SPLIT_COLUMNS, rows)
     first = counts.get("train", 0)  # only val and test videos have dense annotations
     for modality, segments in zip(REFERENCE_FILES, reference.transpose(1, 0, 2, 3), strict=True):
-        events = segments_to_events(segments[first:], names[first:])
-        events.to_csv(out / REFERENCE_FILES[modality], sep="\t", index=False)
+        write_events(out / REFERENCE_FILES[modality], segments_to_events(segments[first:], names[first:]))
 
     maker = FeatureMaker(rng)
     for name, (events, labels) in tqdm(zip(names, videos, strict=True), "features", len(names), mininterval=1):

@@ -22,7 +22,7 @@ from prettytable import PrettyTable
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_space, require_writable, size_text
+from utils.base.files import as_text, require_space, require_writable, size_text
 from utils.features.cache import FEATURE_DTYPES, pooled_spec
 from utils.features.folder import FeatureFolder, find_folders, require_files
 from utils.features.kinds import LABELS
@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
     for name in args.splits:
         found = find_sources(args, name, class_names)
         sources |= {f"{name}/{kind}": source for kind, source in found.items()}
-        label_csv = str(Path(getattr(args, f"label_{name}")))
+        label_csv = as_text(Path(getattr(args, f"label_{name}")))
         attributes[name] = {"label_csv": label_csv, "videos": len(found["filename"])}
     columns = {place: describe(source, args.feature_dtype) for place, source in sources.items()}
     if is_current(args.out, plan_text(columns, attributes)):

@@ -17,17 +17,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import yaml
 from prettytable import PrettyTable
 
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.base.files import require_figure_name, require_writable, write_json, write_text
+from utils.base.files import require_figure_name, require_writable, write_json
 from utils.base.npy import Layout
 from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes
+from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes, write_classes
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
 from utils.metrics.tables import score_table
@@ -129,8 +128,8 @@ def sweep_table(sweeps: list[Sweep]) -> str:
 def write_best_classes(path: Path, classes: tuple[EventClass, ...], sweeps: list[Sweep]) -> None:
     """Write a class file for --classes, with the best threshold of each class that has one."""
     found = {(s.name, TEACHERS[s.modality]): best[0] for s in sweeps if (best := s.best())}
-    rows = [c._asdict() | {t: found.get((c.name, t), getattr(c, t)) for t in TEACHERS.values()} for c in classes]
-    write_text(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
+    best = [c._replace(**{t: found.get((c.name, t), getattr(c, t)) for t in TEACHERS.values()}) for c in classes]
+    write_classes(path, best)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from utils.base.errors import InputError
+from utils.base.errors import InputError, is_out_of_memory
 
 EXIT_SOME_FAILED = 1  # some videos of a list could not be processed
 EXIT_BAD_INPUT = 2
@@ -110,6 +110,10 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         status, message = EXIT_BAD_INPUT, f"error: {where}{error.strerror or _own_words(error)}"
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        status, message = EXIT_BAD_INPUT, "error: too little memory; try smaller sizes, or another machine"
     except Terminated:
         status, message = EXIT_TERMINATED, "terminated"
     except KeyboardInterrupt as stop:
@@ -125,4 +129,5 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
 
 def _own_words(error: Exception) -> str:
     """The message of an error; of one from a DataLoader worker, which carries a whole traceback, the last line."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].removeprefix(f"{InputError.__module__}.InputError: ")

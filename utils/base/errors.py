@@ -7,3 +7,13 @@ class InputError(ValueError):
 
 class Busy(InputError):
     """Another process is doing what this one was asked to do."""
+
+
+class NoRoom(InputError):
+    """The disk is too small for what is to be written."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice: Python's own, or one of torch's."""
+    words = ("out of memory", "allocate memory", "calculation overflowed")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words))

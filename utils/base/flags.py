@@ -43,14 +43,20 @@ def _checked(text: str, convert: Callable, fits: Callable, problem: str):
     return value
 
 
-def positive_int(text: str) -> int:
-    """argparse type: a whole number of at least 1."""
-    return _checked(text, int, lambda value: value >= 1, "is not a whole number of at least 1")
+def _natural(text: str) -> int:
+    """A whole number of at least 0, however large."""
+    return _checked(text, int, lambda value: value >= 0, "is below 0")
 
 
 def non_negative_int(text: str) -> int:
-    """argparse type: a whole number of at least 0."""
-    return _checked(text, int, lambda value: value >= 0, "is below 0")
+    """argparse type: a whole number of at least 0 that every library can count to."""
+    return _checked(text, _natural, lambda value: value < 2**31, "is not below 2**31")
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number of at least 1 that every library can count to."""
+    number = _checked(text, int, lambda value: value >= 1, "is not a whole number of at least 1")
+    return non_negative_int(str(number))
 
 
 def non_negative_float(text: str) -> float:
@@ -60,7 +66,7 @@ def non_negative_float(text: str) -> float:
 
 def seed(text: str) -> int:
     """argparse type: what torch takes as a seed."""
-    return _checked(text, non_negative_int, lambda value: value < 2**64, "is not below 2**64")
+    return _checked(text, _natural, lambda value: value < 2**64, "is not below 2**64")
 
 
 def positive_float(text: str) -> float:

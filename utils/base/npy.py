@@ -54,8 +54,8 @@ def read_npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype]:
                 shape, dtype, begin = _parse_header(start)
             except ValueError:  # an unusually long header, or none
                 shape, dtype, begin = _parse_header(start + file.read(MAX_HEADER))
-        except (ValueError, KeyError, EOFError, SyntaxError) as error:
-            raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+        except Exception as error:  # numpy parses it as Python, so that damage raises any of a dozen kinds
+            raise _no_numbers(path, error) from error
     expected = begin + dtype.itemsize * int(np.prod(shape, dtype=object))
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled Python objects, which are never loaded; expected numbers")
@@ -70,18 +70,30 @@ def _parse_header(start: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     file = io.BytesIO(start)
     shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"it says that its shape is {shape}")
     return shape, dtype, file.tell()
+
+
+def _no_numbers(path: Path, error: Exception) -> InputError:
+    """What is raised for a file that numpy cannot read."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path}: not a .npy file of numbers ({reason})")
 
 
 def read_npy(path: Path) -> np.ndarray:
     """The array (...) of a `.npy` file, never unpickled. Raises InputError if it cannot be read."""
+    _, dtype = read_npy_header(path)  # so that no more memory is taken than the file has bytes
+    if dtype.kind not in "biuf":
+        raise InputError(f"{path}: holds {dtype}, expected numbers")
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a .npy file of numbers ({error})") from error
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:  # it has changed since
+        raise _no_numbers(path, error) from error
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
-    """Write an array (...) to `path`, atomically."""
-    with atomic_path(path) as tmp, open(tmp, "wb") as file:  # np.save given a name would append .npy to it
+    """Write an array (...) to `path`, atomically; the caller removes leftovers before the first of many."""
+    with atomic_path(path, one_of_many=True) as tmp, open(tmp, "wb") as file:  # np.save would append .npy to the name
         np.save(file, array)

@@ -12,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch.types import Device
 
+from utils.base import weights
 from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, CLIP_PRETRAINED, hub
 from utils.encoders.clip_weights import hub_weights, load_weights, pretrained_config
 from utils.features.kinds import FeatureKind
+
+LOCAL = "local-dir:"  # how open_clip calls a model in a folder
 
 
 def preprocess(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -114,13 +117,16 @@ def load(
     preprocessing = {key: config[key] for key in ("mean", "std") if config.get(key) is not None}
     forced = {"force_quick_gelu": bool(config.get("quick_gelu")), "force_preprocess_cfg": preprocessing or None}
     own = checkpoint is None  # the model brings its weights
+    if own and model.startswith(LOCAL):
+        for path in Path(model.removeprefix(LOCAL)).glob("*.[bp]*"):  # .bin, .pt, .pth
+            weights.require_intact(path)  # which open_clip does not
     source = {"load_weights": own, "require_pretrained": own, "pretrained_text": False}
     try:
         with hub.quiet_logs():
             network = open_clip.create_model(model, precision=precision, device="cpu", **source, **forced)
             tokenizer = open_clip.get_tokenizer(model)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"--model {model}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # what damaged weights of its own raise is any of a dozen kinds
+        raise InputError(f"--model {model}: {' '.join(str(error).split()) or type(error).__name__}") from error
     if checkpoint is not None:
         load_weights(network, checkpoint)
     return ClipTeacher(kind, network, tokenizer, device, precision)

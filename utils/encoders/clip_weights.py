@@ -3,6 +3,7 @@
 A state dict maps names of parameters to tensors of any shape (...).
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ import torch
 from utils.base import weights
 from utils.base.errors import InputError
 from utils.encoders import hub
+
+OPENAI_SETTINGS = ("input_resolution", "context_length", "vocab_size")  # that only OpenAI's files hold, beside weights
 
 
 def pretrained_config(model: str, pretrained: str) -> dict:
@@ -39,16 +42,35 @@ def hub_weights(config: dict, name: str) -> Path:
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load a local file into an open_clip model. Raises InputError if it cannot be read or is of another model."""
+    """Load a local file into an open_clip model. Raises InputError if it cannot be read or is of another model.
+
+    OpenAI's weights bring their activation, with a note if the model has another.
+    """
     import open_clip
 
     weights.require(path, "CLIP's weights")
-    state = None if path.suffix in (".npz", ".npy") else weights.read(path)  # None: big_vision's, open_clip reads it
-    with weights.must_fit(path, "the model"):
-        if state:
-            model.load_state_dict(_fit(model, state))
-        else:
+    if path.suffix in (".npz", ".npy"):  # big_vision's
+        with weights.readable(path), weights.must_fit(path, "the model"):
             open_clip.load_checkpoint(model, str(path))
+        return
+    state = weights.read(path)
+    settings = [state.pop(name, None) for name in OPENAI_SETTINGS]
+    with weights.must_fit(path, "the model"):
+        model.load_state_dict(_fit(model, state))
+    if all(value is not None for value in settings) and _use_quick_gelu(model):
+        print(
+            f"note: {path}: OpenAI's weights, so that the model's GELU is replaced by their QuickGELU", file=sys.stderr
+        )
+
+
+def _use_quick_gelu(model: torch.nn.Module) -> bool:
+    """Replace each GELU of a model by the QuickGELU that OpenAI's were trained with; returns whether there was one."""
+    from open_clip.transformer import QuickGELU
+
+    found = [(m, name) for m in model.modules() for name, child in m.named_children() if type(child) is torch.nn.GELU]
+    for module, name in found:
+        setattr(module, name, QuickGELU())
+    return bool(found)
 
 
 def _fit(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -81,7 +81,11 @@ def load_network(
 
 def _fetch(url: str) -> dict[str, torch.Tensor]:
     """Published weights, from torch's cache or the network."""
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise Unavailable(f"{url}: cannot be fetched ({' '.join(str(error).split())})") from error
+    return weights.read(path)

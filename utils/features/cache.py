@@ -6,15 +6,18 @@ and times that they had then. If the cache cannot be written, the source files a
 """
 
 import hashlib
+import math
 import os
 import sys
 from pathlib import Path
 
-from utils.base.errors import Busy, InputError
+from utils.base.errors import Busy, InputError, NoRoom
+from utils.base.files import as_text, require_space
 from utils.features.folder import FeatureFolder
 from utils.features.packed import Column, ColumnSpec, Packed, Writer
 from utils.llp.classes import T
 
+ROOM_FOR_RUN = 2**26  # bytes of the disk that the cache leaves to checkpoints and logs
 FEATURE_DTYPES = ("float32", "float16")
 
 
@@ -29,7 +32,7 @@ def fingerprint(folder: FeatureFolder) -> str:
 
 def pooled_spec(folder: FeatureFolder, feature_dtype: str) -> ColumnSpec:
     """The array of a folder's pooled features, (N, T, D), to pack. `folder.check_headers` has been called."""
-    attributes = {"source": str(folder.folder), "source_rows": folder.shape[0], "fingerprint": fingerprint(folder)}
+    attributes = {"source": as_text(folder.folder), "source_rows": folder.shape[0], "fingerprint": fingerprint(folder)}
     return ColumnSpec((len(folder.names), T, folder.shape[1]), folder.stored_dtype(feature_dtype), attributes)
 
 
@@ -55,15 +58,16 @@ class FeatureCache:
             return None
         path = self.path(name, source)
         try:
-            column = Packed.open(path).columns["cache"][name]
-            current = fingerprint(source)
+            column = Packed.open(path, indexed=True).columns["cache"][name]
+            if column.attributes.get("fingerprint") != fingerprint(source):
+                print(f"note: {path}: the files in {source.folder} have changed; rebuilding it", file=sys.stderr)
+                return None
+            dtype = source.stored_dtype(self.feature_dtype)
+            column.require((len(source.names), T, source.layout.columns), (dtype,), source.layout.rows)
         except FileNotFoundError:
             return None  # reading the files will name the one that is missing
         except (InputError, KeyError) as error:
             print(f"note: {getattr(error, 'text', error)}; rebuilding it", file=sys.stderr)
-            return None
-        if column.attributes.get("fingerprint") != current:
-            print(f"note: {path}: the files in {source.folder} have changed; rebuilding it", file=sys.stderr)
             return None
         return column
 
@@ -71,16 +75,23 @@ class FeatureCache:
         """Pool a folder's files into a new cache file; None if it cannot be written, with a note."""
         path, spec = self.path(name, source), pooled_spec(source, self.feature_dtype)
         try:
+            size = math.prod(spec.shape) * spec.dtype.itemsize
+            require_space(self.folder, size + ROOM_FOR_RUN, f"for {path.name} and the run")
             with Writer.open(path, {f"cache/{name}": spec}, {}) as writer:
                 for rows in source.blocks(spec.dtype, self.threads, f"{self.split.name}: {name}"):
                     writer.append(f"cache/{name}", rows)
         except Busy as error:
             print(f"note: {error}; this run reads the source files", file=sys.stderr)
             return None
+        except NoRoom as error:
+            return self._give_up(str(error))
         except OSError as error:
             if error.filename and not str(error.filename).startswith(str(self.folder)):
                 raise  # a feature file cannot be read
-            print(f"note: {path} cannot be written ({error.strerror}); --no_cache does without", file=sys.stderr)
-            self.folder = None  # so that the note is printed once
-            return None
-        return Packed.open(path).columns["cache"][name]
+            return self._give_up(f"{path} cannot be written ({error.strerror})")
+        return Packed.open(path, indexed=True).columns["cache"][name]
+
+    def _give_up(self, reason: str) -> None:
+        """Cache nothing more, and say so once."""
+        print(f"note: {' '.join(reason.split())}; --no_cache does without", file=sys.stderr)
+        self.folder = None

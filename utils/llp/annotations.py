@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import InputError
-from utils.base.files import atomic_path
 from utils.base.flags import LLP_CLASSES
 from utils.llp.classes import CLASS_NAMES, read_class_names
-from utils.llp.events import Events, events_to_segments, read_events, segments_to_events
-from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, Split, read_split, read_table
+from utils.llp.events import Events, events_to_segments, read_events, segments_to_events, write_events
+from utils.llp.tables import read_table
+from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, Split, read_split
 
 REFERENCE_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 PREDICTION_FILES = {"audio": "pred_audio.csv", "visual": "pred_visual.csv"}
@@ -171,7 +171,9 @@ def write_predictions(
     visual: np.ndarray,
     class_names: Sequence[str] = CLASS_NAMES,
 ) -> None:
-    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions."""
+    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions.
+
+    Raises InputError if a name cannot stand in them.
+    """
     for name, segments in zip(PREDICTION_FILES.values(), (audio, visual), strict=True):
-        with atomic_path(Path(folder) / name) as tmp:
-            segments_to_events(segments, filenames, class_names).to_csv(tmp, sep="\t", index=False)
+        write_events(Path(folder) / name, segments_to_events(segments, filenames, class_names))

@@ -3,19 +3,23 @@
 Axes: C classes, T segments of one second.
 """
 
+import collections
 import difflib
-import re
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import yaml
 
 from utils.base.errors import InputError
+from utils.base.files import read_text, write_text
 from utils.base.flags import LLP_CLASSES
+from utils.llp.tables import fits
 
 T = 10  # segments of one second in a video (VALOR, section 4.1)
+MAX_YAML, MAX_NODES, MAX_SCALAR = 2**18, 20_000, 2000  # bytes, values, characters of one: 1000 classes and more
+MAX_THRESHOLD = 1e30
 FPS = 8  # frames a second of the published JPEG files
 
 
@@ -35,34 +39,69 @@ def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
     Raises InputError if the file is missing, or is not a list of the fields of `EventClass` with names that differ.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a YAML list of classes such as {LLP_CLASSES.name}")
-    try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    rows = _read_yaml(path)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path}: expected a YAML list of classes, each with {', '.join(EventClass._fields)}")
     classes = tuple(_event_class(path, number, row) for number, row in enumerate(rows, 1))
-    names = [c.name for c in classes]
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: lists {max(names, key=names.count)} twice")
+    name, count = collections.Counter(c.name for c in classes).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: lists {name} twice")
     return classes
+
+
+def write_classes(path: Path, classes: Sequence[EventClass]) -> None:
+    """Write a file that `read_classes` reads, atomically. Raises InputError if it would not be the same."""
+    for number, one in enumerate(classes, 1):
+        _event_class(path, number, one._asdict())
+    printable = all(str(value).isprintable() for one in classes for value in one)  # else escaped: some are line ends
+    write_text(path, yaml.safe_dump([c._asdict() for c in classes], sort_keys=False, allow_unicode=printable))
+
+
+def _read_yaml(path: Path) -> object:
+    """What a YAML file holds. Raises InputError if it is missing, damaged, or too large, aliases written out."""
+    text = read_text(path, f"expected a YAML list of classes such as {LLP_CLASSES.name}", MAX_YAML)
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _weight(node, {}) > MAX_NODES:
+            large = f"over {MAX_NODES} values with its aliases written out, or one of over {MAX_SCALAR} characters"
+            raise InputError(f"{path}: too large for a YAML list of classes ({large})")
+        return loader.construct_document(node)
+    except InputError:
+        raise
+    except Exception as error:  # PyYAML lets pass what Python's dates and numbers raise, a dozen kinds
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: not a YAML file ({reason})") from error
+
+
+def _weight(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a part of a YAML file has with its aliases written out; infinite if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is known: as long as its own parts are counted
+        long = isinstance(node, yaml.ScalarNode) and len(node.value) > MAX_SCALAR
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for item in parts for part in (item if isinstance(item, tuple) else [item])]
+        known[id(node)] = math.inf if long else 1 + sum(_weight(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _event_class(path: Path, number: int, row) -> EventClass:
     """One entry of a class file, the `number`th. Raises InputError if it is not one."""
     if not isinstance(row, dict) or set(row) != set(EventClass._fields):
-        found = ", ".join(map(str, row)) if isinstance(row, dict) else row
+        found = ", ".join(map(str, row)) if isinstance(row, dict) else str(row)
+        found = " ".join(found.split())[:200]
         raise InputError(f"{path}, class {number}: expected {', '.join(EventClass._fields)}; found {found}")
     for field, kind in EventClass.__annotations__.items():
         value = row[field]
         if kind is str and (not isinstance(value, str) or not value.strip()):
-            raise InputError(f"{path}, class {number}: {field} is {value!r}, expected text (put it in quotes)")
-        if kind is float and (isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value)):
-            raise InputError(f"{path}, class {number}: {field} is {value!r}, expected a number")
-    if re.search(r"[,\t\n]", row["name"]) or row["name"] != row["name"].strip():
-        raise InputError(f"{path}, class {number}: {row['name']!r} cannot stand in a CSV file; no commas, no tabs")
+            raise InputError(f"{path}, class {number}: {field} is {value!r:.200}, expected text (put it in quotes)")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if kind is float and not (is_number and abs(value) < MAX_THRESHOLD):  # not NaN either
+            raise InputError(f"{path}, class {number}: {field} is {value!r:.200}, expected a number")
+    if "," in row["name"] or not fits(row["name"]):
+        raise InputError(f"{path}, class {number}: {row['name']!r:.200} cannot stand in a CSV file; no commas, no tabs")
     return EventClass(**row)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.base.errors import InputError
 from utils.llp.classes import CLASS_NAMES, C, T, class_indices
-from utils.llp.videos import read_table
+from utils.llp.tables import read_table, write_table
 
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
@@ -37,10 +37,10 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
     times = {}
     for column in ("onset", "offset"):
         seconds = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds % 1 == 0))  # True for NaN, too
+        wrong = ~((seconds >= 0) & (seconds <= T) & (seconds == np.floor(seconds)))  # True for NaN, too
         if wrong.any():
             line = table.index[wrong][0]
-            found = f"{column} is {table.loc[line, column]!r}"
+            found = f"{column} is {table.loc[line, column]!r:.200}"
             raise InputError(f"{path}, line {line}: {found}, expected a whole second from 0 to {T}")
         times[column] = seconds.astype(int)
     labels = table["event_labels"].map({name: i for i, name in enumerate(class_names)})
@@ -51,6 +51,11 @@ def read_events(path: Path, class_names: Sequence[str] = CLASS_NAMES) -> Events:
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
     return Events(Path(path), table["filename"].to_numpy(str), label=labels.to_numpy(int), **times)
+
+
+def write_events(path: Path, events: pd.DataFrame) -> None:
+    """Write rows of EVENT_COLUMNS, as `read_events` reads them. Raises InputError if a name cannot stand in a file."""
+    write_table(path, EVENT_COLUMNS, events[list(EVENT_COLUMNS)].itertuples(index=False))
 
 
 def events_to_segments(events: Events, filenames: Sequence[str], num_classes: int = C) -> np.ndarray:

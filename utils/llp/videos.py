@@ -3,25 +3,22 @@
 Axes: N videos, C classes. The files' formats and known defects: docs/DATA.md.
 """
 
-import csv
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from utils.base.errors import InputError
 from utils.llp.classes import CLASS_NAMES, class_indices
+from utils.llp.tables import read_table
 
 ID_LENGTH = 11  # feature files are named by the first 11 characters of `filename`, a YouTube id
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 ALL_VIDEOS_FILE = "AVVP_dataset_full.csv"
 SPLIT_COLUMNS = ("filename", "event_labels")
-AS_WRITTEN = {"dtype": str, "keep_default_na": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
 
 
 class Split(NamedTuple):
@@ -40,31 +37,6 @@ class Split(NamedTuple):
 def video_id(filename: str) -> str:
     """`BjCEufrlXm4_20_30` -> `BjCEufrlXm4`. Ids may begin with `-` and contain `_`, so never split at `_`."""
     return filename[:ID_LENGTH]
-
-
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A tab-separated file with a header, as strings, indexed by line number in the file.
-
-    Raises InputError if the file is missing or unreadable, or lacks a column.
-    """
-    path, expected = Path(path), f"expected a tab-separated CSV with {', '.join(columns)}"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, {expected}")
-    try:
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # columns without a name
-            table = pd.read_csv(path, sep="\t", index_col=False, encoding="utf-8-sig", **AS_WRITTEN)
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty, {expected}") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise InputError(f"{path}: not a tab-separated UTF-8 CSV ({reason})") from error
-    missing = [c for c in columns if c not in table.columns]
-    if missing:
-        found = " ".join(table.columns) + ("; the file is separated by commas" if "," in table.columns[0] else "")
-        raise InputError(f"{path}: no column {', '.join(missing)}; {expected}, found {found}")
-    table.index = np.arange(2, len(table) + 2)  # line 1 is the header
-    table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
-    return table[(table != "").any(axis=1)]  # blank lines say nothing
 
 
 class Video(NamedTuple):

@@ -3,23 +3,18 @@
 Axes: n segments of a video of any length, T = 10 of a window, M = 2 modalities (audio, visual), C classes.
 """
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from utils.base.files import as_text
 from utils.llp.classes import T
 from utils.llp.events import segments_to_events
 from utils.metrics.eval_metrics import THRESHOLD, binarize
 
 MODALITIES = ("audio", "visual", "audio_visual")
-
-
-def as_text(path: Path | str) -> str:
-    """A path to print or write; bytes that are no valid text are replaced."""
-    return os.fsencode(path).decode(errors="replace")
 
 
 class ParsedVideo(NamedTuple):

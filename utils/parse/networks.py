@@ -11,7 +11,7 @@ from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
-from utils.train.run_folder import class_file, read_arguments
+from utils.train.run_folder import ARGUMENTS, class_file, read_arguments
 
 SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
 
@@ -30,19 +30,16 @@ def load_network(
     data = path.read_bytes()
     weights = checkpoint.load(path, data)
     try:
-        sizes = checkpoint.describe_weights(weights)
-    except (KeyError, IndexError, AttributeError, TypeError):
+        sizes = checkpoint.describe_weights(weights if checkpoint.is_state_dict(weights) else {})
+    except (KeyError, IndexError):
         expected = f"expected a plain state_dict as in {checkpoint.BEST}"
         raise InputError(f"{path}: holds no MMIL_Net weights, {expected}") from None
     kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
     recorded = read_arguments(path.parent)
     class_path = class_file(path.parent, classes)
     class_names = read_class_names(class_path)
-    settings = sizes | {
-        "num_classes": len(class_names),
-        "nhead": nhead or int(recorded.get("nhead", 8)),
-        "norm_where": norm_where or recorded.get("norm_where", NORM_PLACES[0]),
-    }
+    settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
+    settings |= {name: given for name, given in (("nhead", nhead), ("norm_where", norm_where)) if given}
     try:
         net = FastMMIL_Net(**settings)
     except ValueError as error:
@@ -51,6 +48,16 @@ def load_network(
     checkpoint.load_weights(path, net, settings, sources, recorded, weights)
     model = {"sha256": hashlib.sha256(data).hexdigest(), **settings}
     return net.eval(), class_names, kinds, model
+
+
+def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, int | str]:
+    """Heads and norm placement that a run's arguments say, or the published ones."""
+    heads, place = recorded.get("nhead", "8"), recorded.get("norm_where", NORM_PLACES[0])
+    if not (heads.isdecimal() and 0 < int(heads[:10]) <= sizes["hidden_dim"]) or place not in NORM_PLACES:
+        found = f"nhead is {heads!r:.50}, norm_where {place!r:.50}"
+        expected = f"expected 1 to {sizes['hidden_dim']}, and {' or '.join(NORM_PLACES)}"
+        raise InputError(f"{folder / ARGUMENTS}: {found}; {expected}")
+    return {"nhead": int(heads[:10]), "norm_where": place}
 
 
 def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:

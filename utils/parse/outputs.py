@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.base.files import TMP_SUFFIX
+from utils.base.files import TMP_SUFFIX, csv_line, encode
 from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.page import render
 from utils.report.html import class_colours
@@ -118,6 +118,8 @@ def opacity(confidence: float) -> float:
 def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dict, embed: bool) -> pd.DataFrame:
     """Write the six files of a video to `folder`, each atomically, and return its events.
 
+    Raises InputError if a name cannot be written as UTF-8.
+
     Args:
         threshold: of the decisions.
         model: what is said of the parser.
@@ -126,7 +128,7 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
     folder = Path(folder)
     events = find_events(video, threshold)
     texts = {
-        "events.csv": events.to_csv(index=False, lineterminator="\n"),
+        "events.csv": "".join(f"{csv_line(row)}\n" for row in (events.columns, *events.itertuples(index=False))),
         "events.json": json_text(video, events, threshold, model),
         "events.vtt": vtt_text(events, video.class_names),
         "events.txt": audacity_text(events),
@@ -136,7 +138,7 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
     work = Path(tempfile.mkdtemp(TMP_SUFFIX, ".parse_video-", folder.parent))  # beside it: on the same disk
     try:
         for name, text in texts.items():
-            (work / name).write_text(text, encoding="utf-8")
+            (work / name).write_bytes(encode(text, folder / name))
         draw_timeline(work / "timeline.png", video, events)
         folder.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):

@@ -58,12 +58,15 @@ def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
     }
 
 
-def _is_state_dict(value) -> bool:
-    """Whether it is a dict of names and plain tensors of floating-point numbers."""
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) and v.is_floating_point() and v.layout == torch.strided
-        for k, v in value.items()
-    )
+def is_state_dict(value: object) -> bool:
+    """Whether it is a dict of names and plain tensors of floating-point numbers, each of them in the file."""
+    return isinstance(value, dict) and all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+
+
+def _is_plain(value: object) -> bool:
+    if not (isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided):
+        return False
+    return value.nbytes <= value.untyped_storage().nbytes()  # not one number that is repeated without end
 
 
 def load_weights(
@@ -86,7 +89,7 @@ def load_weights(
     """
     weights = load(path) if weights is None else weights
     try:
-        found = describe_weights(weights) if _is_state_dict(weights) else {}
+        found = describe_weights(weights) if is_state_dict(weights) else {}
     except (KeyError, IndexError):
         found = {}
     if not found:

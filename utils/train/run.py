@@ -11,6 +11,7 @@ from utils.base.devices import random_state, set_random_state
 from utils.base.distributed import ProcessGroup
 from utils.base.errors import InputError
 from utils.base.files import write_json
+from utils.base.weights import must_fit
 from utils.metrics.tables import score_table
 from utils.train import checkpoint
 from utils.train.losses import TOTAL
@@ -51,7 +52,8 @@ class Run:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        if self.began and isinstance(error, (InputError, RuntimeError)):  # a loss is not finite, too little memory
+        is_bad = isinstance(error, (InputError, RuntimeError))  # a loss is not finite, too little memory
+        if self.began and not self.epoch and is_bad:
             self.folder.discard_unfinished()
         self.folder.unlock()
         if isinstance(error, KeyboardInterrupt):
@@ -99,11 +101,12 @@ class Run:
         if wandb and self.group.is_rank_zero:
             self.wandb = WandbLog.start(*wandb, settings, self.state)
         if self.state:
-            net.load_state_dict(self.state["model"])
-            optimizer.load_state_dict(self.state["optimizer"])
-            place_learning_rate(optimizer, device)
-            states = [self.state["random"], *self.state.get("random_of_others", ())]
-            set_random_state(states[self.group.rank], device)
+            with must_fit(self.folder.path / checkpoint.LAST, "this run"):
+                net.load_state_dict(self.state["model"])
+                optimizer.load_state_dict(self.state["optimizer"])
+                place_learning_rate(optimizer, device)
+                states = [self.state["random"], *self.state.get("random_of_others", ())]
+                set_random_state(states[self.group.rank], device)
             if self.group.is_rank_zero:
                 self.folder.cut_logs(self.epoch)
         else:

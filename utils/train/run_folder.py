@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import math
 import os
 from pathlib import Path
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX, append_line, locked_path, write_bytes, write_text
+from utils.base.files import TMP_SUFFIX, append_line, locked_path, read_text, remove_leftovers, write_bytes, write_text
 from utils.base.flags import LLP_CLASSES
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
@@ -15,9 +16,10 @@ ARGUMENTS = "arguments.txt"
 CLASSES = "classes.yaml"
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
+MAX_ARGUMENTS = 2**20  # bytes
 
-STATE_KEYS = {"epoch", "iteration", "best_epoch", "best_scores", "model", "optimizer", "random", "arguments"}
-STATE_KEYS |= {"working_directory", "wandb_id"}
+STATE = dict.fromkeys(("epoch", "iteration", "best_epoch"), int) | {"working_directory": str, "wandb_id": str | None}
+STATE |= dict.fromkeys(("best_scores", "model", "optimizer", "random", "arguments"), dict)
 PATHS = {"audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val"}
 PATHS |= {"gt_dir", "packed"}
 # Arguments that change no number of a run; all others must be the same when it is resumed.
@@ -56,21 +58,37 @@ class RunFolder:
         last = self.path / checkpoint.LAST
         if last.is_file():
             state = checkpoint.load(last)
-            if not isinstance(state, dict) or not STATE_KEYS <= state.keys():
+            wanted = STATE.items()
+            if not isinstance(state, dict) or not all(k in state and isinstance(state[k], kind) for k, kind in wanted):
                 raise InputError(f"{last}: is not a checkpoint_last.pt written by main.py; choose another --model_name")
             require_same_arguments(state, arguments, self.path)
             return state
         if any(self.path.iterdir()) and not (self.path / ITERATION_LOG).is_file():
             # a published model, say: starting over would destroy it
             raise InputError(f"{self.path}: holds no run of this program to resume; choose another --model_name")
+        if self.is_trained():
+            what = "the epochs that it has finished cannot be continued"
+            raise InputError(f"{last}: no such file, so that {what}; put it back, or choose another --model_name")
         return None
+
+    def is_trained(self) -> bool:
+        """Whether the folder holds more than what an unfinished first epoch leaves: something that must be kept."""
+        if (self.path / checkpoint.LAST).is_file():
+            return True
+        logs = [_log(self.path / name).splitlines() for name in (EPOCH_LOG, ITERATION_LOG)]
+        epochs = [_epoch_of(line) for lines in logs for line in lines]
+        weights = {path.name for path in self.path.glob("*.pt")}
+        of_first = {checkpoint.BEST, checkpoint.epoch_name(1)} if logs[0] else set()  # written after the log
+        only_epoch = read_arguments(self.path).get("epochs") == "1" and bool(weights)
+        return any(1 < epoch < math.inf for epoch in epochs) or bool(weights - of_first) or only_epoch
 
     def begin(self, arguments: dict, class_file: Path, start_over: bool) -> None:
         """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one.
 
         class_file: the classes of the run, which are copied into the folder.
         """
-        classes = Path(class_file).read_bytes()  # before anything is dropped: it may be the folder's own
+        # before anything is dropped or made: the class file may be the folder's own
+        classes, text = Path(class_file).read_bytes(), arguments_text(arguments)
         if start_over:
             self.remove_files()
         else:
@@ -78,13 +96,12 @@ class RunFolder:
             self.path.mkdir(parents=True)
             self.lock()
         (self.path / ITERATION_LOG).touch()
-        lines = [f"{key}: {value}" for key, value in arguments.items()]
-        text = "\n".join(["-" * 25 + "start" + "-" * 25, *lines, "-" * 26 + "end" + "-" * 26])
-        write_text(self.path / ARGUMENTS, text + "\n")
+        write_text(self.path / ARGUMENTS, text)
         write_bytes(self.path / CLASSES, classes)
 
     def remove_files(self) -> None:
         """Remove what this program writes before an epoch is finished."""
+        remove_leftovers(self.path)
         # The iteration log goes last: as long as it exists, the folder is known as a run that can be started over.
         checkpoints = (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1))
         for name in (*checkpoints, ARGUMENTS, CLASSES, EPOCH_LOG, ITERATION_LOG):
@@ -93,7 +110,7 @@ class RunFolder:
 
     def discard_unfinished(self) -> None:
         """Remove a run in which no epoch was finished."""
-        if not (self.path / checkpoint.LAST).is_file():
+        if not self.is_trained():
             self.remove_files()
             if not any(self.path.iterdir()):
                 self.path.rmdir()
@@ -121,14 +138,12 @@ class RunFolder:
 
     def cut_logs(self, last_epoch: int) -> None:
         """Keep the complete lines of finished epochs, and remove files that a kill left half-written."""
-        for path in self.path.glob(f"*{TMP_SUFFIX}"):
-            path.unlink()
+        remove_leftovers(self.path)
         for name in (EPOCH_LOG, ITERATION_LOG):
-            path = self.path / name
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            text = _log(self.path / name)
             kept = "".join(line + "\n" for line in text.splitlines() if _epoch_of(line) <= last_epoch)
             if kept != text:
-                write_text(path, kept)
+                write_text(self.path / name, kept)
 
 
 def class_file(folder: Path, given: Path | None) -> Path:
@@ -146,20 +161,37 @@ def class_file(folder: Path, given: Path | None) -> Path:
     return copy
 
 
+def _log(path: Path) -> str:
+    """The text of a log, '' if there is no such file; what is no text cannot be a line of a finished epoch."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
 def _epoch_of(line: str) -> float:
-    """Epoch of a log line; infinite for a line that was cut off."""
+    """Epoch of a log line; infinite for one that was cut off, or says nothing of the kind."""
     try:
-        return json.loads(line)["epoch"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        return float(int(json.loads(line)["epoch"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return math.inf
+
+
+def arguments_text(arguments: dict) -> str:
+    """`arguments.txt`, as `read_arguments` reads it. Raises InputError if a value is not one line."""
+    for name, value in arguments.items():
+        if f"{value}|".splitlines() != [f"{value}|"]:
+            raise InputError(f"--{name} {str(value)!r}: holds a line end, expected one line, as {ARGUMENTS} keeps it")
+    lines = [f"{key}: {value}" for key, value in arguments.items()]
+    return "\n".join(["-" * 25 + "start" + "-" * 25, *lines, "-" * 26 + "end" + "-" * 26, ""])
 
 
 def read_arguments(folder: Path) -> dict[str, str]:
-    """`arguments.txt` of a run, this program's or the release's, as strings; empty if there is none."""
+    """`arguments.txt` of a run, this program's or the release's, as strings; empty if there is none.
+
+    Raises InputError if it is not text.
+    """
     path = Path(folder) / ARGUMENTS
-    if not path.is_file():
+    if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path, "expected the arguments of a run", MAX_ARGUMENTS).splitlines()
     return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 

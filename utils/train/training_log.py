@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from utils.base.errors import InputError
+from utils.base.files import read_text
 
 # name here -> key of log.jsonl: both losses, Type@AV of the validation videos (segment level), the learning rate used
 CURVES = {"train loss": "train_loss_all", "val loss": "val_loss_all", "Val F": "Seg-type", "learning rate": "lr"}
@@ -16,12 +17,7 @@ def read_curves(path: Path) -> dict[str, list[float | None]]:
     Raises InputError, with the line, if the file is not a log.jsonl of main.py.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a run's log.jsonl")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file, expected a run's log.jsonl") from None
+    lines = read_text(path, "expected a run's log.jsonl").splitlines()
     if not lines:
         raise InputError(f"{path}: is empty, expected a run's log.jsonl with a line per epoch")
     epochs = [_curve_values(path, number, line) for number, line in enumerate(lines, 1)]
