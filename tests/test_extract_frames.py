@@ -103,6 +103,17 @@ def test_bad_videos_are_listed_and_leave_nothing(videos, command):
     assert not [p for p in Path("data/video_frames").iterdir() if p.name in ("empty", "text", "cut")]
 
 
+def test_a_link_in_the_place_of_a_temporary_folder_is_not_followed(videos, command, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "000001.jpg").write_bytes(b"mine")
+    Path("data/video_frames").mkdir(parents=True)
+    Path("data/video_frames/plain.tmp").symlink_to(elsewhere)
+    assert command(extract_frames).status == 0
+    assert (elsewhere / "000001.jpg").read_bytes() == b"mine" and len(list(elsewhere.iterdir())) == 1
+    assert frames_of(Path("data/video_frames/plain"))
+
+
 def test_a_users_own_files_are_never_removed(videos, command):
     folder = Path("data/video_frames/plain")
     folder.mkdir(parents=True)

@@ -20,6 +20,7 @@ from utils.base.files import atomic_path, require_room_for_files, require_writab
 from utils.base.read_ahead import read_ahead
 from utils.extract.runner import Run, Settings
 from utils.llp.classes import T
+from utils.llp.tables import fits
 from utils.llp.videos import SPLIT_COLUMNS
 from utils.media.clips import shown_since
 from utils.media.ffmpeg import find_ffmpeg, run_ffmpeg
@@ -114,7 +115,10 @@ def main(args: argparse.Namespace) -> int:
     require_writable("--out", args.out, folder=True)
     require_writable("--list", args.list)
     require_room_for_files("--out", args.out)
-    videos = list_media(args.videos)
+    videos = [
+        video if fits(video.id) else video._replace(problem="its name cannot stand in a CSV file; rename it")
+        for video in list_media(args.videos)
+    ]
     ffmpeg, names = find_ffmpeg(), []
     with Run("clips", Settings.of(vars(args)), args.out) as run:
         left = run.left_to_do(videos, lambda video: False)  # finished clips are found one by one

@@ -60,6 +60,8 @@ def extract(ffmpeg: str, video: Path, folder: Path) -> float:
     require_no_others(folder)
     [(track, seconds, extent)] = isolated(describe_picture, video)  # ffmpeg does not complain about a truncated file
     tmp = folder.with_name(folder.name + TMP_SUFFIX)
+    if tmp.is_symlink():  # none of ours, but in our place
+        tmp.unlink()
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir(parents=True)
     try:
