@@ -101,8 +101,9 @@ def test_two_videos_never_share_a_file_unseen(data):
     name = read_split(path).filenames[0]
     text = path.read_text()
     path.unlink()
-    path.write_text(f"{text}{name}\tSpeech\n")  # the same video again: allowed
-    assert len(dataset(data, csv=path.name)) == 9
+    path.write_text(f"{text}{name}\tSpeech\n")
+    with pytest.raises(InputError, match=f"lists a video twice, '{name}' as its videos number 1 and 9; expected each"):
+        dataset(data, csv=path.name)
     path.write_text(f"{text}{video_id(name)}_990_1000\tSpeech\n")
     with pytest.raises(InputError, match=f"{name} and .*_990_1000 would both read {video_id(name)}.npy"):
         dataset(data, csv=path.name)

@@ -113,7 +113,7 @@ def test_odd_characters_in_names_and_folders(download, site, source):
     before = set(Path.cwd().iterdir())
     result = download("--videos_saved_dir", folder)
     assert result.status == 0, result.err
-    assert [p.name for p in Path(folder).iterdir()] == [f"{name[:11]}.mp4"]
+    assert [p.name for p in Path(folder).iterdir()] == [f"{name}_20_30.mp4"]
     assert set(Path.cwd().iterdir()) - before == {Path.cwd() / folder}
 
 

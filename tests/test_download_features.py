@@ -112,7 +112,7 @@ def test_own_lists_and_files_stay(fetched, lookalike):
     Path("data/CLIP/features").mkdir(parents=True)
     lines = (lookalike / "AVVP_train.csv").read_text().splitlines(keepends=True)
     Path("data/AVVP_train.csv").write_text("".join(lines[:3]))
-    ids = [video_id(line) for line in lines[1:3]]
+    ids = [video_id(line.split("\t")[0]) for line in lines[1:3]]
     mine = np.full((10, 768), 0.5, np.float32)
     np.save(f"data/CLIP/features/{ids[0]}.npy", mine)
     result = fetched("--parts", "CLIP")

@@ -5,6 +5,7 @@ command `ffmpeg -i VIDEO -r 8 %06d.jpg` chooses them. Axes: H, W of an image, in
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,7 @@ def evenly_spaced(length: int, count: int) -> np.ndarray:
 
 
 def frame_files(folder: Path, *names: str) -> list[Path]:
-    """The JPEG frames, in order, in the subfolder of the first of `names` that has one.
+    """The JPEG frames in the subfolder of the first of `names` that has one, by number: 2.jpg before 10.jpg.
 
     Raises InputError if there is no such subfolder, or no frame in it.
     """
@@ -35,7 +36,9 @@ def frame_files(folder: Path, *names: str) -> list[Path]:
     if frames is None:
         why = f"utils/extract_frames.py makes it, or lists in {folder}/failures.csv why not"
         raise InputError(f"no folder {names[0]} in {folder}: {why}")
-    files = sorted(path for path in frames.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    images = (path for path in frames.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    numbered = [([int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", path.name)], path) for path in images]
+    files = [path for _, path in sorted(numbered)]
     if not files:
         raise InputError(f"{frames}: holds no frames (.jpg)")
     return files
