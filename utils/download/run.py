@@ -57,6 +57,8 @@ class Download:
             for archive in ARCHIVES:
                 if any(missing[name] for name in self._folders_of(archive)):
                     self._attempt(self.fetch_archive, archive, videos, feats_url, keep_archives)
+                elif self._folders_of(archive) and not keep_archives:
+                    self._remove_archive(archive, "all its files are valid: removed")
         if self.wants_models:
             for name in MODEL_FILES:
                 self._attempt(self.fetch_model, name)
@@ -88,7 +90,7 @@ class Download:
         url = csv_url.replace("{revision}", revision).replace("{name}", name)
         fetched = self.archive_dir / name
         fetched.unlink(missing_ok=True)  # small, and perhaps of another version
-        fetch.fetch_url(url, fetched)
+        fetch.fetch_url(url, fetched, fetch.CSV_LIMIT)
         try:
             self._require_csv(fetched, version)
         except InputError as error:
@@ -167,8 +169,15 @@ class Download:
         if keep_archives or any(self._missing(videos)[name] for name in folders):
             print(f"{path}: unpacked and kept; remove it to fetch it again", flush=True)
         else:
-            path.unlink()
-            print(f"{path}: unpacked and removed", flush=True)
+            self._remove_archive(archive, "unpacked and removed")
+
+    def _remove_archive(self, archive: str, text: str) -> None:
+        """Remove an archive, or what a killed run left of it."""
+        path = self._archive(archive)
+        if path.is_file():
+            print(f"{path}: {text}", flush=True)
+        for left in (path, *fetch.parts(path)):
+            left.unlink(missing_ok=True)
 
     def fetch_model(self, name: str) -> None:
         """One trained model, if it is missing."""
