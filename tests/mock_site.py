@@ -41,6 +41,7 @@ class Page:
     block: int = 2**16  # bytes that are sent at a time
     with_length: bool = True  # whether the answer states its size
     raw: bytes = b""  # sent as it is instead of an answer
+    locked: bool = False  # whether it wants a key
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         site.cookies.append(self.headers.get("Cookie", ""))
         page = site.pages.get(path)
         status = 404 if page is None else (page.status.pop(0) if page.status and not head else 200)
+        status = 401 if page and page.locked else status
         if page and page.raw:
             for i in range(0, len(page.raw), page.block):
                 time.sleep(page.delay)

@@ -37,9 +37,13 @@ class ScoredRun(NamedTuple):
     def of(cls, name: str, predictions: Predictions, reference: Reference) -> "ScoredRun":
         """Score predictions for N videos."""
         audio, visual = predictions[:2]
-        arrays = (audio, visual, *reference[:2])
-        by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
-        scores, exclusive = (np.stack(list(values.values()), axis=1) for values in by_name)
+        tables = [], []
+        for start in range(0, len(audio), VIDEOS_AT_ONCE):  # counting takes much more memory than what is counted
+            arrays = [array[start : start + VIDEOS_AT_ONCE] for array in (audio, visual, *reference[:2])]
+            by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
+            for table, values in zip(tables, by_name, strict=True):
+                table.append(np.stack(list(values.values()), axis=1))
+        scores, exclusive = map(np.concatenate, tables)
         pairs = {"audio": (audio, reference.audio), "visual": (visual, reference.visual)}
         by_class = {modality: metrics.class_scores(*pair) for modality, pair in pairs.items()}
         return cls(name, audio, visual, scores, exclusive, by_class)
