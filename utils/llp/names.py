@@ -8,10 +8,9 @@ from pathlib import Path
 from utils.llp.classes import T
 
 ID_LENGTH = 11  # of a YouTube id, by which the published files of LLP's videos are named
-LLP_NAME = re.compile(
-    rf"(?P<id>[A-Za-z0-9_-]{{{ID_LENGTH}}})_(?P<begin>\d+(\.\d+)?)_(?P<end>\d+(\.\d+)?)"  # BjCEufrlXm4_20_30
-)
-TIMED_NAME = re.compile(r"(?P<id>.+)_(?P<begin>\d+(\.\d+)?)_(?P<end>\d+(\.\d+)?)", re.DOTALL)
+TIMES = r"_(?P<begin>[0-9]+(\.[0-9]+)?)_(?P<end>[0-9]+(\.[0-9]+)?)"
+LLP_NAME = re.compile(rf"(?P<id>[A-Za-z0-9_-]{{{ID_LENGTH}}}){TIMES}")  # BjCEufrlXm4_20_30
+TIMED_NAME = re.compile(rf"(?P<id>.+){TIMES}", re.DOTALL)
 
 
 def clip_times(name: str) -> tuple[float, float] | None:
