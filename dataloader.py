@@ -28,7 +28,7 @@ from utils.features.hdf5 import TEXT
 from utils.features.kinds import STREAMS, stream_layout
 from utils.features.packed import Column, Damaged, Packed, read_texts
 from utils.llp.classes import T
-from utils.llp.videos import Split
+from utils.llp.videos import Split, require_distinct
 
 
 class SplitData(Dataset):
@@ -204,6 +204,7 @@ class PackedDataset(SplitData):
             raise InputError(f"{path}: its {name} split has no {', '.join(missing)}; pack it again with those")
         self._require(columns, wanted, len(class_names))
         super().__init__(f"{path} ({name})", read_texts(columns["filename"]), memory_limit)
+        require_distinct(path, self.filenames)
         self.wanted, self.plan = {kind: columns[kind] for kind in wanted}, str(packed.attributes.get("plan"))
         self.places = dict.fromkeys(wanted, Path(path))
         self.sources = {kind: str(columns[kind].attributes.get("source", "?")) for kind in STREAMS}

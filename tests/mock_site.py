@@ -36,6 +36,12 @@ class Page:
     ranges: bool = True  # whether parts can be asked for
     headers: dict[str, str] = field(default_factory=dict)  # further ones
     delay: float = 0.0  # seconds before each 64 kB
+    tagged: bool = True  # whether the answer says which version it is of; a tag in `headers` stands instead
+    ignores_if_range: bool = False  # parts are sent of whatever version
+    block: int = 2**16  # bytes that are sent at a time
+    with_length: bool = True  # whether the answer states its size
+    raw: bytes = b""  # sent as it is instead of an answer
+    locked: bool = False  # whether it wants a key
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -56,6 +62,13 @@ class Handler(BaseHTTPRequestHandler):
         site.cookies.append(self.headers.get("Cookie", ""))
         page = site.pages.get(path)
         status = 404 if page is None else (page.status.pop(0) if page.status and not head else 200)
+        status = 401 if page and page.locked else status
+        if page and page.raw:
+            for i in range(0, len(page.raw), page.block):
+                time.sleep(page.delay)
+                self.wfile.write(page.raw[i : i + page.block])
+            self.close_connection = True
+            return
         if status != 200:
             self.send_response(status)
             self.send_header("Content-Length", "0")
@@ -63,18 +76,31 @@ class Handler(BaseHTTPRequestHandler):
             return
         begin, end = 0, len(page.content)
         wanted = self.headers.get("Range", "").removeprefix("bytes=")
-        if wanted and page.ranges:
+        headers = {"ETag": f'"{hashlib.sha256(page.content).hexdigest()}"'} if page.tagged else {}
+        headers |= page.headers
+        tag = headers.get("ETag", headers.get("Last-Modified"))
+        unchanged = self.headers.get("If-Range", tag) == tag or page.ignores_if_range
+        if wanted and page.ranges and unchanged:
             first, _, last = wanted.partition("-")
             begin, end = int(first), min(int(last) + 1 if last else end, end)
+            if begin >= end:
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(page.content)}")
         else:
             self.send_response(200)
         if page.ranges:
             self.send_header("Accept-Ranges", "bytes")
-        for name, value in {"Content-Type": "application/octet-stream", **page.headers}.items():
+        for name, value in {"Content-Type": "application/octet-stream", **headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(end - begin))
+        if page.with_length:
+            self.send_header("Content-Length", str(end - begin))
+        else:
+            self.send_header("Connection", "close")
+            self.close_connection = True
         self.end_headers()
         if not head:
             self._send(page, begin, end)
@@ -84,8 +110,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             while begin < stop:
                 time.sleep(page.delay)
-                piece = page.content[begin : min(begin + 2**16, stop)]
+                piece = page.content[begin : min(begin + page.block, stop)]
                 self.wfile.write(piece)
+                self.wfile.flush()
                 begin += len(piece)
         except (BrokenPipeError, ConnectionResetError):
             pass

@@ -12,7 +12,18 @@ import main
 from nets import MMIL_Net
 from tests.conftest import ROOT, SMALL, TRAIN, python
 from tests.synthetic import write_small_parser
-from utils import make_lookalike, plot_timeline, score_predictions
+from utils import (
+    clap_preprocess,
+    clip_preprocess,
+    download_dataset,
+    extract_features,
+    make_lookalike,
+    make_report,
+    pack_features,
+    plot_timeline,
+    score_predictions,
+    score_pseudo_labels,
+)
 from utils.base.errors import InputError
 from utils.llp.annotations import write_predictions
 from utils.llp.videos import read_split
@@ -255,6 +266,50 @@ def test_the_scorer_names_what_is_wrong(workspace, command):
     with open("pred/pred_visual.csv", "a") as file:
         file.write("a_0_10\t0\t5\tSpeech\nb_0_10\t0\t3\tDogs\n")
     fails(command(score_predictions, *flags()), "pred/pred_visual.csv, line 3: unknown class 'Dogs'; did you mean Dog?")
+
+
+def test_a_list_that_repeats_a_row_is_refused_with_one_message_by_every_command(workspace, command):
+    path = workspace / "data/AVVP_test_pd.csv"
+    lines = path.read_text().splitlines()
+    name = lines[2].split("\t")[0]
+    path.unlink()
+    path.write_text("\n".join([*lines, lines[2]]) + "\n")
+    write_predictions(workspace / "pred", [name], *np.ones((2, 1, 25, 10), bool))
+    write_small_parser(workspace / "models/run/checkpoint_best.pt")
+    scoring = ("--pred_dir", "pred", "--label_csv", "data/AVVP_test_pd.csv", "--gt_dir", "data")
+    Path("in").mkdir()
+    calls = {
+        main: (*SMALL, "--mode", "test", "--model_name", "run"),
+        score_predictions: scoring,
+        make_report: (*scoring, "--out", "page.html"),
+        plot_timeline: (*scoring, "--out", "figure.png"),
+        score_pseudo_labels: ("--gt_dir", "data"),
+        pack_features: ("--out", "packed.h5"),
+        clap_preprocess: ("--label_all_dataset", path, "--audio_dir", "in"),
+        clip_preprocess: ("--label_all_dataset", path, "--from_videos", "in"),
+        extract_features: ("--kind", "vggish", "--audio_dir", "in", "--label_all_dataset", path),
+        download_dataset: ("--label_all_dataset", path, "--videos_saved_dir", "in"),
+    }
+    before = set(Path.cwd().rglob("*"))
+    for module, flags in calls.items():
+        message = f"AVVP_test_pd.csv: lists a video twice, '{name}' as its videos number 2 and {len(lines)}; expected"
+        fails(command(module, *flags), message)
+    assert set(Path.cwd().rglob("*")) - before <= {Path.cwd() / "data/cache"}
+
+
+@pytest.mark.parametrize("other", ["audio", "visual"])
+def test_each_prediction_file_with_rows_must_name_a_video_of_the_list(workspace, command, other):
+    names = read_split(workspace / "data/AVVP_test_pd.csv").filenames
+    flags = ("--pred_dir", "pred", "--gt_dir", "data")
+    write_predictions(workspace / "pred", names, *np.ones((2, len(names), 25, 10), bool))
+    assert command(score_predictions, *flags).status == 0
+    path, header = workspace / f"pred/pred_{other}.csv", "filename\tonset\toffset\tevent_labels\n"
+    path.write_text(f"{header}x_0_10\t0\t5\tDog\ny_0_10\t0\t5\tDog\n")
+    fails(command(score_predictions, *flags), f"pred/pred_{other}.csv: none of its 2 rows names a video of data/AVVP_")
+    path.write_text(f"{header}x_0_10\t0\t5\tDog\n{names[0]}\t0\t5\tDog\n")
+    assert "1 for 1 names that are not asked for" in command(score_predictions, *flags).err
+    path.write_text(header)  # predicts nothing
+    assert command(score_predictions, *flags).status == 0
 
 
 def test_predictions_under_other_names_are_not_scored_as_nothing(workspace, command):

@@ -2,13 +2,16 @@
 
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
-from dataloader import LLPDataset, make_loader
+from dataloader import LLPDataset, PackedDataset, make_loader
+from utils import pack_features
 from utils.base.errors import InputError
 from utils.features.pooling import pool_clap_map, pool_frames
+from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import read_split, video_id
 
 VALOR = {"audio_dir": "feats/vggish", "video_dir": "feats/res152"}
@@ -101,11 +104,25 @@ def test_two_videos_never_share_a_file_unseen(data):
     name = read_split(path).filenames[0]
     text = path.read_text()
     path.unlink()
-    path.write_text(f"{text}{name}\tSpeech\n")  # the same video again: allowed
-    assert len(dataset(data, csv=path.name)) == 9
+    path.write_text(f"{text}{name}\tSpeech\n")
+    with pytest.raises(InputError, match=f"lists a video twice, '{name}' as its videos number 1 and 9; expected each"):
+        dataset(data, csv=path.name)
     path.write_text(f"{text}{video_id(name)}_990_1000\tSpeech\n")
     with pytest.raises(InputError, match=f"{name} and .*_990_1000 would both read {video_id(name)}.npy"):
         dataset(data, csv=path.name)
+
+
+def test_a_packed_file_that_repeats_a_video_is_refused(lookalike, tmp_path, command, monkeypatch):
+    """Of an earlier program, which packed such lists."""
+    monkeypatch.chdir(lookalike.parent)
+    assert command(pack_features, "--out", tmp_path / "p.h5", "--splits", "test").status == 0
+    PackedDataset(tmp_path / "p.h5", "test", ["weak"], CLASS_NAMES)
+    with h5py.File(tmp_path / "p.h5", "r+") as file:
+        name = file["test/filename"][3].decode()
+        file["test/filename"][5] = file["test/filename"][3]
+        del file["test/filename"].attrs["crc32"]
+    with pytest.raises(InputError, match=f"p.h5: lists a video twice, '{name}' as its videos number 4 and 6"):
+        PackedDataset(tmp_path / "p.h5", "test", ["weak"], CLASS_NAMES)
 
 
 def test_a_missing_folder_is_named(data):

@@ -16,7 +16,7 @@ from tests.media_files import cut_short, ffmpeg, make_video
 from tests.mock_site import Page, Site
 from utils import download_dataset
 from utils.base.errors import InputError
-from utils.download import clips
+from utils.download import clips, watch
 from utils.download.clips import Clip, Unavailable
 from utils.extract.videos import list_videos
 from utils.media.clips import read_audio, read_frames
@@ -112,8 +112,33 @@ def test_odd_characters_in_names_and_folders(download, site, source):
     before = set(Path.cwd().iterdir())
     result = download("--videos_saved_dir", folder)
     assert result.status == 0, result.err
-    assert [p.name for p in Path(folder).iterdir()] == [f"{name[:11]}.mp4"]
+    assert [p.name for p in Path(folder).iterdir()] == [f"{name}_20_30.mp4"]
     assert set(Path.cwd().iterdir()) - before == {Path.cwd() / folder}
+
+
+@pytest.mark.parametrize("page", [{}, {"ranges": False}, {"raw": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000}])
+def test_a_site_that_drips_costs_its_video_only(download, site, source, monkeypatch, page):
+    monkeypatch.setattr(watch, "WINDOW", 3.0)
+    monkeypatch.setattr(watch, "POLL", 0.1)
+    site.add("/v/good_______.mp4", source.read_bytes(), headers=MP4)
+    site.add("/v/slow_______.mp4", source.read_bytes(), headers=MP4, block=20, delay=0.1, **page)
+    write_list("slow________0_10", "good________0_10")
+    start = time.monotonic()
+    result = download()
+    assert result.status == 1 and "why: 1 slow" in result.out and time.monotonic() - start < 20
+    assert failures() == {"slow_______": "slow: less than 1000 bytes a second came in 0 minutes"}
+    assert sorted(p.name for p in Path("out").iterdir()) == ["failures.csv", "good_______.mp4"]
+    children = [p.read_text().split()[3] for p in Path("/proc").glob("[0-9]*/stat") if "(ffmpeg)" in p.read_text()]
+    assert str(os.getpid()) not in children
+
+
+def test_a_site_that_sends_without_end_is_left(download, site, source, monkeypatch):
+    monkeypatch.setattr(clips, "LARGEST", 10_000)
+    site.add("/v/endless____.mp4", source.read_bytes(), headers=MP4, ranges=False, with_length=False)
+    write_list("endless_____20_30")
+    monkeypatch.setattr(clips.ClipDownloader, "_fetch_section", lambda *args: None)  # ffmpeg reads what it needs
+    assert download().status == 1
+    assert failures() == {"endless____": "too large: the site sends more than 10 kB"}
 
 
 COOKIES = "# Netscape HTTP Cookie File\n\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tsession\tsecret\n"

@@ -1,6 +1,8 @@
 """From nothing to the published data, against a local site with the faults of real ones."""
 
+import hashlib
 import io
+import json
 import shutil
 import stat
 import subprocess
@@ -21,7 +23,7 @@ from utils.base.errors import InputError
 from utils.base.files import size_text
 from utils.download import check, fetch
 from utils.download.archives import list_members, open_archive, unpack
-from utils.download.release import CSVS, FEATS_URL, MODEL_FILES, MODELS_REPO, REVISIONS
+from utils.download.release import CSVS, MODEL_FILES, MODELS_REPO, REVISIONS
 from utils.features.kinds import KINDS, folder_layouts
 from utils.llp.videos import video_id
 
@@ -112,7 +114,7 @@ def test_own_lists_and_files_stay(fetched, lookalike):
     Path("data/CLIP/features").mkdir(parents=True)
     lines = (lookalike / "AVVP_train.csv").read_text().splitlines(keepends=True)
     Path("data/AVVP_train.csv").write_text("".join(lines[:3]))
-    ids = [video_id(line) for line in lines[1:3]]
+    ids = [video_id(line.split("\t")[0]) for line in lines[1:3]]
     mine = np.full((10, 768), 0.5, np.float32)
     np.save(f"data/CLIP/features/{ids[0]}.npy", mine)
     result = fetched("--parts", "CLIP")
@@ -164,13 +166,20 @@ def test_a_server_that_stops_in_the_middle_is_asked_for_the_rest(fetched, site, 
         assert first == "" and size // 3 - 2**19 <= begin <= size // 3  # they keep whole blocks
 
 
+def leave_part(site, path: str, name: str, received: bytes) -> None:
+    """What a killed run leaves of a page in data/archives: bytes, and the version that they are of."""
+    content = site.pages[path].content
+    tag = f'"{hashlib.sha256(content).hexdigest()}"'
+    Path("data/archives").mkdir(parents=True, exist_ok=True)
+    Path(f"data/archives/{name}.part").write_bytes(received)
+    Path(f"data/archives/{name}.part.json").write_text(json.dumps([tag, len(content), False]))
+
+
 def test_what_a_killed_run_left_is_used(fetched, site):
-    Path("data/archives").mkdir(parents=True)
     contents = {path: site.pages[path].content for path in ("/feats.zip", CLIP_PAGE)}
     halves = {path: content[: len(content) // 2] for path, content in contents.items()}
-    tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
-    Path("data/archives/feats.zipabcd1234.part").write_bytes(halves["/feats.zip"])
-    Path(f"data/archives/CLIP.zip.{tag}.part").write_bytes(halves[CLIP_PAGE])
+    for path, half in halves.items():
+        leave_part(site, path, Path(path).name, half)
     Path("data/archives/CLIP.zip.anotherone.part").write_bytes(b"of an older version")
     assert fetched("--parts", "csv", "feats", "CLIP").status == 0
     for path, half in halves.items():
@@ -178,11 +187,23 @@ def test_what_a_killed_run_left_is_used(fetched, site):
     assert not Path("data/archives").exists()
 
 
+def test_archives_that_a_killed_run_left_are_removed(fetched, site, lookalike):
+    """As after kill -9 when all was unpacked, or while a file was fetched that is there by now."""
+    assert fetched("--parts", "csv", "CLIP", "CLAP", "--keep_archives").status == 0
+    leave_part(site, "/feats.zip", "feats.zip", b"not wanted in this run")
+    leave_part(site, CLIP_PAGE, "CLIP.zip", site.pages[CLIP_PAGE].content[:1000])
+    site.requests.clear()
+    assert fetched("--parts", "csv", "CLIP", "CLAP", "--keep_archives").status == 0
+    assert Path("data/archives/CLAP.zip").is_file() and Path("data/archives/CLIP.zip").is_file()
+    result = fetched("--parts", "csv", "CLIP")
+    assert result.status == 0 and "data/archives/CLIP.zip: all its files are valid: removed" in result.out
+    left = sorted(p.name for p in Path("data/archives").iterdir())
+    assert left == ["CLAP.zip", "feats.zip.part", "feats.zip.part.json"] and site.requests == []
+
+
 def test_a_server_that_cannot_go_on_in_the_middle(fetched, site, lookalike):
-    Path("data/archives").mkdir(parents=True)
-    tag = site.pages[CLIP_PAGE].headers["ETag"].strip('"')[:12]
-    for name, path in (("feats.zipabcd1234.part", "/feats.zip"), (f"CLIP.zip.{tag}.part", CLIP_PAGE)):
-        Path("data/archives", name).write_bytes(b"\0" * 1000)
+    for path in ("/feats.zip", CLIP_PAGE):
+        leave_part(site, path, Path(path).name, bytes(1000))
         site.pages[path].ranges = False
     assert fetched("--parts", "csv", "feats", "CLIP").status == 0
     assert same_files(Path("data/feats"), lookalike / "feats")
@@ -217,22 +238,27 @@ def test_a_hub_that_has_nothing_or_cannot_be_reached(fetched, site, monkeypatch)
     assert "Traceback" not in result.err
 
 
+PAGE = {"Content-Type": "text/html; charset=utf-8"}
+QUOTA = '<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>'
+CONFIRM = """<form id="download-form" action="{url}/of%20drive" method="get">
+<input type="hidden" name="id" value="1"><input type="hidden" name="confirm" value="t"></form>"""
+
+
 def test_what_google_drive_says_is_passed_on(fetched, site, monkeypatch):
-    import gdown
-    from gdown.exceptions import FileURLRetrievalError
-
-    real = gdown.download
-
-    def download(url, *args, **kwargs):
-        if "drive.google.com" in url:
-            raise FileURLRetrievalError("Too many users have viewed or downloaded this file recently.\nTry later")
-        return real(url, *args, **kwargs)
-
-    monkeypatch.setattr(gdown, "download", download)
-    monkeypatch.setattr(fetch, "_require_answer", lambda url: None)  # there is no network in tests
-    result = fetched("--parts", "csv", "vggish", "--feats_url", FEATS_URL)
+    monkeypatch.setattr(fetch, "DRIVE", f"{site.url}/uc")
+    site.add("/uc?id=1", QUOTA.encode(), headers=PAGE)
+    flags = ("--parts", "csv", "vggish", "--feats_url", f"{site.url}/uc?id=1")
+    result = fetched(*flags)
     assert result.status == 1 and "Too many users have viewed" in result.err
     assert "save it with a browser as data/archives/feats.zip" in result.err
+    # the page on which it asks whether a large file is wanted
+    site.add("/uc?id=1", CONFIRM.format(url=site.url).replace("\n", "").encode(), headers=PAGE)
+    site.pages["/of drive?id=1&confirm=t"] = site.pages["/feats.zip"]
+    assert fetched(*flags).status == 0
+    shutil.rmtree("data/feats")
+    attachment = {"Content-Disposition": 'attachment; filename="feats.zip"'}
+    site.add("/uc?id=1", site.pages["/feats.zip"].content, headers=attachment)  # a small one comes at once
+    assert fetched(*flags).status == 0
 
 
 def zip_with(*entries) -> bytes:
@@ -396,9 +422,7 @@ def test_disk_space_is_looked_at_before_anything_large_is_fetched(fetched, site,
 
 
 def test_what_has_been_fetched_needs_no_room_again(fetched, site, monkeypatch):
-    content = site.pages["/feats.zip"].content
-    Path("data/archives").mkdir(parents=True)
-    Path("data/archives/feats.zipabcd1234.part").write_bytes(content[:-1000])
+    leave_part(site, "/feats.zip", "feats.zip", site.pages["/feats.zip"].content[:-1000])
     unpacked = 40 * KINDS["vggish"].layout.file_size
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=unpacked + 8_000_000))

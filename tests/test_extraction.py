@@ -98,12 +98,12 @@ def test_only_what_is_missing_or_damaged_is_made_again(command):
 def test_bad_videos_cost_only_themselves(command):
     first = names(1)[0]
     bad = ["abcdefghijk_0_10\tDgo", "../../evil\tDog", "missing____\tDog", "bad________\tDog", "nothing____\t"]
-    write_list(3, *bad, f"{first}9\tDog", f"{first}\tDog", "zero_______\tDog")
+    write_list(3, *bad, f"{first}9\tDog", f"{'long' * 60}\tDog", "zero_______\tDog")
     Path("in/bad________.txt").write_text("bad")
     Path("in/zero_______.txt").write_text("nan")
     result = command(slow_teacher)
     assert result.status == 1
-    assert "3 videos done, 0 were finished before, 7 failed, listed in out/first/failures.csv" in result.out
+    assert "3 videos done, 0 were finished before, 8 failed, listed in out/first/failures.csv" in result.out
     assert results() == expected(3)
     assert failures() == {
         "abcdefghijk": "list.csv, line 5: unknown class 'Dgo'; did you mean Dog?",
@@ -111,7 +111,8 @@ def test_bad_videos_cost_only_themselves(command):
         "missing____": "in/missing____.txt: No such file or directory",
         "bad________": "bad________.txt: is bad, very bad",
         "nothing____": f"list.csv, line 9: no event names; expected some of {', '.join(CLASS_NAMES)}",
-        "-v_00000000": "-v_00000000_0_10 has the same first 11 characters as -v_00000000_0_109: they name the files",
+        f"{first}9": f"in/{first}9.txt: No such file or directory",  # -v_00000000.txt is that of the first row
+        "long" * 60: "its name has 240 bytes; expected at most 200, since it names files",
         "zero_______": "values for --first, --second are not finite; try --precision fp32",
     }
     assert not list(Path("..").glob("evil*"))
@@ -230,10 +231,12 @@ def test_two_processes_never_do_the_same_part(command):
     assert command(slow_teacher).status == 0 and results() == expected(40)
 
 
-def test_a_row_that_is_there_twice_is_one_video_unless_its_events_differ(command):
-    write_list(2, f"{names(2)[0]}\tDog", f"{names(2)[1]}\tCat")
-    assert command(slow_teacher).status == 1
-    assert failures() == {"-v_00000001": "line 5: listed twice, with other event names"}
+@pytest.mark.parametrize("events", ["Dog", "Cat"])
+def test_a_list_that_repeats_a_row_is_refused_before_any_work(command, events):
+    write_list(2, f"{names(2)[1]}\t{events}")
+    result = command(slow_teacher)
+    assert result.status == 2 and not Path("out").exists()
+    assert f"list.csv: lists a video twice, '{names(2)[1]}' as its videos number 2 and 3" in result.error
 
 
 def test_whatever_a_decoder_raises_costs_one_video(command):

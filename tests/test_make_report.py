@@ -2,6 +2,7 @@
 
 import base64
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -15,13 +16,13 @@ from tests.test_score_predictions import HEADER, VIDEO_A
 from utils import make_report
 from utils.base import files
 from utils.base.errors import InputError
-from utils.llp.annotations import Predictions, read_reference
+from utils.llp.annotations import Evaluation, Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import read_split
 from utils.metrics import bootstrap
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
-from utils.report import paper_figures
-from utils.report.html import class_colours, script_json
+from utils.report import html, page, paper_figures
+from utils.report.html import class_colours, script_json, script_object
 from utils.report.page import ScoredRun
 from utils.train.training_log import read_curves
 
@@ -96,6 +97,33 @@ def test_text_cannot_leave_the_data():
     hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 @DATA@"
     text = script_json([hostile])
     assert not set("<>&\u2028") & set(text) and json.loads(text) == [hostile]
+
+
+@pytest.mark.parametrize("parts", [[], [[]], [[1, "<"]], [[1], [], [[2], None], ["&"]]])
+def test_a_list_in_pieces_is_one_list_also_packed(parts, monkeypatch):
+    whole = {"a": "</script>", "list": [item for part in parts for item in part]}
+    text = script_object({"a": "</script>"}, "list", parts)
+    assert json.loads(text) == whole and not set("<>&") & set(text)
+    monkeypatch.setattr(html, "LARGE", 10)
+    packed = script_object({"a": "</script>"}, "list", parts)
+    assert json.loads(gzip.decompress(base64.b64decode(json.loads(packed)))) == whole
+    assert packed == script_object({"a": "</script>"}, "list", parts)  # no time stands in it
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_scores_and_videos_do_not_depend_on_how_many_are_at_hand_at_once(lookalike, monkeypatch, at_once):
+    filenames = read_split(lookalike / "AVVP_test_pd.csv").filenames
+    reference = read_reference(lookalike, filenames)
+    wrong = np.random.default_rng(1).random((2, len(filenames), 25, 10)) < 0.05
+    predictions = Predictions(reference.audio ^ wrong[0], reference.visual ^ wrong[1], [])
+    split = read_split(lookalike / "AVVP_test_pd.csv")
+    found = []
+    for number in (len(filenames), at_once):
+        monkeypatch.setattr(page, "VIDEOS_AT_ONCE", number)
+        run = ScoredRun.of("a", predictions, reference)
+        results = page.Results(Evaluation(split, CLASS_NAMES, reference, [predictions]), [run], None)
+        found.append((run.scores.tolist(), run.exclusive.tolist(), page.render(results)))
+    assert found[0] == found[1]
 
 
 def test_draws_agree_with_a_plain_loop():

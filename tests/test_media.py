@@ -227,10 +227,12 @@ def test_odd_names_are_read(name, tmp_path):
 def test_a_video_is_found_by_its_id_or_its_whole_name(tmp_path):
     (tmp_path / "abc.wav").touch()
     assert find_media(tmp_path, "id_________", "abc").name == "abc.wav"
-    video = Video(2, "kitchen_in_the_morning_0_10.5", None, "")
-    assert video.names == ("kitchen_in_", "kitchen_in_the_morning", "kitchen_in_the_morning_0_10.5")
-    (tmp_path / "kitchen_in_the_morning.MP4").touch()
-    assert find_media(tmp_path, *video.names).name == "kitchen_in_the_morning.MP4"
+    video = Video(2, "kitchen_cam_0_10.5", None, "")
+    assert video.names == ("kitchen_cam_0_10.5", "kitchen_cam")
+    (tmp_path / "kitchen_cam.MP4").touch()
+    assert find_media(tmp_path, *video.names).name == "kitchen_cam.MP4"
+    (tmp_path / "kitchen_cam_0_10.5.wav").touch()
+    assert find_media(tmp_path, *video.names).name == "kitchen_cam_0_10.5.wav"
     (tmp_path / "id_________.mkv").touch()
     assert find_media(tmp_path, "id_________", "abc").name == "id_________.mkv"
     with pytest.raises(InputError, match=r"no file other\.mp4"):

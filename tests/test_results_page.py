@@ -14,6 +14,7 @@ from utils.llp.classes import CLASS_NAMES, CLASSES
 from utils.llp.events import segments_to_events
 from utils.llp.videos import read_split
 from utils.make_lookalike import synthetic_events, synthetic_names
+from utils.report import html
 
 HOSTILE_NAME = "<img src=x onerror=window.hacked=1>_0_10"
 HOSTILE_CLASS = "</script><script>window.hacked=2</script>"
@@ -206,3 +207,50 @@ def test_1200_videos_open_in_two_seconds(run_folder, page, browser, capsys):
     assert max(milliseconds) < 2000
     assert driver.find_element("id", "count").text == "1,200 of 1,200 videos"
     assert driver.get_log("browser") == []
+
+
+def test_a_long_list_is_packed_drawn_as_it_comes_into_view_and_whole_to_print(run_folder, page, browser, monkeypatch):
+    folder = run_folder(2100, names=[HOSTILE_NAME])
+    plain = browser(1000, 800)
+    plain.get(page(folder))
+    rows = "return JSON.stringify(JSON.parse(document.getElementById('data').textContent).videos)"
+    wanted = [video[0] for video in json.loads(plain.execute_script(rows))]
+    assert len(wanted) == 2100 and len(shown(plain)) == 500 and shown(plain) == wanted[:500]
+
+    monkeypatch.setattr(html, "LARGE", 1000)
+    driver = browser(1000, 800)
+    address = page(folder)
+    text = (folder / "page.html").read_text()
+    assert HOSTILE_NAME not in text and len(text) < 250_000
+    driver.get(address)
+    wait = "const done = arguments[0], go = () => {} ? done() : setTimeout(go, 20); go();"
+    driver.execute_async_script(wait.format("document.querySelector('#list strong')"))
+    assert shown(driver) == wanted[:500]
+    height = "return document.getElementById('list').clientHeight"
+    before = driver.execute_script(height)
+    driver.execute_script("document.querySelector('#list > li:last-child').scrollIntoView()")
+    driver.execute_async_script(wait.format("document.querySelectorAll('#list strong').length > 1000"))
+    assert shown(driver) == [*wanted[:500], *wanted[1500:]]  # the last part, and the one above it, which is near
+    assert 0.5 < driver.execute_script(height) / before < 2
+    assert choose(driver, "text", "<IMG SRC") == [HOSTILE_NAME]
+    driver.execute_script("document.getElementById('text').value = ''")
+    choose(driver, "class", "3")
+    assert choose(driver, "class", "")[:500] == wanted[:500]
+    driver.find_element("id", "direction").click()
+    best = shown(driver)
+    assert len(best) == 500 and not set(best) & set(wanted[:500])
+
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")  # to print 2,100 takes half a minute
+    drawn = "return document.querySelectorAll('#list .modality').length"
+    assert sorted(shown(driver)) == sorted(wanted) and driver.execute_script(drawn) == 2 * 2100
+    assert driver.execute_script("return document.querySelectorAll('#list .later').length") == 0
+    assert driver.execute_script("return window.hacked") is None and driver.get_log("browser") == []
+
+
+def test_what_is_printed_is_complete(run_folder, page, browser):
+    driver = browser(1000, 800)
+    driver.get(page(run_folder(40)))
+    drawn = "return document.querySelectorAll('#list .modality').length"
+    assert driver.execute_script(drawn) < 80
+    driver.execute_cdp_cmd("Page.printToPDF", {})
+    assert driver.execute_script(drawn) == 80

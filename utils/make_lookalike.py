@@ -24,8 +24,9 @@ from utils.features.pooling import pool_clap_map
 from utils.llp.annotations import REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES, C, T
 from utils.llp.events import segments_to_events, write_events
+from utils.llp.names import ID_LENGTH, video_id
 from utils.llp.tables import write_table
-from utils.llp.videos import ALL_VIDEOS_FILE, ID_LENGTH, SPLIT_COLUMNS, SPLIT_FILES, video_id
+from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES
 
 COUNTS = {"train": 600, "val": 100, "test": 150}  # videos, by default
 SIGNAL = {"vggish": 0.6, "res152": 0.1, "r2plus1d_18": 0.15}  # per noise of 1; of other kinds 0.2

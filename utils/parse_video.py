@@ -132,11 +132,12 @@ def main(args: argparse.Namespace) -> int:
                 require_small(path)
             video = video_parser.parse(path, args.hop, feature_writer(args.keep_features, name), progress=True)
             events = write_outputs(args.out / name, video, args.threshold, video_parser.model, args.embed)
-        except InputError as error:
+        except (InputError, OSError) as error:  # it costs this video only
             if len(args.videos) == 1:
                 raise
             failed += 1
-            print(f"failed: {error}", file=sys.stderr, flush=True)
+            reason = f"{error.filename or path}: {error.strerror}" if getattr(error, "strerror", None) else error
+            print(f"failed: {reason}", file=sys.stderr, flush=True)
             continue
         print_events(path, args.out / name, events, video.notes)
     if failed == len(args.videos):

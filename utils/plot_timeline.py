@@ -30,7 +30,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Draw. Raises InputError for bad input."""
     require_figure_name("--out", args.out)
-    evaluation = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, args.classes, distinct=False)
+    evaluation = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, args.classes)
     chosen = evaluation.indices("--videos", args.videos or evaluation.split.filenames[: args.count])
     from utils.report.timelines import plot_timelines  # matplotlib, which --help does without
 

@@ -57,7 +57,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
     """The (T, C) arrays of a split, as (N, C, T). Raises InputError for missing or wrong files."""
-    files = FeatureFolder(folder, split.ids, layout)
+    files = FeatureFolder(folder, split, layout)
     require_files([files], THREADS)
     return files.read_all("float32", THREADS, str(folder)).transpose(0, 2, 1)
 

@@ -4,7 +4,7 @@ Quick: names, sizes and headers. Deep: every number of every file. Nothing is ch
 """
 
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from utils.base.npy import Layout
 from utils.download.release import CSVS, MODEL_FILES, SPLITS
 from utils.features.folder import map_files, read_checked
 from utils.llp.events import read_events
+from utils.llp.names import existing_files
 from utils.llp.videos import read_split
 
 SHOWN = 3  # missing or wrong files that are named, of each kind
@@ -57,15 +58,18 @@ def _check_each(
     return Report(what, layout, len(files), sorted(missing), sorted(wrong))
 
 
-def check_folder(folder: Path, name: str, ids: Iterable[str], layout: Layout, deep: bool, workers: int) -> Report:
-    """The `<id>.npy` of one feature folder."""
+def check_folder(
+    folder: Path, name: str, videos: Sequence[tuple[str, ...]], layout: Layout, deep: bool, workers: int
+) -> Report:
+    """The `<id>.npy` of one feature folder; videos: what the files of each may be called."""
 
     def check(path: Path) -> None:
         layout.require(path)
         if deep:
             read_checked(path, layout)
 
-    return _check_each(name, str(layout), {f"{i}.npy": Path(folder, name, f"{i}.npy") for i in ids}, check, workers)
+    files = {file: Path(folder, name, file) for file in existing_files(Path(folder, name), videos, ".npy")}
+    return _check_each(name, str(layout), files, check, workers)
 
 
 def read_csv(path: Path, class_names: Sequence[str]) -> None:
@@ -114,8 +118,8 @@ def check_weights(path: Path) -> None:
         raise InputError(f"{path}: {bad[0]} holds NaN or infinite values")
 
 
-def video_ids(data_dir: Path) -> list[str]:
-    """Names of the feature files of all videos that any of the CSVs lists, without suffix.
+def video_names(data_dir: Path) -> list[tuple[str, ...]]:
+    """What the feature files of each video that any of the CSVs lists may be called, without suffix.
 
     Raises InputError if there is no CSV, or a bad one.
     """
@@ -123,7 +127,7 @@ def video_ids(data_dir: Path) -> list[str]:
     if not paths:
         fetch = "utils/download_features.py without --check fetches them"
         raise InputError(f"{data_dir}: holds none of {', '.join(SPLITS)}, which list the videos; {fetch}")
-    return list(dict.fromkeys(i for path in paths for i in read_split(path, weak_labels=False).ids))
+    return list({own[-1]: own for path in paths for own in read_split(path, weak_labels=False).names}.values())
 
 
 def show(reports: Sequence[Report]) -> None:

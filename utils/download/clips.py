@@ -16,14 +16,16 @@ from yt_dlp.cookies import YoutubeDLCookieJar, extract_cookies_from_browser
 from yt_dlp.utils import YoutubeDLError, download_range_func
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX
+from utils.base.files import TMP_SUFFIX, size_text
 from utils.download.clip_files import NO_SOUND, Clip, check_clip, check_length, is_finished
+from utils.download.watch import TooSlow, run_watched
 from utils.llp.classes import T
 from utils.media.ffmpeg import run_ffmpeg
 from utils.media.files import open_media
 
 TIMEOUT = 30  # seconds without a byte
 FIRST_WAIT = 2.0  # seconds before the first retry, doubled for each further one
+LARGEST = 20_000_000_000  # bytes of a whole video
 SLACK = 0.5  # seconds that a clip may lack: videos end between frames
 CUT_SLACK = 1.5  # seconds that a clip cut at the end of a file may lack: the sound may outlast the picture
 # kind of reason -> what yt-dlp and the sites say; the first that matches. Those in TRY_AGAIN may pass.
@@ -145,6 +147,8 @@ class ClipDownloader:
     def _check_stopped(self, status: dict | None = None) -> None:
         if self.stopped.is_set():
             raise Unavailable("stopped", "by the user")
+        if status and (status.get("downloaded_bytes") or 0) > LARGEST:
+            raise Unavailable("too large", f"the site sends more than {size_text(LARGEST)}")
 
     def fetch(self, clip: Clip, path: Path) -> float:
         """Write `clip` to `path` and return its length in seconds. Raises Unavailable if it cannot be downloaded."""
@@ -206,7 +210,9 @@ class ClipDownloader:
         url = self.url_template.replace("{id}", urllib.parse.quote(clip.name, safe=""))
         try:
             with Site(options, folder.absolute()) as site:
-                info = site.extract_info(url)
+                info = run_watched(lambda: site.extract_info(url), folder)
+        except TooSlow as error:
+            raise Unavailable("slow", str(error)) from error
         except YoutubeDLError as error:
             self._check_stopped()
             if only_section and "ffmpeg exited" in str(error):  # it fetches sections

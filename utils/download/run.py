@@ -51,12 +51,14 @@ class Download:
             for name in CSVS:
                 self._attempt(self.fetch_csv, name, csv_url)
         if self.folders:
-            ids = check.video_ids(self.data_dir)
-            missing = self._missing(ids)
-            self.require_space(missing, len(ids), keep_archives)
+            videos = check.video_names(self.data_dir)
+            missing = self._missing(videos)
+            self.require_space(missing, len(videos), keep_archives)
             for archive in ARCHIVES:
                 if any(missing[name] for name in self._folders_of(archive)):
-                    self._attempt(self.fetch_archive, archive, ids, feats_url, keep_archives)
+                    self._attempt(self.fetch_archive, archive, videos, feats_url, keep_archives)
+                elif self._folders_of(archive) and not keep_archives:
+                    self._remove_archive(archive, "all its files are valid: removed")
         if self.wants_models:
             for name in MODEL_FILES:
                 self._attempt(self.fetch_model, name)
@@ -88,7 +90,7 @@ class Download:
         url = csv_url.replace("{revision}", revision).replace("{name}", name)
         fetched = self.archive_dir / name
         fetched.unlink(missing_ok=True)  # small, and perhaps of another version
-        fetch.fetch_url(url, fetched)
+        fetch.fetch_url(url, fetched, fetch.CSV_LIMIT)
         try:
             self._require_csv(fetched, version)
         except InputError as error:
@@ -113,13 +115,13 @@ class Download:
     def _folders_of(self, archive: str) -> list[str]:
         return [name for name in ARCHIVES[archive] if name in self.folders]
 
-    def _missing(self, ids: list[str]) -> dict[str, int]:
+    def _missing(self, videos: list[tuple[str, ...]]) -> dict[str, int]:
         """By folder, how many of its files are missing or invalid."""
-        return {report.what: report.expected - report.valid for report in self._check_folders(ids, deep=False)}
+        return {report.what: report.expected - report.valid for report in self._check_folders(videos, deep=False)}
 
-    def _check_folders(self, ids: list[str], deep: bool) -> list[check.Report]:
+    def _check_folders(self, videos: list[tuple[str, ...]], deep: bool) -> list[check.Report]:
         folders = self.folders.items()
-        return [check.check_folder(self.data_dir, name, ids, layout, deep, self.workers) for name, layout in folders]
+        return [check.check_folder(self.data_dir, name, videos, layout, deep, self.workers) for name, layout in folders]
 
     def require_space(self, missing: dict[str, int], videos: int, keep_archives: bool) -> None:
         """Raises InputError if a disk is too small for what is missing and for the largest archive of it, or all."""
@@ -141,7 +143,7 @@ class Download:
     def _archive(self, archive: str) -> Path:
         return self.archive_dir / f"{archive}.zip"
 
-    def fetch_archive(self, archive: str, ids: list[str], feats_url: str, keep_archives: bool) -> None:
+    def fetch_archive(self, archive: str, videos: list[tuple[str, ...]], feats_url: str, keep_archives: bool) -> None:
         """Fetch one archive, unpack what is missing of the wanted folders, and remove it if all files are valid.
 
         Raises InputError if it cannot be fetched or opened.
@@ -156,7 +158,7 @@ class Download:
         folders = {name: self.folders[name] for name in self._folders_of(archive)}
         try:
             opened = open_archive(path)
-            members = list_members(opened, archive, folders, ids)
+            members = list_members(opened, archive, folders, [names[-1] for names in videos])
         except InputError as error:
             if was_there:
                 raise InputError(f"{error}; remove it to fetch it again") from error
@@ -164,11 +166,18 @@ class Download:
             raise
         with opened:
             self._note(unpack(opened, members, self.data_dir, folders, self.workers))
-        if keep_archives or any(self._missing(ids)[name] for name in folders):
+        if keep_archives or any(self._missing(videos)[name] for name in folders):
             print(f"{path}: unpacked and kept; remove it to fetch it again", flush=True)
         else:
-            path.unlink()
-            print(f"{path}: unpacked and removed", flush=True)
+            self._remove_archive(archive, "unpacked and removed")
+
+    def _remove_archive(self, archive: str, text: str) -> None:
+        """Remove an archive, or what a killed run left of it."""
+        path = self._archive(archive)
+        if path.is_file():
+            print(f"{path}: {text}", flush=True)
+        for left in (path, *fetch.parts(path)):
+            left.unlink(missing_ok=True)
 
     def fetch_model(self, name: str) -> None:
         """One trained model, if it is missing."""
@@ -199,7 +208,7 @@ class Download:
         if self.wants_csvs:
             reports.append(check.check_csvs(self.data_dir, self.class_names))
         if self.folders:
-            reports += self._check_folders(check.video_ids(self.data_dir), deep)
+            reports += self._check_folders(check.video_names(self.data_dir), deep)
         if self.wants_models:
             reports.append(check.check_models(self.models_dir, deep))
         check.show(reports)

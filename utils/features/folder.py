@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from utils.base.errors import InputError
 from utils.base.npy import Layout, read_npy, read_npy_header
 from utils.features.kinds import LABELS, STREAMS, pool, stream_layout
 from utils.llp.classes import T
+from utils.llp.names import existing_files, video_id
 from utils.llp.pseudo_labels import label_layout
 from utils.llp.videos import Split
 
@@ -34,16 +35,25 @@ def map_files(function: Callable, files: Collection, threads: int, progress: str
 
 
 class FeatureFolder:
-    """One kind of `.npy` file for each video of a split: `folder/ids[i].npy`, which must hold what `layout` says.
+    """One kind of `.npy` file for each video of a split, each of which must hold what `layout` says.
 
-    Raises InputError if there is no such folder.
+    Raises InputError if there is no such folder, or if two videos of different names would read the same file.
     """
 
-    def __init__(self, folder: Path, ids: Sequence[str], layout: Layout):
+    def __init__(self, folder: Path, split: Split, layout: Layout):
         self.folder, self.layout = Path(folder), layout
-        self.names = [f"{i}.npy" for i in ids]
         if not self.folder.is_dir():
             raise InputError(f"{folder}: no such folder, expected {layout.what} as <id>.npy; {WHERE_TO_GET}")
+        names = split.names
+        self.names = existing_files(folder, names, ".npy")
+        self._require_own(split, dict(zip((n[-1] for n in names), split.filenames, strict=True)))
+
+    def _require_own(self, split: Split, owner: Mapping[str, str]) -> None:
+        """Raises InputError for a clip without a file of its own whose id names the file of another video, `owner`."""
+        for video, name in zip(split.filenames, self.names, strict=True):
+            if (other := owner.get(video_id(video), video)) != video and not (self.folder / name).is_file():
+                rule = f"expected {name} in {self.folder}, since clips of one video need files of their whole names"
+                raise InputError(f"{split.path}: {other} and {video} would both read {video_id(video)}.npy; {rule}")
 
     @functools.cached_property
     def paths(self) -> list[Path]:
@@ -145,13 +155,8 @@ def find_folders(
 ) -> dict[str, FeatureFolder]:
     """The folders of a split's files, by what they hold; a folder of pseudo labels may be None.
 
-    Raises InputError if a folder is missing, or if two videos of different names would read the same files.
+    Raises InputError as FeatureFolder does.
     """
-    owner = {}
-    for name, video in zip(split.filenames, split.ids, strict=True):
-        if owner.setdefault(video, name) != name:
-            rule = f"files are named by the first {len(video)} characters, which must differ"
-            raise InputError(f"{split.path}: {owner[video]} and {name} would both read {video}.npy; {rule}")
     layouts = {stream: stream_layout(stream) for stream in STREAMS} | dict.fromkeys(LABELS, label_layout(num_classes))
     folders = zip(layouts.items(), (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir), strict=True)
-    return {name: FeatureFolder(folder, split.ids, layout) for (name, layout), folder in folders if folder}
+    return {name: FeatureFolder(folder, split, layout) for (name, layout), folder in folders if folder}

@@ -115,13 +115,15 @@ def read_predictions(
     """Predictions from the two CSVs that `write_predictions` writes; a video without rows predicts nothing.
 
     filenames: N videos; listed_in: the file that lists them, for messages.
-    Raises InputError if a file is missing or wrong, or names none of the videos.
+    Raises InputError if a file is missing or wrong, or has rows of which none names one of the videos.
     """
     events = [read_events(Path(folder) / name, class_names) for name in PREDICTION_FILES.values()]
-    rows = np.concatenate([e.filename for e in events])
-    if len(rows) and not np.isin(rows, listed := list(filenames)).any():
+    listed = list(filenames)
+    strange = [e for e in events if len(e.filename) and not np.isin(e.filename, listed).any()]
+    if strange:  # both of them, or one
+        where, rows = folder if len(strange) == 2 else strange[0].path, sum(len(e.filename) for e in strange)
         expected = f"expected full names, such as {listed[0]}"
-        raise InputError(f"{folder}: none of its {len(rows)} rows names a video of {listed_in}; {expected}")
+        raise InputError(f"{where}: none of its {rows} rows names a video of {listed_in}; {expected}")
     segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
     issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for")]
     return Predictions(*segments, issues)
@@ -150,16 +152,14 @@ class Evaluation(NamedTuple):
 
 
 def read_evaluation(
-    pred_dirs: Sequence[Path], label_csv: Path, gt_dir: Path, classes: Path = LLP_CLASSES, distinct: bool = True
+    pred_dirs: Sequence[Path], label_csv: Path, gt_dir: Path, classes: Path = LLP_CLASSES
 ) -> Evaluation:
     """Read everything that scores, pages and timelines of predictions need: the flags of `add_scoring_flags`.
 
-    Raises InputError if a file is missing or wrong, or with `distinct` if the split lists a video twice.
+    Raises InputError if a file is missing or wrong.
     """
     class_names = read_class_names(classes)
     split = read_split(label_csv, weak_labels=False)
-    if distinct and len(set(split.filenames)) < len(split.filenames):
-        raise InputError(f"{label_csv}: lists a video twice; expected a split such as AVVP_test_pd.csv")
     predictions = [read_predictions(folder, split.filenames, label_csv, class_names) for folder in pred_dirs]
     return Evaluation(split, class_names, read_reference(gt_dir, split.filenames, class_names), predictions)
 

@@ -1,11 +1,17 @@
-"""Names of videos: what they say of times."""
+"""Names of videos: which files are theirs, and what they say of times."""
 
+import os
 import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from utils.llp.classes import T
 
-LLP_NAME = re.compile(r"(?P<id>[A-Za-z0-9_-]{11})_(?P<begin>\d+(\.\d+)?)_(?P<end>\d+(\.\d+)?)")  # BjCEufrlXm4_20_30
-TIMED_NAME = re.compile(r"(?P<id>.+)_(?P<begin>\d+(\.\d+)?)_(?P<end>\d+(\.\d+)?)", re.DOTALL)
+ID_LENGTH = 11  # of a YouTube id, by which the published files of LLP's videos are named
+TIMES = r"_(?P<begin>[0-9]+(\.[0-9]+)?)_(?P<end>[0-9]+(\.[0-9]+)?)"
+LLP_NAME = re.compile(rf"(?P<id>[A-Za-z0-9_-]{{{ID_LENGTH}}}){TIMES}")  # BjCEufrlXm4_20_30
+TIMED_NAME = re.compile(rf"(?P<id>.+){TIMES}", re.DOTALL)
 
 
 def clip_times(name: str) -> tuple[float, float] | None:
@@ -20,3 +26,32 @@ def clip_times(name: str) -> tuple[float, float] | None:
     begin, end = float(match["begin"]), float(match["end"])
     is_clip = begin < end if match.re is LLP_NAME else abs(end - begin - T) < 1e-6
     return (begin, end) if is_clip else None
+
+
+def video_id(name: str) -> str:
+    """`BjCEufrlXm4_20_30` -> `BjCEufrlXm4`; a name of another form than LLP's is its own id.
+
+    Ids may begin with `-` and contain `_`, so never split at `_`.
+    """
+    match = LLP_NAME.fullmatch(name)
+    return match["id"] if match else name
+
+
+def file_names(videos: Sequence[str]) -> list[tuple[str, ...]]:
+    """For each video of a list, by its name, what its files may be called, without suffix.
+
+    The file of the first of these names that exists is meant; what is written of a video gets the last one. That is
+    the whole name, and for a name of LLP's form the id after it, as the published files are named. An id that is
+    another video's whole name is that video's alone; several clips with one id do not use it.
+    """
+    whole, shorts = set(videos), [video_id(video) for video in videos]
+    clips = Counter(dict(zip(videos, shorts, strict=True)).values())
+    is_own = [short not in whole and clips[short] == 1 for short in shorts]
+    return [(video, short) if own else (video,) for video, short, own in zip(videos, shorts, is_own, strict=True)]
+
+
+def existing_files(folder: Path, videos: Sequence[tuple[str, ...]], suffix: str) -> list[str]:
+    """The file of each video in a folder, given what `file_names` says: if none exists, what it would be called."""
+    there: Collection[str] = set(os.listdir(folder)) if Path(folder).is_dir() else ()
+    candidates = [[f"{name}{suffix}" for name in names] for names in videos]
+    return [next((file for file in files if file in there), files[-1]) for files in candidates]

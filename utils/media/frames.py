@@ -31,7 +31,7 @@ def evenly_spaced(length: int, count: int) -> np.ndarray:
 
 
 def frame_files(folder: Path, *names: str) -> list[Path]:
-    """The JPEG frames, in order, in the subfolder of the first of `names` that has one.
+    """The JPEG frames in the subfolder of the first of `names` that has one, by number: 2.jpg before 10.jpg.
 
     Raises InputError if there is no such subfolder, or no frame in it.
     """

@@ -65,8 +65,7 @@ def p_values(differences: np.ndarray) -> np.ndarray:
 
 def compare(first: np.ndarray, second: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> Comparison:
     """Paired comparison: (N, K) scores of two runs on the same videos; both see the same videos in every draw."""
-    per_video = np.stack([first, second, second - first])  # (3, N, K)
-    N, K = first.shape
-    means = draw_means(per_video.transpose(1, 0, 2).reshape(N, 3 * K), draws, seed).reshape(draws, 3, K)
-    estimates = [estimate(x, means[:, i]) for i, x in enumerate(per_video)]
-    return Comparison(*estimates, p_values(means[:, 2]))
+    means = np.split(draw_means(np.concatenate([first, second], axis=1), draws, seed), 2, axis=1)
+    means.append(means[1] - means[0])
+    estimates = map(estimate, (first, second, second - first), means)
+    return Comparison(*estimates, p_values(means[2]))

@@ -1,22 +1,25 @@
 """The files that utils/parse_video.py writes of a video (docs/PARSING.md describes each)."""
 
+import contextlib
 import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from utils.base.files import TMP_SUFFIX, csv_line, encode
+from utils.base.errors import Busy
+from utils.base.files import TMP_SUFFIX, csv_line, encode, locked_path
 from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.page import render
 from utils.report.html import class_colours
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
+WORK = ".parse_video-"  # how names of temporary folders begin
 EDGE = "#444444"  # of events in the timeline
 SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio and visual"}
 
@@ -135,14 +138,30 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
         "report.html": render(video, threshold, model, folder, embed),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(TMP_SUFFIX, ".parse_video-", folder.parent))  # beside it: on the same disk
-    try:
+    with _work_folder(folder.parent) as work:  # beside it: on the same disk
         for name, text in texts.items():
             (work / name).write_bytes(encode(text, folder / name))
         draw_timeline(work / "timeline.png", video, events)
         folder.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
             os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return events
+
+
+@contextlib.contextmanager
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder, locked while it is used; those that killed runs left are removed first."""
+    for left in parent.glob(f"{WORK}*{TMP_SUFFIX}"):
+        with contextlib.suppress(Busy, OSError), locked_path(left, "a run is writing to it"):
+            shutil.rmtree(left, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        work = None
+        while work is None:
+            work = Path(tempfile.mkdtemp(TMP_SUFFIX, WORK, parent))
+            try:
+                stack.enter_context(locked_path(work, "another run takes it for a leftover"))
+                work = work if work.is_dir() else None
+            except (Busy, FileNotFoundError):
+                work = None
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        yield work

@@ -20,6 +20,7 @@ from torch.types import Device
 from tqdm import tqdm
 
 from nets import MMIL_Net
+from utils.base.devices import network_device
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
 from utils.encoders import Encoder, checkpoint_flag, load_encoder
@@ -68,7 +69,7 @@ class VideoParser:
         norm_where: str | None = None,
         checkpoints: Mapping[str, Path | None] | None = None,
         options: Mapping[str, Mapping] | None = None,
-        device: Device = "cpu",
+        device: Device | None = None,
         precision: str = "fp32",
     ) -> Self:
         """A checkpoint and the encoders that its sizes ask for, each loaded once.
@@ -79,10 +80,12 @@ class VideoParser:
                 LLP and the published settings.
             checkpoints: local weights of encoders, by the name of their kind; the others are those published.
             options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
+            device: None: as the command chooses it, the first GPU if there is one.
             precision: of the encoders, fp32, bf16 or fp16.
 
         Raises InputError if a file is missing, damaged, or does not fit.
         """
+        device = network_device("0", precision) if device is None else device
         net, class_names, kinds, about = load_network(Path(path), classes, nhead, norm_where)
         encoders = {}
         for stream, kind in kinds.items():

@@ -1,8 +1,12 @@
 """What pages share: their templates, JSON in a script, colours of classes."""
 
+import base64
+import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+LARGE = 1_000_000  # characters of a page's data
 
 
 def fill(template: Path, values: Mapping[str, str]) -> str:
@@ -16,6 +20,19 @@ def script_json(value: object) -> str:
     """JSON that can stand in a <script> element: no text in it can end the element or begin another."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII, so no U+2028 either
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def script_object(value: Mapping[str, object], name: str, items: Iterable[Sequence]) -> str:
+    """`script_json` of `value` with one more list under `name`, joined from pieces of it, `items`.
+
+    Beyond LARGE characters it is compressed with gzip, as base64 in a JSON text; templates/results.html reads both.
+    """
+    start, end = f"{script_json(value)[:-1]},{script_json(name)}:[", "]}"
+    pieces = (script_json(part)[1:-1] for part in items if len(part))
+    text = start + ",".join(pieces) + end
+    if len(text) <= LARGE:
+        return text
+    return f'"{base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()}"'
 
 
 # Okabe and Ito's eight (https://jfly.uni-koeln.de/color/) without black, which is the text's

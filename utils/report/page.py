@@ -6,7 +6,7 @@ Axes: N videos, C classes, T segments, K scores.
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from utils.llp.events import find_events
 from utils.metrics import bootstrap
 from utils.metrics import eval_metrics as metrics
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES
-from utils.report.html import class_colours, fill, script_json
+from utils.report.html import class_colours, fill, script_object
 
+VIDEOS_AT_ONCE = 5000  # whose events are lists at a time, which take much more memory than as an array
 TEMPLATE = Path(__file__).with_name("templates") / "results.html"
 
 
@@ -36,9 +37,13 @@ class ScoredRun(NamedTuple):
     def of(cls, name: str, predictions: Predictions, reference: Reference) -> "ScoredRun":
         """Score predictions for N videos."""
         audio, visual = predictions[:2]
-        arrays = (audio, visual, *reference[:2])
-        by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
-        scores, exclusive = (np.stack(list(values.values()), axis=1) for values in by_name)
+        tables = [], []
+        for start in range(0, len(audio), VIDEOS_AT_ONCE):  # counting takes much more memory than what is counted
+            arrays = [array[start : start + VIDEOS_AT_ONCE] for array in (audio, visual, *reference[:2])]
+            by_name = metrics.add_type_scores(metrics.video_scores(*arrays)), metrics.exclusive_scores(*arrays)
+            for table, values in zip(tables, by_name, strict=True):
+                table.append(np.stack(list(values.values()), axis=1))
+        scores, exclusive = map(np.concatenate, tables)
         pairs = {"audio": (audio, reference.audio), "visual": (visual, reference.visual)}
         by_class = {modality: metrics.class_scores(*pair) for modality, pair in pairs.items()}
         return cls(name, audio, visual, scores, exclusive, by_class)
@@ -85,10 +90,10 @@ def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]
 
 
 def page_data(results: Results) -> dict:
-    """What the page's script reads; the keys are those that templates/results.html names."""
+    """What the page's script reads, but for `videos`; the keys are those that templates/results.html names."""
     split, class_names, reference, _ = results.evaluation
-    runs, order = results.runs, results.worst_first()
-    events = [_events(source.audio, source.visual) for source in (reference, *runs)]
+    runs, names = results.runs, (*SCORE_NAMES, *EXCLUSIVE_SCORE_NAMES)
+    rows = score_rows(names, [np.concatenate([run.scores, run.exclusive], axis=1) for run in runs])  # the same draws
     return {
         "split": split.path.name,
         "annotations": reference.version,
@@ -100,18 +105,29 @@ def page_data(results: Results) -> dict:
         "classes": list(class_names),
         "colours": class_colours(len(class_names)),
         "scoreNames": list(SCORE_NAMES),
-        "scores": score_rows(SCORE_NAMES, [run.scores for run in runs]),
-        "exclusive": score_rows(EXCLUSIVE_SCORE_NAMES, [run.exclusive for run in runs]),
+        "scores": rows[: len(SCORE_NAMES)],
+        "exclusive": rows[len(SCORE_NAMES) :],
         "byClass": [
             {m: {"f": _rounded(x["F"], 2), "videos": x["videos"].tolist()} for m, x in run.by_class.items()}
             for run in runs
         ],
         "curves": results.curves,
-        # name, ten scores of each run, then audio and visual events of the reference and of each run
-        "videos": [
-            [split.filenames[n], [_rounded(run.scores[n], 2) for run in runs], [e[n] for e in events]] for n in order
-        ],
     }
+
+
+def video_data(results: Results) -> Iterator[list[list]]:
+    """The page's `videos`, worst first, some at a time.
+
+    Each is name, ten scores of each run, then audio and visual events of the reference and of each run.
+    """
+    order = results.worst_first()
+    for start in range(0, len(order), VIDEOS_AT_ONCE):
+        those = order[start : start + VIDEOS_AT_ONCE]
+        names = [results.filenames[n] for n in those]
+        scores = zip(*(np.round(run.scores[those], 2).tolist() for run in results.runs), strict=True)
+        sources = (results.evaluation.reference, *results.runs)
+        events = zip(*(_events(source.audio[those], source.visual[those]) for source in sources), strict=True)
+        yield [list(video) for video in zip(names, scores, events, strict=True)]
 
 
 def _rounded(values, digits: int) -> list[float | None]:
@@ -132,4 +148,5 @@ def render(results: Results) -> str:
     """The whole page, one HTML file. Its policy lets the browser run only its own script, and load nothing."""
     script = re.search(r"<script>(.*?)</script>", TEMPLATE.read_text(encoding="utf-8"), re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return fill(TEMPLATE, {"DIGEST": f"sha256-{digest}", "DATA": script_json(page_data(results))})
+    data = script_object(page_data(results), "videos", video_data(results))
+    return fill(TEMPLATE, {"DIGEST": f"sha256-{digest}", "DATA": data})

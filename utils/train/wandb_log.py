@@ -15,14 +15,19 @@ class WandbLog:
     def start(cls, project: str, name: str | None, arguments: dict, state: dict | None) -> Self:
         """Import wandb and start a run, or continue the one of `state`.
 
-        Raises InputError if wandb is not installed.
+        Raises InputError if wandb is not installed, or has no key or no network.
         """
         try:
             import wandb
         except ImportError as error:
             raise InputError("--use_wandb needs wandb: pip install wandb") from error
         run_id = state["wandb_id"] if state else None
-        return cls(wandb.init(project=project, name=name, config=arguments, id=run_id, resume="allow"))
+        try:
+            return cls(wandb.init(project=project, name=name, config=arguments, id=run_id, resume="allow"))
+        except Exception as error:  # wandb's own errors have no base that its stand-ins and older versions share
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            instead = "`wandb login` stores a key; WANDB_MODE=offline needs none"
+            raise InputError(f"--use_wandb: wandb starts no run ({reason}); {instead}") from error
 
     @property
     def id(self) -> str | None:
