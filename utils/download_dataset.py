@@ -26,6 +26,7 @@ from utils.download.clip_files import Clip
 from utils.download.clips import ClipDownloader
 from utils.extract.runner import Run, Settings
 from utils.extract.videos import list_videos
+from utils.llp.names import clip_times
 from utils.llp.videos import Video
 from utils.media.ffmpeg import ffmpeg_on_path, find_ffmpeg
 
@@ -91,7 +92,11 @@ def main(args: argparse.Namespace) -> int:
 
     kinds = Counter()
     with Run("videos", Settings.of(vars(args)), folder) as run:
-        left = run.left_to_do(videos, lambda video: clip_files.is_finished(folder / f"{video.id}.mp4"))
+
+        def is_finished(video: Video) -> bool:
+            return clip_files.is_finished(folder / f"{video.id}.mp4", clip_times(video.filename))
+
+        left = run.left_to_do(videos, is_finished)
         for video in run.part:
             if not video.problem:  # remove what a killed run left
                 shutil.rmtree(folder / f"{video.id}.mp4{TMP_SUFFIX}", ignore_errors=True)

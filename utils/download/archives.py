@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -81,7 +82,7 @@ def unpack(
                 tmp.write_bytes(content)
                 layout.require(tmp)
         except (InputError, IsADirectoryError) as error:
-            reason = str(error).removeprefix(f"{target}{TMP_SUFFIX}: ")
+            reason = re.sub(rf"^{re.escape(str(target))}\.\w+\.tmp: ", "", str(error))
             return f"{archive.filename}: {info.filename} not unpacked: {reason}"
         return ""
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from utils.base.errors import InputError
 from utils.llp.videos import Video
 from utils.media.files import choose_tracks, open_media
+from utils.media.timeline import clip_span
 from utils.media.windows import survey
 
 CODECS = {"video": "h264", "audio": "aac"}
@@ -48,10 +49,10 @@ def check_length(path: Path) -> float:
     return found.require_picture().end if found.picture else 0.0
 
 
-def is_finished(path: Path) -> bool:
-    """Whether a file exists and is a valid clip."""
+def is_finished(path: Path, times: tuple[float, float] | None = None) -> bool:
+    """Whether a file exists and is a valid clip, or a longer video that holds the `times`, in seconds, of its name."""
     try:
-        check_clip(path)
+        clip_span(path, check_clip(path), times)
     except (InputError, OSError):
         return False
     return True

@@ -38,7 +38,7 @@ def hub_weights(config: dict, name: str) -> Path:
             return Path(open_clip.download_pretrained(config))
     except (OSError, RuntimeError, ValueError) as error:
         repo = (config.get("hf_hub") or name).rstrip("/")
-        raise hub.Unavailable(hub.missing(repo, "open_clip_model.safetensors")) from error
+        raise hub.Unavailable(hub.missing(repo, "open_clip_model.safetensors", error)) from error
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

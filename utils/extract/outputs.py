@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.base.errors import InputError
-from utils.base.files import TMP_SUFFIX, require_writable
+from utils.base.files import remove_leftovers, require_writable
 from utils.base.npy import Layout, read_npy_header, write_npy
 from utils.base.read_ahead import Read, read_ahead
 from utils.extract.runner import Run, Settings
@@ -86,8 +86,8 @@ def extract(
     with Run(what, settings, next(iter(outputs.values())).folder) as run:
         left = run.left_to_do(videos, is_finished)
         if left:
-            for output, video in itertools.product(outputs.values(), left):  # what a killed run left
-                Path(f"{output.path(video)}{TMP_SUFFIX}").unlink(missing_ok=True)
+            for output in outputs.values():  # what a killed run left
+                remove_leftovers(output.folder, {output.path(video).name for video in left})
             print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
             extractor.load()
         run.begin()

@@ -4,8 +4,6 @@ A finished video is one whose outputs exist and open. Bad videos are listed with
 exit status 1.
 """
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from tqdm import tqdm
 from utils.base import command
 from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
-from utils.base.files import append_line, locked, require_writable, write_text
+from utils.base.files import append_line, csv_line, locked, require_writable, write_text
 from utils.base.read_ahead import Read
 from utils.llp.classes import T
 from utils.llp.videos import Video
@@ -132,9 +130,7 @@ class Run:
         """List a video as failed."""
         if not self.counts["failed"]:
             write_text(self.failures, "id,reason\n")
-        row = io.StringIO()
-        csv.writer(row, lineterminator="").writerow([video.id, " ".join(reason.split())])
-        append_line(self.failures, row.getvalue())
+        append_line(self.failures, csv_line([video.id, " ".join(reason.split())]))
         self._count("failed", video, reason)
 
     def readable(self, reads: Iterable[Read]) -> Iterator[Read]:
