@@ -37,9 +37,9 @@ TABLE = [
     # never the file of another row
     ([A, A_20], [A], [A, None]),
     ([A_20, A], [A], [None, A]),
-    ([A_20, A_10], [A], [None, None]),
+    ([A_20, A_10], [A], [A, None]),
     ([A_20, A_10], [A, A_20], [A_20, None]),
-    ([A_20, A_10], [A, A_10], [None, A_10]),
+    ([A_20, A_10], [A, A_10], [A, A_10]),
     ([A_20, A_10, A], [A, A_10], [None, A_10, A]),
     # case says which
     (["Garden", "garden"], ["garden"], [None, "garden"]),

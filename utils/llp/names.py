@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -42,12 +41,15 @@ def file_names(videos: Sequence[str]) -> list[tuple[str, ...]]:
 
     The file of the first of these names that exists is meant; what is written of a video gets the last one. That is
     the whole name, and for a name of LLP's form the id after it, as the published files are named. An id that is
-    another video's whole name is that video's alone; several clips with one id do not use it.
+    another video's whole name is that video's alone; of several clips with one id, the first in the list has it.
     """
-    whole, shorts = set(videos), [video_id(video) for video in videos]
-    clips = Counter(dict(zip(videos, shorts, strict=True)).values())
-    is_own = [short not in whole and clips[short] == 1 for short in shorts]
-    return [(video, short) if own else (video,) for video, short, own in zip(videos, shorts, is_own, strict=True)]
+    whole, owner = set(videos), {}
+    names = []
+    for video in videos:
+        short = video_id(video)
+        is_own = short not in whole and owner.setdefault(short, video) == video
+        names.append((video, short) if is_own else (video,))
+    return names
 
 
 def existing_files(folder: Path, videos: Sequence[tuple[str, ...]], suffix: str) -> list[str]:
