@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.media_files import clock_video, cut_short, ffmpeg, make_video, second_of, seconds_heard
+from utils import extract_frames
 from utils.base.errors import InputError
 from utils.llp.names import clip_times
 from utils.media.audio import Block, place
@@ -265,6 +266,20 @@ def test_a_longer_file_is_cut_to_the_times_of_its_name(tmp_path):
     ffmpeg("-i", path, "-r", 8, "-q:v", 2, folder / "%06d.jpg")
     content, *images = read_jpegs(tmp_path / "frames", ("v",), 80, (2, 12))
     assert [second_of(images[8 * k + 4]) for k in range(10)] == list(range(2, 12)) and content.seconds == 10
+
+
+@pytest.mark.parametrize("rate", ["8", "10", "25", "30000/1001"])
+def test_no_frame_of_a_cut_is_of_another_second(rate, command, tmp_path):
+    """Of ten frames and of eighty, straight from the video and from JPEG files; the picture is white from 2 to 12 s."""
+    white = f"color=black:size=64x48:rate={rate}:duration=16,geq=lum='16+219*between(T,2,11.9999)':cb=128:cr=128"
+    (tmp_path / "v").mkdir()
+    ffmpeg("-f", "lavfi", "-i", white, "-c:v", "libx264", "-pix_fmt", "yuv420p", tmp_path / "v/white.mp4")
+    assert command(extract_frames, "--video_path", tmp_path / "v", "--out_dir", tmp_path / "f").status == 0
+    for count in (10, 80):
+        _, *straight = read_pictures(tmp_path / "v/white.mp4", count, (2, 12))
+        _, *files = read_jpegs(tmp_path / "f", ("white",), count, (2, 12))
+        for images in (straight, files):
+            assert len(images) == count and min(image.mean() for image in images) > 250
 
 
 def test_frames_know_when_there_is_a_picture(tmp_path):

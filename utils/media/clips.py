@@ -14,10 +14,11 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.llp.classes import FPS, T
 from utils.media import audio
-from utils.media.frames import count_frames, evenly_spaced, frame_files, read_image, shown_frames
+from utils.media.frames import count_frames, evenly_spaced, frame_files, frame_lag, read_image, shown_frames
 from utils.media.timeline import TOLERANCE, Span, clip_span, find_tracks, presence
 
-EXTENT = "extent.json"  # in a folder of frames, if the picture is not there from the start to the end of the video
+EXTENT = "extent.json"  # in a folder of frames, of a longer video, or if its picture is not there from start to end
+USUAL_LAG = 2  # frames by which `ffmpeg -r 8` lags, at the usual frame rates
 
 
 class Content(NamedTuple):
@@ -76,7 +77,8 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
     total = count_frames(found)
     if not total:
         raise InputError(f"{path}: holds no frames")
-    positions, content = _choose(path, total, count, times, found.seconds, picture.spans)
+    lag = frame_lag(found, times[0]) if times else 0
+    positions, content = _choose(path, total, count, times, found.seconds, picture.spans, lag)
     yield content
     missing = []
     for shown in shown_frames(found, positions):
@@ -89,11 +91,17 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
 
 
 def _choose(
-    path: Path, total: int, count: int, times: Span | None, seconds: float, spans: tuple[Span, ...]
+    path: Path, total: int, count: int, times: Span | None, seconds: float, spans: tuple[Span, ...], lag: int
 ) -> tuple[np.ndarray, Content]:
-    """Which of `total` frames at 8 a second are read, (count,) int, and the content of the clip."""
+    """Which of `total` frames at 8 a second are read, (count,) int, and the content of the clip.
+
+    lag: by how many frames the output shows later than its number says what is shown at the begin of `times`.
+    """
     begin, end = clip_span(path, seconds, times)
-    first, last = (0, total) if begin == 0 and end == seconds else (round(begin * FPS), min(round(end * FPS), total))
+    first, last = 0, total
+    if (begin, end) != (0.0, seconds):
+        first = round(begin * FPS) + (lag if begin else 0)
+        last = min(first + round((end - begin) * FPS), total)
     positions = first + evenly_spaced(last - first, count)
     return positions, Content((last - first) / FPS, presence(spans, segment_edges(begin, end)))
 
@@ -115,11 +123,12 @@ def read_jpegs(
     Raises InputError as it does.
     """
     files = frame_files(folder, *names)
-    total, seconds, spans = len(files), len(files) / FPS, ((0.0, len(files) / FPS),)
+    total, seconds, spans, lag = len(files), len(files) / FPS, ((0.0, len(files) / FPS),), USUAL_LAG
     if (extent := read_extent(files[0].parent)) is not None:
         seconds, spans = extent
+        lag = min(max(total - round(spans[-1][1] * FPS), 0), USUAL_LAG)
         total = max(total, round(seconds * FPS))
-    positions, content = _choose(files[0].parent, total, count, times, seconds, spans)
+    positions, content = _choose(files[0].parent, total, count, times, seconds, spans, lag)
     yield content
     for position in positions:
         yield read_image(files[min(position, len(files) - 1)])
@@ -134,7 +143,7 @@ def describe_picture(path: Path) -> Iterator[tuple[int, float, str]]:
     picture = found.require_picture()
     is_there = presence(picture.spans, segment_edges(0.0, found.seconds))
     text = json.dumps({"seconds": found.seconds, "picture": picture.spans}) + "\n"
-    is_usual = is_there.all() and found.seconds - picture.end < TOLERANCE
+    is_usual = is_there.all() and found.seconds - picture.end < TOLERANCE and found.is_single
     yield picture.index, found.seconds, "" if is_usual else text
 
 

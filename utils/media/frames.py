@@ -131,6 +131,18 @@ def count_frames(found: Survey) -> int:
     return max(count, round(found.seconds * FPS)) if found.seconds - picture.end >= TOLERANCE else count
 
 
+def frame_lag(found: Survey, begin: float) -> int:
+    """How many frames after its own number the output at 8 a second shows what is shown from `begin` on, in seconds.
+
+    ffmpeg writes the first frames early, and so lags behind by up to two frames. 0 if the file states no times.
+    """
+    times = found.picture.times
+    if not times:
+        return 0
+    early = sum(times[i] < begin for i in choose_frames(times, found.picture.rate))
+    return max(early - round(begin * FPS), 0)
+
+
 def shown_frames(found: Survey, positions: Sequence[int]) -> Iterator[Shown]:
     """The frames at some positions, ascending, of a video's output at 8 a second.
 
