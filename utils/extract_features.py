@@ -83,7 +83,7 @@ def list_all(args: argparse.Namespace, folder: Path, is_audio: bool) -> list[Vid
     if is_audio or args.from_videos:
         suffixes = SUFFIXES if is_audio else VIDEO_SUFFIXES
         report_skipped(folder, suffixes)
-        return list_files(folder, lambda path: path.suffix.lower() in suffixes)
+        return list_files(folder, lambda path: path.is_file() and path.suffix.lower() in suffixes)
     return list_files(folder, lambda path: path.is_dir() and not path.name.endswith(TMP_SUFFIX))
 
 
