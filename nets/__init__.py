@@ -4,13 +4,14 @@ Not here: anything about files, training or speed; nets/fast/ has the same layer
 Imports: nothing of this project.
 """
 
+from nets.mm_pyramid import MM_Pyramid
 from nets.mmil_net import MMIL_Net
 from nets.parser import Parser
 from nets.uwav import UWAV_Net
 
-__all__ = ["NETWORKS", "MMIL_Net", "Parser", "UWAV_Net", "build"]
+__all__ = ["NETWORKS", "MMIL_Net", "MM_Pyramid", "Parser", "UWAV_Net", "build"]
 
-NETWORKS = {"MMIL_Net": MMIL_Net, "UWAV": UWAV_Net}  # by the names that --model takes
+NETWORKS = {"MMIL_Net": MMIL_Net, "MM_Pyramid": MM_Pyramid, "UWAV": UWAV_Net}  # by the names that --model takes
 
 
 def build(model: str = "MMIL_Net", **settings) -> Parser:

@@ -5,7 +5,6 @@ Axes: B videos, T segments, C classes, D hidden.
 """
 
 import functools
-import itertools
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: int, count: int):
         super().__init__()
-        sizes = [inputs, *[hidden] * (count - 1), outputs]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
+        inner = [hidden] * (count - 1)
+        self.layers = nn.ModuleList(map(nn.Linear, [inputs, *inner], [*inner, outputs]))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
