@@ -22,9 +22,9 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
+import nets
 from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
-from nets import MMIL_Net
-from nets.fast import FastMMIL_Net
+from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base import devices
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
@@ -195,9 +195,10 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
     return settings | {name: getattr(args, name) for name in names}
 
 
-def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> MMIL_Net:
+def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> nets.Parser:
     """The network, freshly initialised: as published with --exact, else with faster layers."""
-    return MMIL_Net(**settings) if args.exact else FastMMIL_Net(**settings, dtype=PRECISIONS[args.precision])
+    net = nets.build(**settings)
+    return net if args.exact else accelerate(net, PRECISIONS[args.precision])
 
 
 def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
@@ -273,7 +274,7 @@ def train(
 
 def build(
     args: argparse.Namespace, data: Data, device: torch.device, group: ProcessGroup
-) -> tuple[MMIL_Net, TrainStep]:
+) -> tuple[nets.Parser, TrainStep]:
     """The network with its first values, and what trains it."""
     devices.seed_everything(args.seed)
     net = build_net(args, net_settings(args, data.train, len(data.class_names))).to(device)
@@ -292,7 +293,7 @@ def make_recipe(args: argparse.Namespace, data: Data, split: SplitData, device: 
     return recipe_flags.make_recipe(vars(args), data.thresholds, split, device)
 
 
-def begin(args: argparse.Namespace, run: Run, data: Data, net: MMIL_Net, step: TrainStep) -> None:
+def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step: TrainStep) -> None:
     """Bring everything to the point where the run stopped, or make its folder; say what is trained, on what."""
     settings = vars(args) | {flag: data.train.shapes[kind][1] for flag, kind in SIZES.items()}
     extra = {"packed_plan": data.train.plan} if args.packed else {}
