@@ -25,7 +25,6 @@ import torch
 import nets
 from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
 from nets.fast import accelerate
-from nets.han import NORM_PLACES
 from utils.base import devices
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
 from utils.base.errors import InputError
@@ -38,7 +37,7 @@ from utils.llp.videos import read_split
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
-from utils.train import checkpoint, engine, recipe_flags, run_folder, schedule, seeds, tuned
+from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
 from utils.train.recipe import MODALITIES, Recipe
 from utils.train.run import Run
@@ -79,7 +78,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
-    add("--model_name", default="MMIL_Net", help="folder of the run in model_save_dir")
+    add("--model_name", help="folder of the run in model_save_dir (default: the value of --model)")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
@@ -102,22 +101,17 @@ def get_args_parser() -> argparse.ArgumentParser:
 
     recipe_flags.add_optimisation_flags(parser)
 
-    add = parser.add_argument_group("model").add_argument
-    add("--model", choices=("MMIL_Net",), default="MMIL_Net", help="network")
-    add("--input_v_dim", type=positive_int, help="size of a visual feature (default: read off the files)")
-    add("--input_a_dim", type=positive_int, help="size of an audio feature (default: read off the files)")
-    add("--hidden_dim", type=positive_int, default=512, help="width of the network")
-    add("--nhead", type=positive_int, default=8, help="attention heads, a divisor of hidden_dim")
-    add("--ff_dim", type=positive_int, default=1024, help="width of the feed-forward blocks")
-    add("--num_layers", type=positive_int, default=1, help="HAN layers")
-    add("--norm_where", choices=NORM_PLACES, default="post_norm", help="place of the layer norms")
+    networks.add_network_flags(parser.add_argument_group("model"))
     return parser
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """What argparse cannot check by itself, before anything is read. Raises InputError for flags that do not fit."""
-    if args.hidden_dim % args.nhead:
-        raise InputError(f"--nhead {args.nhead} does not divide --hidden_dim {args.hidden_dim}")
+    """What argparse cannot check by itself, before anything is read; settles the flags of the network.
+
+    Raises InputError for flags that do not fit.
+    """
+    vars(args).update(network_settings(args))
+    args.model_name = args.model if args.model_name is None else args.model_name
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
     if args.mode != "val":
@@ -179,23 +173,27 @@ def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], class
     return LLPDataset(split, **folders, **cache, **reading, num_classes=len(class_names))
 
 
-def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, int | str]:
-    """The arguments of the network; sizes of features are read off `data`.
+def network_settings(args: argparse.Namespace) -> dict[str, networks.Setting]:
+    """The settings of the network that have flags. Raises InputError if it does not take a flag that is given."""
+    return networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE})
+
+
+def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, networks.Setting]:
+    """The network, by its name, and its arguments; sizes of features are read off `data`.
 
     Raises InputError if a flag says another size.
     """
-    settings = {"num_classes": num_classes}
+    settings = {"model": args.model, "num_classes": num_classes}
     for flag, kind in SIZES.items():
         given, found = getattr(args, flag), data.shapes[kind][1]
         if given not in (None, found):
             where = data.where(kind)
             raise InputError(f"{where}: feature vectors for {data.name} have size {found}, but {flag} is {given}")
         settings[flag] = found
-    names = ("hidden_dim", "ff_dim", "num_layers", "nhead", "norm_where")
-    return settings | {name: getattr(args, name) for name in names}
+    return settings | network_settings(args)
 
 
-def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> nets.Parser:
+def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting]) -> nets.Parser:
     """The network, freshly initialised: as published with --exact, else with faster layers."""
     net = nets.build(**settings)
     return net if args.exact else accelerate(net, PRECISIONS[args.precision])

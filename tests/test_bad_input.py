@@ -134,7 +134,7 @@ def test_sizes_that_do_not_fit_the_checkpoint(trained, command):
     result = command(main, *TEST, "--video_dir", "data/CLIP/features")
     fails(result, "input_v_dim 2048, but that of data/CLIP/features is 768")
     result = command(main, *TEST, "--nhead", "4", "--norm_where", "pre_norm", "--ff_dim", "8")
-    fails(result, "ff_dim 32, but --ff_dim is 8; nhead 2, but --nhead is 4; norm_where post_norm, but")
+    fails(result, "nhead 2, but --nhead is 4; ff_dim 32, but --ff_dim is 8; norm_where post_norm, but")
 
 
 def weights():
@@ -155,14 +155,14 @@ class Unpicklable:
         (b"not a checkpoint", "not a PyTorch checkpoint, or damaged"),
         ("truncated", "not a PyTorch checkpoint, or damaged"),
         ("pickled code", "not a PyTorch checkpoint, or damaged"),
-        ({"model": weights(), "epoch": 3}, "holds no MMIL_Net weights"),
-        ([1, 2], "holds no MMIL_Net weights"),
-        ({"conv.weight": torch.zeros(3)}, "holds no MMIL_Net weights"),
-        ({}, "holds no MMIL_Net weights"),
-        ({0: torch.zeros(3)}, "holds no MMIL_Net weights"),
-        ({**weights(), "fc_st.bias": torch.zeros(16).to_sparse()}, "holds no MMIL_Net weights"),
-        ({**weights(), "fc_st.bias": torch.zeros(16, dtype=torch.complex64)}, "holds no MMIL_Net weights"),
-        ({**weights(), "fc_prob.weight": torch.zeros(1, 1).expand(10**6, 10**6)}, "holds no MMIL_Net weights"),
+        ({"model": weights(), "epoch": 3}, "holds no weights of MMIL_Net"),
+        ([1, 2], "holds no weights of MMIL_Net"),
+        ({"conv.weight": torch.zeros(3)}, "holds no weights of MMIL_Net"),
+        ({}, "holds no weights of MMIL_Net"),
+        ({0: torch.zeros(3)}, "holds no weights of MMIL_Net"),
+        ({**weights(), "fc_st.bias": torch.zeros(16).to_sparse()}, "holds no weights of MMIL_Net"),
+        ({**weights(), "fc_st.bias": torch.zeros(16, dtype=torch.complex64)}, "holds no weights of MMIL_Net"),
+        ({**weights(), "fc_prob.weight": torch.zeros(1, 1).expand(10**6, 10**6)}, "holds no weights of MMIL_Net"),
         ({**weights(), "extra": torch.zeros(1)}, "1 parameters are missing, unknown or of other shape: extra"),
         ({k: v for k, v in weights().items() if k != "fc_st.bias"}, "1 parameters are missing, .*: fc_st.bias"),
         ({**weights(), "fc_st.bias": torch.full((16,), torch.nan)}, "NaN or infinite weights"),

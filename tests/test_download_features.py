@@ -521,7 +521,7 @@ def test_check_of_models(models, tmp_path):
     quick, deep = (check.check_models(folder, deep) for deep in (False, True))
     assert (quick.valid, deep.valid) == (2, 0)
     text = "\n".join(deep.wrong)
-    for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit MMIL_Net"):
+    for part in ("not a PyTorch checkpoint, or damaged", "fc_prob.bias holds NaN", "does not fit any network"):
         assert part in text
     third.unlink()
     assert check.check_models(folder, deep=False).missing == ["model_VALOR++/checkpoint_best.pt"]

@@ -238,12 +238,7 @@ DEFAULTS = {
     "model": "MMIL_Net",
     "input_v_dim": None,
     "input_a_dim": None,
-    "hidden_dim": 512,
-    "nhead": 8,
-    "ff_dim": 1024,
-    "num_layers": 1,
-    "norm_where": "post_norm",
-    "model_name": "MMIL_Net",
+    "model_name": None,
     "model_save_dir": "models/",
     "use_wandb": False,
     "wandb_project_name": "Baseline",
@@ -269,5 +264,21 @@ DEFAULTS = {
 }
 
 
+SETTLED = {
+    "hidden_dim": 512,
+    "nhead": 8,
+    "ff_dim": 1024,
+    "num_layers": 1,
+    "norm_where": "post_norm",
+    "dropout": 0.1,
+    "num_proj_layers": None,
+    "num_MMIL_layers": None,
+    "published_slots": None,
+}
+
+
 def test_flags_have_the_published_names_and_defaults():
-    assert vars(main.get_args_parser().parse_args([])) == DEFAULTS
+    args = main.get_args_parser().parse_args([])
+    assert vars(args) == DEFAULTS | dict.fromkeys(SETTLED)
+    main.check_args(args)
+    assert vars(args) == DEFAULTS | SETTLED | {"model_name": "MMIL_Net"}

@@ -447,7 +447,7 @@ def test_bad_flags_and_checkpoints_cost_one_line(parse, small, tmp_path):
     Path("three.yaml").write_text("".join(f"- {{name: {name}, {rest}}}\n" for name in "abc"))
     for flags, text in (
         (("--checkpoint", other), "has input_a_dim 100, expected 128 (vggish) or 768 (CLAP)"),
-        (("--checkpoint", "no_parser.pt"), "holds no MMIL_Net weights"),
+        (("--checkpoint", "no_parser.pt"), "holds no weights of MMIL_Net"),
         (("--checkpoint", "damaged.pt"), "not a PyTorch checkpoint"),
         (("--checkpoint", "missing.pt"), "missing.pt: no such checkpoint"),
         (("--classes", "three.yaml"), "was trained with num_classes 25, but that of three.yaml (--classes) is 3"),

@@ -112,8 +112,6 @@ def test_parts_of_a_batch_are_all_of_it(count):
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
-from nets import han
-han.DROPOUT = {dropout}
 import main
 from utils.base import command
 command.run(main.main, main.get_args_parser())
@@ -125,10 +123,10 @@ def torchrun(workspace):
     """Run main.py in `count` processes, with a dropout of one's own."""
 
     def run(count: int, dropout: float, *flags) -> subprocess.CompletedProcess:
-        script = workspace / f"run_{dropout}.py"
-        script.write_text(SCRIPT.format(root=str(ROOT), dropout=dropout))
+        script = workspace / "run.py"
+        script.write_text(SCRIPT.format(root=str(ROOT)))
         launch = [] if count == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        argv = [sys.executable, *launch, str(script), *map(str, TRAIN), *flags]
+        argv = [sys.executable, *launch, str(script), *map(str, TRAIN), "--dropout", str(dropout), *flags]
         env = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(argv, capture_output=True, text=True, check=False, env=env, timeout=300)
 
@@ -141,11 +139,11 @@ def ranks(workspace):
 
     def run(count: int, dropout: float, *flags, script: str = SCRIPT) -> tuple[int, str, str]:
         file = workspace / "ranks.py"
-        file.write_text(script.format(root=str(ROOT), dropout=dropout))
+        file.write_text(script.format(root=str(ROOT)))
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         env = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        argv = [sys.executable, str(file), *map(str, TRAIN), *flags]
+        argv = [sys.executable, str(file), *map(str, TRAIN), "--dropout", str(dropout), *flags]
         pipe = subprocess.PIPE
         processes = [
             subprocess.Popen(

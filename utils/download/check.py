@@ -84,7 +84,7 @@ def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:
-    """The three published models: files of weights; with `deep` they must be finite and fit MMIL_Net.
+    """The three published models: files of weights; with `deep` they must be finite and fit their network.
 
     What is wrong with a file, an InputError, becomes a line of the report.
     """
@@ -100,19 +100,20 @@ def check_models(models_dir: Path, deep: bool) -> Report:
 
 
 def check_weights(path: Path) -> None:
-    """Raises InputError if a checkpoint does not fit MMIL_Net or holds non-finite numbers."""
+    """Raises InputError if a checkpoint does not fit the network of its names, or holds non-finite numbers."""
     import torch
 
-    from nets import MMIL_Net
+    import nets
     from utils.train import checkpoint
 
-    weights = checkpoint.load(path)
+    weights, sizes = checkpoint.load(path), {}
     try:
         sizes = checkpoint.describe_weights(weights)
         with torch.device("meta"):
-            MMIL_Net(**sizes, nhead=1).load_state_dict(weights, assign=True)
+            nets.build(**sizes, nhead=1).load_state_dict(weights, assign=True)
     except (KeyError, RuntimeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: does not fit MMIL_Net ({' '.join(str(error).split())[:200]})") from error
+        model = sizes.get("model", "any network")
+        raise InputError(f"{path}: does not fit {model} ({' '.join(str(error).split())[:200]})") from error
     bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if bad:
         raise InputError(f"{path}: {bad[0]} holds NaN or infinite values")

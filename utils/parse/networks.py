@@ -11,6 +11,7 @@ from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
 from utils.llp.classes import read_class_names
 from utils.train import checkpoint
+from utils.train.networks import network_defaults
 from utils.train.run_folder import ARGUMENTS, class_file, read_arguments
 
 SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
@@ -32,14 +33,16 @@ def load_network(
     try:
         sizes = checkpoint.describe_weights(weights if checkpoint.is_state_dict(weights) else {})
     except (KeyError, IndexError):
-        expected = f"expected a plain state_dict as in {checkpoint.BEST}"
-        raise InputError(f"{path}: holds no MMIL_Net weights, {expected}") from None
+        raise InputError(f"{path}: {checkpoint.NO_WEIGHTS}") from None
     kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
     recorded = read_arguments(path.parent)
     class_path = class_file(path.parent, classes)
     class_names = read_class_names(class_path)
     settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
-    settings |= {name: given for name, given in (("nhead", nhead), ("norm_where", norm_where)) if given}
+    given = {name: value for name, value in (("nhead", nhead), ("norm_where", norm_where)) if value}
+    if "norm_where" in given and "norm_where" not in settings:
+        raise InputError(f"{path}: holds weights of {sizes['model']}, for which --norm_where has no meaning")
+    settings |= given
     try:
         net = accelerate(nets.build(**settings))
     except ValueError as error:
@@ -50,17 +53,24 @@ def load_network(
     return net.eval(), class_names, kinds, model
 
 
-def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, int | str]:
-    """Heads and norm placement that a run's arguments say, or the published ones."""
-    heads, place = recorded.get("nhead", "8"), recorded.get("norm_where", NORM_PLACES[0])
+def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int | str]) -> dict[str, int | str]:
+    """What a run's arguments say that its weights do not: heads, norm placement, exchanged streams. Else as published.
+
+    Of these the network takes some, which are returned.
+    """
+    own = network_defaults(sizes["model"])
+    heads = recorded.get("nhead", str(own["nhead"]))
+    place = recorded.get("norm_where", NORM_PLACES[0]) if "norm_where" in own else NORM_PLACES[0]
     if not (heads.isdecimal() and 0 < int(heads[:10]) <= sizes["hidden_dim"]) or place not in NORM_PLACES:
         found = f"nhead is {heads!r:.50}, norm_where {place!r:.50}"
         expected = f"expected 1 to {sizes['hidden_dim']}, and {' or '.join(NORM_PLACES)}"
         raise InputError(f"{folder / ARGUMENTS}: {found}; {expected}")
-    return {"nhead": int(heads[:10]), "norm_where": place}
+    exchanged = recorded.get("published_slots") == "True"
+    said = {"nhead": int(heads[:10]), "norm_where": place, "published_slots": exchanged}
+    return {name: value for name, value in said.items() if name in own}
 
 
-def _kind(path: Path, stream: str, sizes: Mapping[str, int]) -> FeatureKind:
+def _kind(path: Path, stream: str, sizes: Mapping[str, int | str]) -> FeatureKind:
     """The kind of feature that a stream of the network takes: the first of its size."""
     kinds = kinds_of(stream)
     if stream not in SIZES:  # the network has one size for it

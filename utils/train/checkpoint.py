@@ -10,11 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nets import NETWORKS
+from nets.parser import ST_DIM
 from utils.base import weights as weights_file
 from utils.base.errors import InputError
 from utils.base.files import write_bytes
 
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
+NO_WEIGHTS = f"holds no weights of {', '.join(NETWORKS)}, expected a plain state_dict as in {BEST}"
 
 
 def epoch_name(epoch: int) -> str:
@@ -45,17 +48,30 @@ def load(path: Path, data: bytes | None = None):
     return weights_file.load(path, "PyTorch checkpoint", data)
 
 
-def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int]:
-    """Sizes of the network that a state_dict of (...) tensors belongs to, named like the flags of main.py."""
-    layers = {name.split(".")[2] for name in weights if name.startswith("hat_encoder.layers.")}
-    return {
-        "input_a_dim": weights["fc_a.weight"].shape[1],
-        "input_v_dim": weights["fc_v.weight"].shape[1],
-        "hidden_dim": weights["fc_prob.weight"].shape[1],
-        "ff_dim": weights["hat_encoder.layers.0.linear1.weight"].shape[0],
-        "num_layers": len(layers),
-        "num_classes": weights["fc_prob.weight"].shape[0],
-    }
+def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int | str]:
+    """The network that a state_dict of (...) tensors belongs to, `model`, and its sizes, named like main.py's flags.
+
+    Raises KeyError or IndexError if it is that of no network.
+    """
+
+    def count(prefix: str) -> int:
+        return len({name.removeprefix(prefix).split(".")[0] for name in weights if name.startswith(prefix)})
+
+    def size(layer: str, axis: int) -> int:
+        return weights[f"{layer}.weight"].shape[axis]
+
+    found = {"hidden_dim": size("fc_prob", 1), "num_classes": size("fc_prob", 0)}
+    if any(name.startswith("MMP.") for name in weights):
+        found |= {"model": "MM_Pyramid", "num_layers": count("MMP.capture.msa.")}
+        found["ff_dim"] = size("MMP.capture.msa.0.vsablock.layer.feed_forward.w_1", 0)
+    else:
+        found |= {"model": "MMIL_Net", "num_layers": count("hat_encoder.layers.")}
+        found["ff_dim"] = size("hat_encoder.layers.0.linear1", 0)
+    if not any(name.startswith("fc_a.layers.") for name in weights):
+        return found | {"input_a_dim": size("fc_a", 1), "input_v_dim": size("fc_v", 1)}
+    found |= {"model": "UWAV", "input_a_dim": size("fc_a.layers.0", 1)}
+    found |= {"num_proj_layers": count("fc_fusion.layers."), "num_MMIL_layers": count("fc_frame_att.layers.")}
+    return found | {"input_v_dim": size("fc_fusion.layers.0", 1) - ST_DIM}
 
 
 def is_state_dict(value: object) -> bool:
@@ -72,7 +88,7 @@ def _is_plain(value: object) -> bool:
 def load_weights(
     path: Path,
     net: nn.Module,
-    settings: dict[str, int | str],
+    settings: dict[str, int | float | str],
     sources: dict[str, str],
     recorded: dict[str, str],
     weights: dict[str, torch.Tensor] | None = None,
@@ -80,7 +96,7 @@ def load_weights(
     """Load a plain state_dict into `net`.
 
     Args:
-        settings: of `net`, named like the flags of main.py.
+        settings: of `net`, named like the flags of main.py; `model`: which network it is.
         sources: for some of these names, where the setting comes from if not from the flag, for the message.
         recorded: the settings that the weights were trained with, as far as they are known and not in the weights.
         weights: what `load` returned, if the file has been read already; tensors of any shape (...).
@@ -93,12 +109,14 @@ def load_weights(
     except (KeyError, IndexError):
         found = {}
     if not found:
-        raise InputError(f"{path}: holds no MMIL_Net weights, expected a plain state_dict as in {BEST}")
+        raise InputError(f"{path}: {NO_WEIGHTS}")
+    if found["model"] != settings["model"]:
+        raise InputError(f"{path}: holds weights of {found['model']}, but --model is {settings['model']}")
     found = recorded | found
     different = [
         f"{name} {found[name]}, but {sources.get(name, f'--{name}')} is {value}"
         for name, value in settings.items()
-        if name in found and str(found[name]) != str(value)
+        if name in found and name != "dropout" and str(found[name]) != str(value)
     ]
     if different:
         raise InputError(f"{path}: was trained with {'; '.join(different)}")
