@@ -172,4 +172,3 @@ def draw_tracks(rng: np.random.Generator, statistics: Statistics, count: int) ->
         kind, part = np.array(MODES)[mode, m], np.select([mode == SAME, mode == DIFFERENT], [both, pairs[m]], alone[m])
         tracks[video, m, label] = (kind == WHOLE)[:, None] | (kind == PART)[:, None] & statistics.parts[part]
     return tracks
-
