@@ -25,7 +25,7 @@ from utils.features.batches import BatchLoader, InterruptibleLoader, stream
 from utils.features.cache import FEATURE_DTYPES, FeatureCache
 from utils.features.folder import find_folders, require_files
 from utils.features.hdf5 import TEXT
-from utils.features.kinds import STREAMS, stream_layout
+from utils.features.kinds import LOGITS, STREAMS, stream_layout
 from utils.features.packed import Column, Damaged, Packed, read_texts
 from utils.llp.classes import T
 from utils.llp.videos import Split, require_distinct
@@ -71,11 +71,15 @@ class SplitData(Dataset):
         """A batch.
 
         Returns:
-            audio (B, T | 64, Da), visual (B, T | 80, Dv), visual_st (B, T, 512), weak (B, C), pseudo_a and pseudo_v
-            (B, T, C); all float32. Labels only if the data set has them.
+            audio (B, T | 64, Da), visual (B, T | 80, Dv), visual_st (B, T, 512), weak (B, C), pseudo_a and pseudo_v,
+            logits_a and logits_v (B, T, C); all float32. Labels and logits only if the data set has them.
         """
         indices = torch.as_tensor(indices)
         return {kind: values.index_select(0, indices.to(values.device)).float() for kind, values in self.memory.items()}
+
+    def whole(self, kind: str) -> np.ndarray:
+        """All of one kind of labels or logits, (N, ...). Raises InputError if it is read from a damaged file."""
+        return self.columns[kind].read_all() if kind in self.columns else self.memory[kind].cpu().numpy()
 
     def batches(self, order: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
         """One batch after another, as `__getitems__` describes it; order: the videos of each, (B,) int."""
@@ -138,12 +142,13 @@ class LLPDataset(SplitData):
         self.memory |= {} if weak is None else {"weak": torch.from_numpy(weak)}
         for kind, folder in self.folders.items():
             progress = f"{self.split.path.name}: {kind}"
-            if self.exact:
+            if self.exact and kind in STREAMS:
                 folder.check_all(self.num_workers, progress)
             elif column := self.cached[kind] or (self.cache.folder and self.cache.write(kind, folder)):
                 columns[kind] = column
             else:
-                self._require_room()
+                if not self.exact:
+                    self._require_room()
                 array = folder.read_all(self.cache.feature_dtype, self.num_workers, progress)
                 self.memory[kind] = torch.from_numpy(array)
         try:
@@ -175,8 +180,8 @@ class LLPDataset(SplitData):
         """A batch, as `SplitData` describes it; with `exact` read from the files."""
         batch = super().__getitems__(indices)
         if self.exact:
-            for kind, folder in self.folders.items():
-                batch[kind] = torch.from_numpy(np.stack([folder.read(int(i)) for i in indices])).float()
+            for kind in STREAMS:
+                batch[kind] = torch.from_numpy(np.stack([self.folders[kind].read(int(i)) for i in indices])).float()
         return batch
 
 
@@ -185,7 +190,7 @@ class PackedDataset(SplitData):
 
     Args:
         name: train, val or test.
-        labels: that are wanted in addition to the features: weak, pseudo_a, pseudo_v.
+        labels: that are wanted in addition to the features: weak, pseudo_a, pseudo_v, logits_a, logits_v.
         class_names: that the file must have.
         memory_limit: bytes; a larger split is read ahead from the file.
     """
@@ -222,8 +227,8 @@ class PackedDataset(SplitData):
                 layout = stream_layout(kind)
                 columns[kind].require((len(names), T, layout.columns), numbers, layout.rows)
             else:
-                rows = () if kind == "weak" else (T,)
-                columns[kind].require((len(names), *rows, num_classes), (np.dtype(np.uint8),), rows)
+                rows, dtype = () if kind == "weak" else (T,), np.float32 if kind in LOGITS else np.uint8
+                columns[kind].require((len(names), *rows, num_classes), (np.dtype(dtype),), rows)
 
     def load(self) -> Self:
         """Read the arrays, or prepare to read them ahead, and return the data set. Raises InputError for damage."""

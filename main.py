@@ -22,46 +22,40 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
+import nets
 from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
-from nets import MMIL_Net
-from nets.fast import FastMMIL_Net
+from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base import devices
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import atomic_path, require_writable, write_json
 from utils.features.cache import FEATURE_DTYPES
+from utils.features.kinds import LOGITS
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.classes import read_class_names
 from utils.llp.videos import read_split
+from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
-from utils.train import checkpoint, engine, run_folder, schedule, seeds
+from utils.train import checkpoint, engine, recipe_flags, run_folder, schedule, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
-from utils.train.losses import LOSS_TERMS
+from utils.train.recipe import MODALITIES, Recipe
 from utils.train.run import Run
 from utils.train.step import TrainStep
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memory_limit says more
 EVALUATION_BATCH = 256  # videos
+DEFAULT = Thresholds()  # of decisions
 SCHEDULE = ("scheduler", "lr", "epochs", "stepsize", "gamma", "warm_up_epoch", "lr_min")
 SIZES = {"input_a_dim": "audio", "input_v_dim": "visual"}  # flag -> the features whose size it is
-
-
-def loss_terms(text: str) -> str:
-    """argparse type: `video,audio,visual` or a part of it, in that order."""
-    terms = [term.strip() for term in text.split(",")]
-    unknown = [term for term in terms if term not in LOSS_TERMS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown term {unknown[0]!r}, choose from {','.join(LOSS_TERMS)}")
-    return ",".join(term for term in LOSS_TERMS if term in terms)
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
     parser = flags.ArgumentParser(prog="main.py", description=__doc__.splitlines()[0], allow_abbrev=False)
-    positive_int, positive_float, non_negative = flags.positive_int, flags.positive_float, flags.non_negative_float
+    positive_int, positive_float = flags.positive_int, flags.positive_float
     data = parser.add_argument_group("data")
     add = data.add_argument
     flags.add_data_flags(data)
@@ -98,24 +92,15 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--json", type=Path, help="write the ten scores to this file")
     predictions = "val, test: write pred_audio.csv, pred_visual.csv and probabilities.npz"
     add("--save_predictions", type=Path, metavar="DIR", help=predictions)
+    text = "val: choose decision thresholds, of videos and of segments, one each (or per_class), for --thresholds tuned"
+    add("--tune_thresholds", nargs="?", const="one", choices=("one", "per_class"), help=text)
+    text = "val, test: decide at 0.5, or at what --tune_thresholds chose"
+    add("--thresholds", choices=("0.5", "tuned"), default="0.5", help=text)
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
-    add = parser.add_argument_group("optimisation").add_argument
-    add("--losses", type=loss_terms, default="video,audio,visual", help="terms; video alone is the HAN baseline")
-    add("--batch_size", type=positive_int, default=64, help="videos in a batch")
-    add("--epochs", type=positive_int, default=60, help="passes over the training videos")
-    add("--optimizer", type=str.lower, choices=("adamw", "adam"), default="adamw", help="update rule")
-    add("--lr", type=positive_float, default=1e-4, help="learning rate")
-    add("--grad_norm", type=non_negative, default=1.0, help="clip gradients to this L2 norm, 0: do not")
-    add("--weight_decay", type=non_negative, default=1e-3, help="weight decay")
-    add("--beta1", type=flags.unit_float, default=0.5, help="Adam's first beta")
-    add("--beta2", type=flags.unit_float, default=0.999, help="Adam's second beta")
-    add("--eps", type=positive_float, default=1e-8, help="Adam's epsilon")
-    add("--scheduler", choices=("steplr", "warm_up_cos_anneal"), default="steplr", help="learning rate over epochs")
-    add("--stepsize", type=positive_int, default=10, help="steplr: epochs between steps")
-    add("--gamma", type=positive_float, default=0.1, help="steplr: factor of a step")
-    add("--warm_up_epoch", type=flags.non_negative_int, default=5, help="warm_up_cos_anneal: epochs of warm-up")
-    add("--lr_min", type=non_negative, default=1e-6, help="warm_up_cos_anneal: learning rate of the last epoch")
+    recipe_flags.add_recipe_flags(parser)
+
+    recipe_flags.add_optimisation_flags(parser)
 
     add = parser.add_argument_group("model").add_argument
     add("--model", choices=("MMIL_Net",), default="MMIL_Net", help="network")
@@ -135,10 +120,16 @@ def check_args(args: argparse.Namespace) -> None:
         raise InputError(f"--nhead {args.nhead} does not divide --hidden_dim {args.hidden_dim}")
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
+    if args.mode != "val":
+        refuse(args, ("tune_thresholds",), f"--mode {args.mode}")
+    if args.thresholds == "tuned" and (args.mode == "train" or args.tune_thresholds):
+        raise InputError("--thresholds tuned belongs to --mode test, or to --mode val without --tune_thresholds")
     if args.seeds:
         refuse(args, ("json",), "--seeds, which writes seeds.json")
         if len(set(args.seeds)) < len(args.seeds):
             raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: lists one twice")
+    if args.mode == "train":
+        recipe_flags.check_recipe(vars(args), torchrun_rank()[1])
     if args.exact:
         fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32"}
         refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
@@ -170,19 +161,18 @@ def run_class_names(args: argparse.Namespace) -> tuple[str, ...]:
     return read_class_names(run_folder.class_file(run_path(args), args.classes))
 
 
-def open_split(args: argparse.Namespace, name: str, terms: Sequence[str], class_names: Sequence[str]) -> SplitData:
-    """The split `name`, not yet loaded, with the labels of the loss `terms`.
+def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], class_names: Sequence[str]) -> SplitData:
+    """The split `name`, not yet loaded, with the arrays of `labels`: weak, pseudo_a, pseudo_v, logits_a, logits_v.
 
     Raises InputError if files are missing or do not fit.
     """
     limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * devices.available_memory()
     if args.packed:
-        labels = {"video": "weak", "audio": "pseudo_a", "visual": "pseudo_v"}
-        kinds = [labels[term] for term in terms if term in labels]
-        return PackedDataset(args.packed, name, kinds, class_names, memory_limit=limit)
+        return PackedDataset(args.packed, name, labels, class_names, memory_limit=limit)
     folders = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
-    folders["a_pseudo_dir"] = args.a_pseudo_data_dir if "audio" in terms else None
-    folders["v_pseudo_dir"] = args.v_pseudo_data_dir if "visual" in terms else None
+    for m in MODALITIES:
+        folders[f"{m}_pseudo_dir"] = getattr(args, f"{m}_pseudo_data_dir") if f"pseudo_{m}" in labels else None
+        folders[f"{m}_logits_dir"] = getattr(args, f"{m}_logits_dir") if f"logits_{m}" in labels else None
     cache = {"cache_dir": None if args.no_cache else args.cache_dir, "feature_dtype": args.feature_dtype}
     reading = {"num_workers": args.num_workers, "memory_limit": limit, "exact": args.exact}
     split = read_split(getattr(args, f"label_{name}"), class_names)
@@ -205,9 +195,10 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
     return settings | {name: getattr(args, name) for name in names}
 
 
-def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> MMIL_Net:
+def build_net(args: argparse.Namespace, settings: dict[str, int | str]) -> nets.Parser:
     """The network, freshly initialised: as published with --exact, else with faster layers."""
-    return MMIL_Net(**settings) if args.exact else FastMMIL_Net(**settings, dtype=PRECISIONS[args.precision])
+    net = nets.build(**settings)
+    return net if args.exact else accelerate(net, PRECISIONS[args.precision])
 
 
 def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
@@ -218,9 +209,9 @@ def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Seq
     return reference
 
 
-def score(evaluation: engine.Evaluation, reference: Reference) -> dict[str, float]:
+def score(evaluation: engine.Evaluation, reference: Reference, thresholds=DEFAULT) -> dict[str, float]:
     """The ten scores of an evaluation."""
-    predictions = binarize(evaluation.global_prob, evaluation.frame_prob)
+    predictions = binarize(evaluation.global_prob, evaluation.frame_prob, *thresholds)
     return ten_scores(video_scores(*predictions, reference.audio, reference.visual))
 
 
@@ -231,17 +222,21 @@ class Data(NamedTuple):
     train: SplitData
     val: SplitData
     reference: Reference  # of the validation videos
+    thresholds: dict[str, np.ndarray]  # of the teachers' logits, (C,) by modality
 
 
 def load_data(args: argparse.Namespace, device: torch.device) -> Data:
     """The training and validation videos. Raises InputError for missing or bad files."""
     class_names = run_class_names(args)
-    train, val = (open_split(args, name, args.losses.split(","), class_names) for name in ("train", "val"))
+    path = args.label_thresholds or run_folder.class_file(run_path(args), args.classes)
+    thresholds = recipe_flags.read_thresholds(path, class_names)
+    labels = recipe_flags.label_kinds(vars(args))
+    train, val = (open_split(args, name, labels, class_names) for name in ("train", "val"))
     for split in (train, val):
         net_settings(args, split, len(class_names))
     reference = read_split_reference(args.gt_dir, val.filenames, class_names)
     train.require_same_layout(val)
-    return Data(class_names, train.load().to(device), val.load().to(device), reference)
+    return Data(class_names, train.load().to(device), val.load().to(device), reference, thresholds)
 
 
 def train(
@@ -251,7 +246,7 @@ def train(
 
     `load` is called once it is clear that there is something to train. Raises InputError for bad input.
     """
-    terms, rates = args.losses.split(","), {name: getattr(args, name) for name in SCHEDULE}
+    terms, rates = recipe_flags.terms_of(vars(args)), {name: getattr(args, name) for name in SCHEDULE}
     known = {name: value for name, value in vars(args).items() if value is not None or name not in SIZES}
     known |= {"device": device.type, "processes": group.world_size}
     with Run(run_path(args), group, known, args.resume, args.classes) as run:
@@ -260,7 +255,8 @@ def train(
             net, step = build(args, data, device, group)
             begin(args, run, data, net, step)
             train_loader = make_loader(data.train, args.batch_size, shuffle=True, group=group)
-            val_loader = make_loader(data.val, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False)
+            val_loader = make_loader(data.val, 1 if args.exact else EVALUATION_BATCH, shuffle=False)
+            val_recipe = make_recipe(args, data, data.val, device)
         for epoch in range(run.epoch + 1, args.epochs + 1):
             start, lr = time.perf_counter(), schedule.learning_rate(epoch, **rates)
             schedule.set_learning_rate(step.optimizer, lr)
@@ -270,7 +266,7 @@ def train(
             )
             validation = None
             if group.is_rank_zero:
-                evaluation = engine.evaluate(net, val_loader, device=device, terms=terms)
+                evaluation = engine.evaluate(net, val_loader, device=device, terms=terms, recipe=val_recipe)
                 validation = evaluation.losses, score(evaluation, data.reference)
             run.finish_epoch(epoch, len(train_loader), lr, time.perf_counter() - start, losses, validation)
         return run.finish(args.json)
@@ -278,7 +274,7 @@ def train(
 
 def build(
     args: argparse.Namespace, data: Data, device: torch.device, group: ProcessGroup
-) -> tuple[MMIL_Net, TrainStep]:
+) -> tuple[nets.Parser, TrainStep]:
     """The network with its first values, and what trains it."""
     devices.seed_everything(args.seed)
     net = build_net(args, net_settings(args, data.train, len(data.class_names))).to(device)
@@ -286,15 +282,23 @@ def build(
     optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
     if group.rank:
         devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
-    kind = GraphedStep if device.type == "cuda" and not args.exact else TrainStep
-    terms = args.losses.split(",")
-    return net, kind(net, optimizer, terms=terms, grad_norm=args.grad_norm, device=device, group=group)
+    recipe = make_recipe(args, data, data.train, device)
+    kind = GraphedStep if device.type == "cuda" and not args.exact and not recipe.is_random else TrainStep
+    settings = {"terms": recipe_flags.terms_of(vars(args)), "recipe": recipe, "grad_norm": args.grad_norm}
+    return net, kind(net, optimizer, **settings, device=device, group=group)
 
 
-def begin(args: argparse.Namespace, run: Run, data: Data, net: MMIL_Net, step: TrainStep) -> None:
+def make_recipe(args: argparse.Namespace, data: Data, split: SplitData, device: torch.device) -> Recipe:
+    """What the flags ask for, with the statistics of a loaded split."""
+    return recipe_flags.make_recipe(vars(args), data.thresholds, split, device)
+
+
+def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step: TrainStep) -> None:
     """Bring everything to the point where the run stopped, or make its folder; say what is trained, on what."""
     settings = vars(args) | {flag: data.train.shapes[kind][1] for flag, kind in SIZES.items()}
     extra = {"packed_plan": data.train.plan} if args.packed else {}
+    if any(kind in LOGITS for kind in recipe_flags.label_kinds(vars(args))):
+        extra["teacher_thresholds"] = " ".join(str(x) for values in data.thresholds.values() for x in values)
     wandb = args.wandb_project_name, args.wandb_run_name
     run.begin(net, step.optimizer, step.device, settings, extra, wandb if args.use_wandb else None)
     if not (group := step.group).is_rank_zero:
@@ -364,20 +368,36 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     split = open_split(args, args.mode, (), class_names)
     reference = read_split_reference(args.gt_dir, split.filenames, class_names)
     evaluation = evaluate_best(args, device, class_names, split)
-    scores = score(evaluation, reference)
+    thresholds, rows = DEFAULT, {args.mode.capitalize(): score(evaluation, reference)}
     print(f"Annotations: {reference.version}")
+    if args.tune_thresholds or args.thresholds == "tuned":
+        thresholds = find_thresholds(args, evaluation, reference, class_names)
+        rows[f"{args.mode.capitalize()}, tuned"] = score(evaluation, reference, thresholds)
+        print(f"Tuned decision thresholds: {tuned.describe(run_path(args), thresholds)}")
     print("Evaluation result:")
-    print(score_table({args.mode.capitalize(): scores}))
-    audio, visual = binarize(evaluation.global_prob, evaluation.frame_prob)
+    print(score_table(rows))
+    audio, visual = binarize(evaluation.global_prob, evaluation.frame_prob, *thresholds)
     if args.classwise:
         print(class_report(audio, visual, reference, class_names))
     if args.json:
-        write_json(args.json, scores)
+        write_json(args.json, list(rows.values())[-1])
     if args.save_predictions:
         write_predictions(args.save_predictions, split.filenames, audio, visual, class_names)
         arrays = {"filename": np.array(split.filenames), "global_prob": evaluation.global_prob}
         with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
             np.savez(file, **arrays, frame_prob=evaluation.frame_prob)
+
+
+def find_thresholds(
+    args: argparse.Namespace, evaluation: engine.Evaluation, reference: Reference, class_names: Sequence[str]
+) -> Thresholds:
+    """Decision thresholds that are chosen now and kept, or those kept before. Raises InputError if there are none."""
+    if not args.tune_thresholds:
+        return tuned.read(run_path(args), len(class_names))
+    prob, per_class = (evaluation.global_prob, evaluation.frame_prob), args.tune_thresholds == "per_class"
+    thresholds, best = choose_thresholds(*prob, reference.audio, reference.visual, per_class)
+    tuned.write(run_path(args), thresholds, best)
+    return thresholds
 
 
 def main(args: argparse.Namespace) -> None:

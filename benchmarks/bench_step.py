@@ -74,7 +74,7 @@ def start(root: Path, patch: str | None, model: str, precision: str, args: argpa
     audio, visual = MODELS[model]
     code = ""
     if patch is None:
-        code = "bench_train.valor.FastMMIL_Net = lambda dtype, **settings: bench_train.valor.MMIL_Net(**settings)"
+        code = "bench_train.valor.accelerate = lambda net, dtype: net"
     elif patch:
         code = f"from nets.fast import dropout, linear\n{patch}"
     text = WORKER.format(

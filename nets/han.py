@@ -1,8 +1,8 @@
 """Hybrid attention network (HAN): each stream attends to itself and to the other one.
 
 Source: Tian et al., "Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing", ECCV 2020,
-section 4.2. Axes: T segments, B videos, D hidden. Tensors in here are (T, B, D), sequence first and contiguous, since
-the dropout masks of a seed depend on the layout that they are drawn in.
+section 4.2. Axes: T segments, B videos, D hidden. Tensors of the layers are (T, B, D), sequence first and contiguous,
+since the dropout masks of a seed depend on the layout that they are drawn in.
 """
 
 import copy
@@ -19,22 +19,22 @@ class HANLayer(nn.Module):
 
     Args:
         hidden_dim: D. nhead: attention heads, a divisor of D. ff_dim: width of the feed-forward block.
-        norm_where: `post_norm` or `pre_norm`.
+        norm_where: `post_norm` or `pre_norm`. dropout: the rate, of the four places and inside both attentions.
     """
 
-    def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, norm_where: str):
+    def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, norm_where: str, dropout: float = DROPOUT):
         super().__init__()
         # The order of construction is the order in which initial values are drawn.
-        self.self_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=DROPOUT)
-        self.cm_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=DROPOUT)
+        self.self_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=dropout)
+        self.cm_attn = nn.MultiheadAttention(hidden_dim, nhead, dropout=dropout)
         self.linear1 = nn.Linear(hidden_dim, ff_dim)
         self.linear2 = nn.Linear(ff_dim, hidden_dim)
         self.norm1 = nn.LayerNorm(hidden_dim)
         self.norm2 = nn.LayerNorm(hidden_dim)
-        self.dropout11 = nn.Dropout(DROPOUT)  # after cross-modal attention
-        self.dropout12 = nn.Dropout(DROPOUT)  # after self attention
-        self.dropout = nn.Dropout(DROPOUT)  # inside the feed-forward block
-        self.dropout2 = nn.Dropout(DROPOUT)  # after it
+        self.dropout11 = nn.Dropout(dropout)  # after cross-modal attention
+        self.dropout12 = nn.Dropout(dropout)  # after self attention
+        self.dropout = nn.Dropout(dropout)  # inside the feed-forward block
+        self.dropout2 = nn.Dropout(dropout)  # after it
         self.pre_norm = norm_where == "pre_norm"
 
     def forward(self, query: Tensor, other: Tensor) -> Tensor:
@@ -59,11 +59,21 @@ class HANEncoder(nn.Module):
     """`num_layers` HAN layers that start as copies of one, shared by both streams.
 
     In each layer audio is updated first; visual then attends to the updated audio stream.
+
+    Args:
+        num_layers: how many. The others are those of HANLayer.
+
+    Raises:
+        ValueError: norm_where is unknown.
     """
 
-    def __init__(self, hidden_dim: int, nhead: int, ff_dim: int, num_layers: int, norm_where: str):
+    def __init__(
+        self, hidden_dim: int, nhead: int, ff_dim: int, num_layers: int, norm_where: str, dropout: float = DROPOUT
+    ):
         super().__init__()
-        layer = HANLayer(hidden_dim, nhead, ff_dim, norm_where)
+        if norm_where not in NORM_PLACES:
+            raise ValueError(f"norm_where is {norm_where!r}, expected one of {', '.join(NORM_PLACES)}")
+        layer = HANLayer(hidden_dim, nhead, ff_dim, norm_where, dropout)
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
         # Published checkpoints hold these under both norm placements; post-norm does not use them.
         self.final_norm_a = nn.LayerNorm(hidden_dim)
@@ -71,10 +81,11 @@ class HANEncoder(nn.Module):
         self.pre_norm = norm_where == "pre_norm"
 
     def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """(T, B, D), (T, B, D) -> the same shapes."""
+        """Audio, visual (B, T, D) -> the same."""
+        audio, visual = (x.transpose(0, 1).contiguous() for x in (audio, visual))  # (T, B, D)
         for layer in self.layers:
             audio = layer(audio, visual)
             visual = layer(visual, audio)
         if self.pre_norm:
             audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
-        return audio, visual
+        return audio.transpose(0, 1), visual.transpose(0, 1)

@@ -1,78 +1,21 @@
-"""MMIL_Net: features of two modalities -> which events are heard and seen, when.
+"""MMIL_Net: features of two modalities -> which events are heard and seen, when. The parser of HAN and of VALOR.
 
 Source: VALOR (NeurIPS 2023), section 3.1; HAN (ECCV 2020), sections 4.2 and 4.3.
-Axes: B videos, T = 10 segments, M = 2 modalities (audio, visual), C classes, D hidden.
 """
 
-from typing import NamedTuple
+from nets.han import DROPOUT, HANEncoder
+from nets.parser import CLAP_MAP, LinearFront, ParserOutput, mmil_pooling, pool_time, upsample_clap_map
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from nets.han import NORM_PLACES, HANEncoder
-
-SEGMENTS = 10
-FRAMES_PER_SEGMENT = 8  # ResNet-152 features: 8 frames a second
-CLAP_MAP = (2, 32)  # CLAP's token map: frequency rows x time steps
-UPSAMPLED = 1024  # time steps that the CLAP map is interpolated to before pooling
-ST_DIM = 512  # R(2+1)D-18
+__all__ = ["CLAP_MAP", "MMIL_Net", "ParserOutput", "mmil_pooling", "pool_time", "upsample_clap_map"]
 
 
-class ParserOutput(NamedTuple):
-    """What the network returns, in the published order."""
-
-    global_prob: Tensor  # (B, C) the event is in the video
-    a_prob: Tensor  # (B, C) the event is heard in the video
-    v_prob: Tensor  # (B, C) the event is seen in the video
-    frame_prob: Tensor  # (B, T, M, C) sigmoid of frame_logits
-    frame_logits: Tensor  # (B, T, M, C)
-
-
-def mmil_pooling(frame_prob: Tensor, frame_att: Tensor, av_att: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Attentive multimodal multiple-instance pooling of segment probabilities to video probabilities.
-
-    Args:
-        frame_prob: (B, T, M, C) in [0, 1]. frame_att: (B, T, M, C), sums to 1 over T. av_att: (B, T, M, C), sums to 1
-            over M.
-
-    Returns:
-        global_prob, a_prob, v_prob: (B, C) each.
-    """
-    weighted = frame_att * frame_prob
-    a_prob, v_prob = weighted.sum(dim=1).unbind(dim=1)  # (B, C) each
-    global_prob = (weighted * av_att).sum(dim=2).sum(dim=1)
-    return global_prob, a_prob, v_prob
-
-
-def bin_edges(length: int, bins: int) -> list[tuple[int, int]]:
-    """Start and end of each of `bins` adaptive-average-pooling bins over `length` positions; bins may overlap."""
-    return [(i * length // bins, -(-(i + 1) * length // bins)) for i in range(bins)]
-
-
-def upsample_clap_map(features: Tensor) -> Tensor:
-    """CLAP's token map, row f * 32 + t, interpolated in time: (B, 64, Da) -> (B, 2, 1024, Da)."""
-    B, _, dim = features.shape
-    image = features.transpose(1, 2).reshape(B, dim, *CLAP_MAP)
-    image = F.interpolate(image, size=(CLAP_MAP[0], UPSAMPLED), mode="bicubic", align_corners=False)
-    return image.permute(0, 2, 3, 1)
-
-
-def pool_time(x: Tensor) -> Tensor:
-    """Adaptive average pooling over time, (B, L, D) -> (B, T, D).
-
-    Means of slices, since torch's adaptive pooling has no deterministic gradient on CUDA.
-    """
-    return torch.stack([x[:, a:b].mean(dim=1) for a, b in bin_edges(x.shape[1], SEGMENTS)], dim=1)
-
-
-class MMIL_Net(nn.Module):
+class MMIL_Net(LinearFront):
     """The parser. Parameters are named as in the published checkpoints, so that those load unchanged.
 
     Args:
         input_a_dim: Da, size of an audio feature vector. input_v_dim: Dv, size of a visual one.
         hidden_dim: D. nhead: attention heads, a divisor of D. ff_dim: width of the feed-forward blocks.
-        num_layers: HAN layers. norm_where: `post_norm` or `pre_norm`. num_classes: C.
+        num_layers: HAN layers. norm_where: `post_norm` or `pre_norm`. num_classes: C. dropout: its rate.
 
     Raises:
         ValueError: nhead does not divide hidden_dim, or norm_where is unknown.
@@ -88,61 +31,12 @@ class MMIL_Net(nn.Module):
         num_layers: int = 1,
         norm_where: str = "post_norm",
         num_classes: int = 25,
+        dropout: float = DROPOUT,
     ):
-        super().__init__()
-        if hidden_dim % nhead:
-            raise ValueError(f"nhead {nhead} does not divide hidden_dim {hidden_dim}")
-        if norm_where not in NORM_PLACES:
-            raise ValueError(f"norm_where is {norm_where!r}, expected one of {', '.join(NORM_PLACES)}")
-        # The order of construction is the order in which initial values are drawn.
-        self.fc_prob = nn.Linear(hidden_dim, num_classes)
-        self.fc_frame_att = nn.Linear(hidden_dim, num_classes)
-        self.fc_av_att = nn.Linear(hidden_dim, num_classes)
-        self.fc_a = nn.Linear(input_a_dim, hidden_dim)
-        self.fc_v = nn.Linear(input_v_dim, hidden_dim)
-        self.fc_st = nn.Linear(ST_DIM, hidden_dim)
-        self.fc_fusion = nn.Linear(2 * hidden_dim, hidden_dim)
-        self.hat_encoder = HANEncoder(hidden_dim, nhead, ff_dim, num_layers, norm_where)
+        super().__init__(input_a_dim, input_v_dim, hidden_dim, nhead, num_classes)
+        self.hat_encoder = HANEncoder(hidden_dim, nhead, ff_dim, num_layers, norm_where, dropout)
 
-    def forward(self, audio: Tensor, visual: Tensor, visual_st: Tensor) -> ParserOutput:
-        """Parse B videos.
-
-        Args: float tensors; raw or pooled features are told apart by their length.
-            audio: (B, 10, Da), or CLAP's token map (B, 64, Da).
-            visual: (B, 10, Dv), or 8 frames a second (B, 80, Dv).
-            visual_st: (B, 10, 512).
-
-        Raises:
-            ValueError: an input has another length.
-        """
-        audio = self._embed_audio(audio)  # (B, T, D)
-        visual = torch.cat([self._embed_visual(visual), self.fc_st(visual_st)], dim=-1)  # (B, T, 2D)
-        visual = self.fc_fusion(visual)  # (B, T, D)
-
-        audio, visual = (x.transpose(0, 1).contiguous() for x in (audio, visual))  # (T, B, D)
-        audio, visual = (x.transpose(0, 1) for x in self.hat_encoder(audio, visual))  # (B, T, D)
-        x = torch.stack([audio, visual], dim=2)  # (B, T, M, D)
-
-        # Three products, not one: a layer whose output no loss uses must get no gradient, or it would decay.
-        frame_logits = self.fc_prob(x)  # (B, T, M, C)
-        frame_prob = torch.sigmoid(frame_logits)
-        frame_att = torch.softmax(self.fc_frame_att(x), dim=1)  # over segments
-        av_att = torch.softmax(self.fc_av_att(x), dim=2)  # over modalities
-        return ParserOutput(*mmil_pooling(frame_prob, frame_att, av_att), frame_prob, frame_logits)
-
-    def _embed_audio(self, audio: Tensor) -> Tensor:
-        """(B, 10 | 64, Da) -> (B, T, D), in the published order of arithmetic."""
-        if audio.shape[1] == SEGMENTS:
-            return self.fc_a(audio)
-        if audio.shape[1] != CLAP_MAP[0] * CLAP_MAP[1]:
-            raise ValueError(f"audio has {audio.shape[1]} rows a video, expected 10, or 64 for CLAP's token map")
-        x = self.fc_a(upsample_clap_map(audio))  # (B, 2, 1024, D)
-        return pool_time(x.mean(dim=1))
-
-    def _embed_visual(self, visual: Tensor) -> Tensor:
-        """(B, 10 | 80, Dv) -> (B, T, D), in the published order of arithmetic."""
-        if visual.shape[1] == SEGMENTS:
-            return self.fc_v(visual)
-        if visual.shape[1] != SEGMENTS * FRAMES_PER_SEGMENT:
-            raise ValueError(f"visual has {visual.shape[1]} rows a video, expected 10, or 80 for 8 frames a second")
-        return self.fc_v(visual).unflatten(1, (SEGMENTS, FRAMES_PER_SEGMENT)).mean(dim=2)
+    @property
+    def encoder(self) -> HANEncoder:
+        """Audio, visual (B, T, D) -> the same."""
+        return self.hat_encoder

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nets import MMIL_Net
-from nets.fast import FastMMIL_Net, dropout, linear
+from nets.fast import accelerate, dropout, linear
 from nets.mmil_net import ParserOutput
 from utils.train.losses import parser_losses
 
@@ -15,9 +15,9 @@ ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float64: 1e-13}
 
 def network(norm_where: str, layers: int, fast: bool, dtype=torch.float64, product_dtype=None) -> MMIL_Net:
     torch.manual_seed(0)
-    kind, more = (FastMMIL_Net, {"dtype": product_dtype or dtype}) if fast else (MMIL_Net, {})
     sizes = {"hidden_dim": 8, "nhead": 2, "ff_dim": 12, "num_layers": layers, "num_classes": 3}
-    return kind(6, 7, **sizes, norm_where=norm_where, **more).to(dtype)
+    net = MMIL_Net(6, 7, **sizes, norm_where=norm_where)
+    return (accelerate(net, product_dtype or dtype) if fast else net).to(dtype)
 
 
 def batch(videos: int = 5, dtype=torch.float64) -> dict[str, torch.Tensor]:

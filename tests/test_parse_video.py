@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import main
+from nets import MMIL_Net
 from tests import synthetic
 from tests.conftest import SHARED, find
 from tests.media_files import clock_video, cut_short, ffmpeg, make_video
@@ -510,7 +511,7 @@ class StandIn:
 
 def stand_in(log: list) -> VideoParser:
     """A parser of stand-in encoders that count what they are given."""
-    net = main.MMIL_Net(128, 2048, hidden_dim=8, nhead=1, ff_dim=8).eval()
+    net = MMIL_Net(128, 2048, hidden_dim=8, nhead=1, ff_dim=8).eval()
     encoders = {
         "audio": StandIn("vggish", lambda samples, seconds: samples, log),
         "visual": StandIn("res152", lambda image: image[:1, :1].copy(), log),

@@ -264,11 +264,11 @@ def test_what_was_trained_is_kept_if_its_last_checkpoint_is_gone(workspace, comm
 def test_an_error_in_a_run_whose_last_checkpoint_vanished_removes_nothing(workspace, command, monkeypatch):
     run, original = workspace / "models/run", losses.parser_losses
 
-    def vanish(output, batch, terms):
+    def vanish(*args):
         if (run / "checkpoint_last.pt").exists():
             (run / "checkpoint_last.pt").unlink()
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(output, batch, terms)
+        return original(*args)
 
     monkeypatch.setattr(losses, "parser_losses", vanish)
     assert command(main, *RUN).status == 2

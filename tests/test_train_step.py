@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nets.fast import FastMMIL_Net
+from nets import MMIL_Net
+from nets.fast import accelerate
 from tests.conftest import ROOT, TRAIN
 from utils.base.distributed import ProcessGroup
 from utils.train.cuda_graphs import GraphedStep
@@ -21,9 +22,9 @@ TERMS = ("video", "audio", "visual")
 CPU = torch.device("cpu")
 
 
-def network() -> tuple[FastMMIL_Net, torch.optim.Optimizer]:
+def network() -> tuple[MMIL_Net, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    net = FastMMIL_Net(6, 7, hidden_dim=8, nhead=2, ff_dim=12, num_classes=3)
+    net = accelerate(MMIL_Net(6, 7, hidden_dim=8, nhead=2, ff_dim=12, num_classes=3))
     return net, torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
 
 

@@ -5,8 +5,8 @@
     python main.py --packed data/valor.h5
 
 The file has a group for each of train, val and test, with filename, audio, visual, visual_st, weak, pseudo_a and
-pseudo_v, and says what it was made of. An existing file is kept while its sources are the same, and rebuilt when they
-have changed. docs/DATA.md describes the format.
+pseudo_v, with --a_logits_dir and --v_logits_dir also logits_a and logits_v, and says what it was made of. An existing
+file is kept while its sources are the same, and rebuilt when they have changed. docs/DATA.md describes the format.
 """
 
 if __name__ == "__main__":
@@ -25,7 +25,7 @@ from utils.base.errors import InputError
 from utils.base.files import as_text, require_space, require_writable, size_text
 from utils.features.cache import FEATURE_DTYPES, pooled_spec
 from utils.features.folder import FeatureFolder, find_folders, require_files
-from utils.features.kinds import LABELS
+from utils.features.kinds import LABELS, LOGITS
 from utils.features.packed import ColumnSpec, Packed, Writer, encode_texts, plan_text
 from utils.llp.classes import read_class_names
 from utils.llp.videos import SPLIT_FILES, read_split
@@ -43,6 +43,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument("--feature_dtype", choices=FEATURE_DTYPES, default="float32", help=help_text)
     data = parser.add_argument_group("data, as for main.py")
     flags.add_data_flags(data)
+    flags.add_logits_flags(data)
     flags.add_classes_flag(data)
     parser.add_argument("--num_workers", type=flags.positive_int, default=4, help="threads that read files")
     return parser
@@ -53,9 +54,11 @@ def find_sources(args: argparse.Namespace, name: str, class_names: tuple[str, ..
     split = read_split(getattr(args, f"label_{name}"), class_names)
     features = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     labels = {"a_pseudo_dir": args.a_pseudo_data_dir, "v_pseudo_dir": args.v_pseudo_data_dir}
+    labels |= {"a_logits_dir": args.a_logits_dir, "v_logits_dir": args.v_logits_dir}
     folders = find_folders(split, **features, **labels, num_classes=len(class_names))
-    if name == "test":  # testing needs no pseudo labels
-        for kind in [kind for kind in LABELS if not any(path.is_file() for path in folders[kind].paths)]:
+    if name == "test":  # testing needs no labels
+        kinds = [kind for kind in (*LABELS, *LOGITS) if kind in folders]
+        for kind in [kind for kind in kinds if not any(path.is_file() for path in folders[kind].paths)]:
             print(f"note: {folders[kind].folder} has no files for {split.path}; test has no {kind}", file=sys.stderr)
             del folders[kind]
     require_files(folders.values(), args.num_workers)

@@ -46,12 +46,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     flags.add_pseudo_label_flags(parser)
     help_text = "write the ten scores, or with --sweep its table, to this file"
     parser.add_argument("--json", type=Path, metavar="F", help=help_text)
-    add = parser.add_argument_group("choosing thresholds").add_argument
+    choosing = parser.add_argument_group("choosing thresholds")
+    add = choosing.add_argument
     add("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
-    add("--v_logits_dir", type=Path, metavar="D", help="visual logits, (10, C) float32 a video")
-    add("--a_logits_dir", type=Path, metavar="D", help="audio logits, (10, C) float32 a video")
+    flags.add_logits_flags(choosing)
     add("--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves")
     add("--best_classes", type=Path, metavar="F", help="write a class file with the best thresholds instead of its own")
+    text = "the same with the exact optimum, for main.py --label_thresholds; -inf accepts every segment"
+    add("--exact_classes", type=Path, metavar="F", help=text)
     return parser
 
 
@@ -109,37 +111,42 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
     print(args.figure)
     if args.json:
         write_json(args.json, [s.summary() for s in sweeps])
-    if args.best_classes:
-        write_best_classes(args.best_classes, classes, sweeps)
-        print(args.best_classes)
+    found = {"best_classes": lambda s: (s.best() or (None,))[0], "exact_classes": lambda s: s.exact[0]}
+    for flag, threshold in found.items():
+        if path := getattr(args, flag):
+            write_thresholds(path, classes, {(s.name, TEACHERS[s.modality]): threshold(s) for s in sweeps})
+            print(path)
 
 
 def sweep_table(sweeps: list[Sweep]) -> str:
-    """One row for each class and modality: the threshold in use and the best one, with their F."""
-    table = PrettyTable(["class", "", "videos", "threshold", "F", "best threshold", "best F"], align="r")
+    """One row for each class and modality: the threshold in use, the best one, the exact optimum, with their F."""
+    columns = ("threshold", "F", "best_threshold", "best_F", "exact_threshold", "exact_F")
+    table = PrettyTable(["class", "", "videos", *(c.replace("_", " ") for c in columns)], align="r")
     table.align["class"] = table.align[""] = "l"
     for s in sweeps:
         row = s.summary()
-        numbers = (row["threshold"], row["F"], row["best_threshold"], row["best_F"])
-        table.add_row([s.name, s.modality, row["videos"], *("-" if x is None else f"{x:.2f}" for x in numbers)])
+        numbers = ("-" if row[c] is None else f"{float(row[c]):.2f}" for c in columns)
+        table.add_row([s.name, s.modality, row["videos"], *numbers])
     return f"F of segments, pooled over the videos of the split; labels only for classes among the weak labels\n{table}"
 
 
-def write_best_classes(path: Path, classes: tuple[EventClass, ...], sweeps: list[Sweep]) -> None:
-    """Write a class file for --classes, with the best threshold of each class that has one."""
-    found = {(s.name, TEACHERS[s.modality]): best[0] for s in sweeps if (best := s.best())}
-    best = [c._replace(**{t: found.get((c.name, t), getattr(c, t)) for t in TEACHERS.values()}) for c in classes]
-    write_classes(path, best)
+def write_thresholds(path: Path, classes: tuple[EventClass, ...], found: dict[tuple[str, str], float | None]) -> None:
+    """Write a class file for --classes, with the threshold that was `found` for a class's name and teacher, if any."""
+    own = ({t: found.get((c.name, t)) for t in TEACHERS.values()} for c in classes)
+    new = [c._replace(**{t: x for t, x in one.items() if x is not None}) for c, one in zip(classes, own, strict=True)]
+    write_classes(path, new)
 
 
 def main(args: argparse.Namespace) -> None:
     """Score or sweep. Raises InputError for bad input."""
     if args.sweep and not (args.v_logits_dir or args.a_logits_dir):
         raise InputError("--sweep needs --v_logits_dir or --a_logits_dir, from the teachers' --logits_saved_dir")
-    if not args.sweep and (args.v_logits_dir or args.a_logits_dir or args.best_classes):
-        raise InputError("--v_logits_dir, --a_logits_dir and --best_classes belong to --sweep CLASS or --sweep all")
+    if not args.sweep and (args.v_logits_dir or args.a_logits_dir or args.best_classes or args.exact_classes):
+        raise InputError(
+            "--v_logits_dir, --a_logits_dir, --best_classes and --exact_classes belong to --sweep CLASS|all"
+        )
     require_figure_name("--figure", args.figure)
-    for flag in ("json", "figure", "best_classes"):
+    for flag in ("json", "figure", "best_classes", "exact_classes"):
         require_writable(f"--{flag}", getattr(args, flag))
     args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
     classes = read_classes(args.classes)

@@ -79,6 +79,11 @@ def unit_float(text: str) -> float:
     return _checked(text, non_negative_float, lambda value: value < 1, "is not in [0, 1)")
 
 
+def share(text: str) -> float:
+    """argparse type: a number in [0, 1]."""
+    return _checked(text, non_negative_float, lambda value: value <= 1, "is not in [0, 1]")
+
+
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
     """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
     group.add_argument("--audio_dir", default="./data/feats/vggish", help="audio features")
@@ -95,6 +100,13 @@ def add_pseudo_label_flags(group: argparse._ActionsContainer) -> None:
     for flag, teacher, what in (("v", "CLIP", "visual"), ("a", "CLAP", "audio")):
         folder = f"./data/{teacher}/segment_pseudo_labels"
         group.add_argument(f"--{flag}_pseudo_data_dir", default=folder, help=f"{what} segment-level pseudo labels")
+
+
+def add_logits_flags(group: argparse._ActionsContainer, use: str = "") -> None:
+    """Where the teachers' logits are, for commands that can do without; use: what they are for."""
+    for flag, what in (("v", "visual"), ("a", "audio")):
+        text = f"{use}{what} logits, (10, C) float32 a video, as the teachers' {LOGITS_FLAG} writes them"
+        group.add_argument(f"--{flag}_logits_dir", type=Path, metavar="D", help=text)
 
 
 def add_reference_flags(

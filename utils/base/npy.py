@@ -21,6 +21,7 @@ class Layout(NamedTuple):
     columns: int | None
     dtype: type
     what: str
+    kept: type | None = None  # the dtype in a cache or packed file; None: the one that is asked for
 
     def __str__(self):
         shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.npy import Layout, read_npy, read_npy_header
-from utils.features.kinds import LABELS, STREAMS, pool, stream_layout
+from utils.features.kinds import LABELS, LOGITS, STREAMS, pool, stream_layout
 from utils.llp.classes import T
 from utils.llp.names import existing_files, video_id
-from utils.llp.pseudo_labels import label_layout
+from utils.llp.pseudo_labels import label_layout, logits_layout
 from utils.llp.videos import Split
 
 WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
@@ -80,8 +80,8 @@ class FeatureFolder:
                 raise InputError(f"{path}: holds {shape}, but {count} other files of {self.folder} hold {self.shape}")
 
     def stored_dtype(self, feature_dtype: str) -> np.dtype:
-        """The dtype in which pooled arrays are kept: labels in a byte, features as asked for."""
-        return np.dtype(np.uint8) if self.layout.dtype == np.int64 else np.dtype(feature_dtype)
+        """The dtype in which pooled arrays are kept: labels in a byte, logits as they are, features as asked for."""
+        return np.dtype(self.layout.kept or feature_dtype)
 
     def read(self, index: int) -> np.ndarray:
         """The array of video `index`, (rows, D), as stored. Raises InputError if it is damaged."""
@@ -151,12 +151,16 @@ def find_folders(
     st_dir: Path,
     a_pseudo_dir: Path | None = None,
     v_pseudo_dir: Path | None = None,
+    a_logits_dir: Path | None = None,
+    v_logits_dir: Path | None = None,
     num_classes: int,
 ) -> dict[str, FeatureFolder]:
-    """The folders of a split's files, by what they hold; a folder of pseudo labels may be None.
+    """The folders of a split's files, by what they hold; a folder of pseudo labels or of logits may be None.
 
     Raises InputError as FeatureFolder does.
     """
     layouts = {stream: stream_layout(stream) for stream in STREAMS} | dict.fromkeys(LABELS, label_layout(num_classes))
-    folders = zip(layouts.items(), (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir), strict=True)
+    layouts |= dict.fromkeys(LOGITS, logits_layout(num_classes))
+    given = (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir, a_logits_dir, v_logits_dir)
+    folders = zip(layouts.items(), given, strict=True)
     return {name: FeatureFolder(folder, split, layout) for (name, layout), folder in folders if folder}

@@ -98,7 +98,8 @@ def _event_class(path: Path, number: int, row) -> EventClass:
         if kind is str and (not isinstance(value, str) or not value.strip()):
             raise InputError(f"{path}, class {number}: {field} is {value!r:.200}, expected text (put it in quotes)")
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if kind is float and not (is_number and abs(value) < MAX_THRESHOLD):  # not NaN either
+        is_threshold = is_number and (abs(value) < MAX_THRESHOLD or value == -math.inf)  # not NaN either
+        if kind is float and not is_threshold:
             raise InputError(f"{path}, class {number}: {field} is {value!r:.200}, expected a number")
     if "," in row["name"] or not fits(row["name"]):
         raise InputError(f"{path}, class {number}: {row['name']!r:.200} cannot stand in a CSV file; no commas, no tabs")

@@ -8,17 +8,25 @@ import numpy as np
 from utils.base.npy import Layout
 from utils.llp.classes import T
 
-NOTHING = -1e4  # the logit of every class in a segment without picture or sound: below any threshold
+NOTHING = -1e4  # the logit of every class in a segment without picture or sound: not above any threshold
 
 
 def label_layout(num_classes: int) -> Layout:
     """What a file of pseudo labels holds."""
-    return Layout((T,), num_classes, np.int64, "pseudo labels")
+    return Layout((T,), num_classes, np.int64, "pseudo labels", kept=np.uint8)
 
 
 def logits_layout(num_classes: int) -> Layout:
     """What a file of a teacher's logits holds."""
-    return Layout((T,), num_classes, np.float32, "logits")
+    return Layout((T,), num_classes, np.float32, "logits", kept=np.float32)
+
+
+def above(logits, thresholds):
+    """Where a teacher's logits, (..., T, C), are above its classes' thresholds, (C,): NumPy arrays or tensors of bool.
+
+    A threshold of -inf accepts every segment that contains anything.
+    """
+    return (logits > thresholds) & (logits > NOTHING)
 
 
 def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -35,5 +43,4 @@ def pseudo_labels(logits: np.ndarray, weak: np.ndarray, thresholds: np.ndarray) 
     found = (logits.shape[-1], weak.shape[-1], len(thresholds))
     if len(set(found)) > 1:
         raise ValueError("logits have {} classes, weak labels {}, thresholds {}".format(*found))
-    above = logits > thresholds.astype(logits.dtype)
-    return (above & weak[..., None, :]).astype(np.int64)
+    return (above(logits, thresholds.astype(logits.dtype)) & weak[..., None, :]).astype(np.int64)

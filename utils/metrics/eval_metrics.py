@@ -31,14 +31,19 @@ class Counts(NamedTuple):
 
 
 def binarize(
-    global_prob: np.ndarray, frame_prob: np.ndarray, threshold: float = THRESHOLD
+    global_prob: np.ndarray,
+    frame_prob: np.ndarray,
+    video: float | np.ndarray = THRESHOLD,
+    segment: float | np.ndarray = THRESHOLD,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Audio and visual predictions, (N, C, T) bool each, from video- and segment-level probabilities.
 
-    Positive are segments of (N, T, 2, C) that reach the threshold, of classes that reach it in (N, C), too.
+    Positive are segments of (N, T, 2, C) that reach the segment threshold, of classes that reach the video threshold in
+    (N, C); a threshold is one number or (C,). Compared in the precision of the probabilities.
     """
-    present = (global_prob >= threshold)[:, None, None, :]  # (N, 1, 1, C)
-    predictions = (frame_prob >= threshold) & present  # (N, T, 2, C)
+    video, segment = (np.asarray(x, frame_prob.dtype) for x in (video, segment))
+    present = (global_prob >= video)[:, None, None, :]  # (N, 1, 1, C)
+    predictions = (frame_prob >= segment) & present  # (N, T, 2, C)
     audio, visual = predictions.transpose(2, 0, 3, 1)  # (2, N, C, T)
     return audio, visual
 

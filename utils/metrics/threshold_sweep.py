@@ -1,11 +1,52 @@
 """F of pseudo labels as a function of a class's threshold: all thresholds that make a difference, and the best one.
 
-Axes: V videos that have the class as a weak label, T segments, K candidate thresholds.
+Source of the exact optimum: UWAV (CVPR 2025), section 3.2. Axes: N videos, V of them that have the class as a weak
+label, T segments, C classes, K candidate thresholds.
 """
 
 from typing import NamedTuple, Self
 
 import numpy as np
+
+
+def f1_threshold(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """The threshold of logits, (n,) float32, that fits labels, (n,) 0/1, best by F, and that F in [0, 1].
+
+    A label is positive if its logit is above the threshold. The threshold is the middle between the least logit that is
+    accepted and the next lower one, -inf if there is none; of equally good ones the lowest, as float32 arithmetic has
+    it. Logits of -inf can never be accepted alone, but their labels count. Without any positive label: -inf and NaN.
+    """
+    order = np.argsort(logits, kind="stable")
+    x, y = np.asarray(logits, np.float32)[order], np.asarray(labels)[order]
+    if not len(x):
+        return -np.inf, np.nan
+    tp = np.cumsum(y[::-1], dtype=np.int64)[::-1].astype(np.float32)  # if everything from here on is accepted
+    predicted = np.arange(len(x), 0, -1, dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        precision, recall = tp / predicted, tp / tp[0]
+        f = 2 * precision * recall / np.maximum(precision + recall, np.float32(1e-12))
+    first = np.flatnonzero(np.append(True, x[1:] != x[:-1]))  # no threshold separates equal logits
+    k = first[np.argmax(f[first])]
+    return (float((x[k] + x[k - 1]) / 2) if k else -np.inf), float(f[k])
+
+
+def _flat(logits: np.ndarray, weak: np.ndarray) -> np.ndarray:
+    """Logits, (N, T, C), with -inf for classes that a video has not, as (N * T, C)."""
+    return np.where(weak[:, None] > 0, logits, np.float32(-np.inf)).reshape(-1, logits.shape[-1])
+
+
+def class_thresholds(logits: np.ndarray, reference: np.ndarray, weak: np.ndarray) -> np.ndarray:
+    """`f1_threshold` of each class over all segments of a split, (C,) float32.
+
+    logits: (N, T, C) float32; reference: (N, T, C) 0/1; weak: (N, C) 0/1. A class that is never annotated gets -inf.
+    """
+    flat, labels = _flat(logits, weak), reference.reshape(-1, logits.shape[-1])
+    return np.array([f1_threshold(y, x)[0] for y, x in zip(labels.T, flat.T, strict=True)], np.float32)
+
+
+def agnostic_threshold(logits: np.ndarray, reference: np.ndarray, weak: np.ndarray) -> float:
+    """One `f1_threshold` for all classes together; arguments as for `class_thresholds`: (N, T, C) twice, (N, C)."""
+    return f1_threshold(reference.ravel(), _flat(logits, weak).ravel())[0]
 
 
 class Sweep(NamedTuple):
@@ -17,6 +58,7 @@ class Sweep(NamedTuple):
     used: float  # the threshold in use
     thresholds: np.ndarray  # (K,) float64 ascending: below all logits, then each distinct logit
     f: np.ndarray  # (K,) 0 to 100; NaN: no video has the class
+    exact: tuple[float, float]  # `f1_threshold` over all segments of the split, F from 0 to 100
 
     @classmethod
     def of(
@@ -37,7 +79,11 @@ class Sweep(NamedTuple):
         denominator = predicted + total  # 2 tp + fp + fn
         f = np.divide(200.0 * tp, denominator, out=np.full(len(ends), np.nan), where=denominator > 0)
         lowest = values[0] - 1 if values.size else 0.0
-        return cls(name, modality, len(logits), used, np.append(lowest, values.astype(float)), f)
+        every = np.full(reference.shape, -np.inf, np.float32)
+        every[listed] = logits
+        threshold, best = f1_threshold(reference.ravel(), every.ravel())
+        thresholds = np.append(lowest, values.astype(float))
+        return cls(name, modality, len(logits), used, thresholds, f, (threshold, 100 * best))
 
     def at(self, threshold: float) -> float:
         """F at any threshold."""
@@ -61,8 +107,11 @@ class Sweep(NamedTuple):
         return low, float(self.f[k])
 
     def summary(self) -> dict:
-        """The sweep in a few numbers; None if undefined."""
+        """The sweep in a few numbers; None if undefined. JSON has no infinity: a threshold of -inf is a text."""
         values = {"class": self.name, "modality": self.modality, "videos": self.videos, "threshold": self.used}
         threshold, f = self.best() or (None, None)
         at_used = None if f is None else self.at(self.used)
-        return values | {"F": at_used, "best_threshold": threshold, "best_F": f}
+        exact, exact_f = self.exact
+        exact = {"exact_threshold": exact if np.isfinite(exact) else str(exact)}
+        exact["exact_F"] = None if np.isnan(exact_f) else exact_f
+        return values | {"F": at_used, "best_threshold": threshold, "best_F": f} | exact

@@ -75,7 +75,7 @@ class WindowAverage:
 
 def decide_segments(video: ParsedVideo, threshold: float = THRESHOLD) -> np.ndarray:
     """Which classes are heard, seen, and both, by the published rule: (3, C, n) bool."""
-    audio, visual = binarize(video.global_prob, video.frame_prob[:, None], threshold)  # (n, C, 1) each
+    audio, visual = binarize(video.global_prob, video.frame_prob[:, None], threshold, threshold)  # (n, C, 1) each
     audio, visual = (x[..., 0].T & track for x, track in zip((audio, visual), video.has_track.T, strict=True))
     return np.stack([audio, visual, audio & visual])
 

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from nets import MMIL_Net
-from nets.fast import FastMMIL_Net
+import nets
+from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
@@ -18,7 +18,7 @@ SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size 
 
 def load_network(
     path: Path, classes: Path | None, nhead: int | None, norm_where: str | None
-) -> tuple[MMIL_Net, tuple[str, ...], dict[str, FeatureKind], dict]:
+) -> tuple[nets.Parser, tuple[str, ...], dict[str, FeatureKind], dict]:
     """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, and what
     the outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
 
@@ -41,7 +41,7 @@ def load_network(
     settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
     settings |= {name: given for name, given in (("nhead", nhead), ("norm_where", norm_where)) if given}
     try:
-        net = FastMMIL_Net(**settings)
+        net = accelerate(nets.build(**settings))
     except ValueError as error:
         raise InputError(f"{path}: {error}; give --nhead") from error
     sources = {"num_classes": f"that of {class_path} (--classes)"}

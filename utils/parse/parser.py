@@ -19,7 +19,7 @@ import torch
 from torch.types import Device
 from tqdm import tqdm
 
-from nets import MMIL_Net
+from nets import Parser
 from utils.base.devices import network_device
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
@@ -47,7 +47,7 @@ class VideoParser:
 
     def __init__(
         self,
-        net: MMIL_Net,
+        net: Parser,
         class_names: Sequence[str],
         encoders: Mapping[str, Encoder],
         device: Device = "cpu",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from utils.train import losses
-from utils.train.losses import LOSS_NAMES, LossLog
-from utils.train.step import forward
+from utils.train.losses import LossLog, logged
+from utils.train.recipe import PLAIN, Recipe
+from utils.train.step import forward, forward_losses
 
 
 def train_one_epoch(
@@ -46,7 +46,7 @@ def train_one_epoch(
         if iteration % log_every == 0:
             *means, norm, _ = log.read(lambda i, first=read_from: f"at iteration {first + i}")[-1]
             values = dict(zip(log.names, means, strict=True))
-            log_iteration({"iter": iteration, **{name: values.get(name) for name in LOSS_NAMES}, "grad_norm": norm})
+            log_iteration({"iter": iteration, **logged(values), "grad_norm": norm})
             read_from = iteration + 1
     log.read(lambda i: f"at iteration {read_from + i}")
     return log.means()
@@ -62,9 +62,14 @@ class Evaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, loader: Iterable[dict[str, Tensor]], *, device: torch.device, terms: Sequence[str] = ()
+    net: nn.Module,
+    loader: Iterable[dict[str, Tensor]],
+    *,
+    device: torch.device,
+    terms: Sequence[str] = (),
+    recipe: Recipe = PLAIN,
 ) -> Evaluation:
-    """Run the network on every batch of `loader`; with `terms`, compute these losses, too.
+    """Run the network on every batch of `loader`; with `terms`, compute these losses by the recipe, too.
 
     Args:
         loader: batches as dataloader.py describes them: (B, ...) tensors.
@@ -75,11 +80,10 @@ def evaluate(
     log, global_prob, frame_prob = LossLog(terms), [], []
     for batch in loader:
         batch = {name: value.to(device) for name, value in batch.items()}
-        output = forward(net, batch)
+        output, found = forward_losses(net, batch, terms, recipe) if terms else (forward(net, batch), {})
         global_prob.append(output.global_prob)
         frame_prob.append(output.frame_prob)
         if terms:
-            found = losses.parser_losses(output, batch, terms)
             log.add(torch.stack([found[name] for name in log.names]), len(output.global_prob))
     log.read(lambda i: "in validation")
     return Evaluation(

@@ -1,6 +1,7 @@
-"""The three losses, and their means over an epoch.
+"""The losses of a batch, and their means over an epoch.
 
-Source: VALOR (NeurIPS 2023), section 3.2. Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes.
+Sources: VALOR (NeurIPS 2023), section 3.2; `guided`: HAN (ECCV 2020), section 4.4; `mixup`: UWAV (CVPR 2025), section
+3.5. Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes.
 """
 
 import math
@@ -12,12 +13,31 @@ from torch import Tensor
 
 from nets.mmil_net import ParserOutput
 from utils.base.errors import InputError
+from utils.train.recipe import PLAIN, Recipe
 
-# name on the command line -> name in the logs; also the order in which the terms are added
-LOSS_TERMS = {"video": "loss_video", "audio": "loss_valor_a", "visual": "loss_valor_v"}
+# term -> its losses by their names in the logs; also the order in which they are added. --mixup turns the last one on.
+LOSS_TERMS = {
+    "video": ("loss_video",),
+    "audio": ("loss_valor_a",),
+    "visual": ("loss_valor_v",),
+    "guided": ("loss_guided_a", "loss_guided_v"),
+    "mixup": ("loss_mixup_a", "loss_mixup_v"),
+}
+SEGMENT_TERMS = {"audio": "a", "visual": "v"}  # those that --segment_weight and --reweight are about
 TOTAL = "loss_all"
-LOSS_NAMES = (*LOSS_TERMS.values(), TOTAL)
+LOSS_NAMES = ("loss_video", "loss_valor_a", "loss_valor_v", TOTAL)  # every log has these; others if they are computed
 PROBABILITY_MARGIN = 1e-7  # keeps log(global_prob) finite
+
+
+def loss_names(terms: Sequence[str]) -> list[str]:
+    """Names in the logs of what these terms compute, and of their sum."""
+    return [name for term, names in LOSS_TERMS.items() if term in terms for name in names] + [TOTAL]
+
+
+def logged(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Losses as the logs have them: None for one of LOSS_NAMES that was not computed."""
+    others = [name for name in values if name not in LOSS_NAMES]
+    return {name: values.get(name) for name in (*LOSS_NAMES[:-1], *others, TOTAL)}
 
 
 def binary_cross_entropy(prob: Tensor, target: Tensor) -> Tensor:
@@ -30,27 +50,63 @@ def binary_cross_entropy(prob: Tensor, target: Tensor) -> Tensor:
     return loss.masked_fill(is_nan.any(), torch.nan)
 
 
-def parser_losses(output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequence[str]) -> dict[str, Tensor]:
+def video_loss(prob: Tensor, weak: Tensor) -> Tensor:
+    """Mean binary cross-entropy of video probabilities, (B, C), kept off 0 and 1, and labels, (B, C): a scalar."""
+    return binary_cross_entropy(prob.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN), weak)
+
+
+def segment_loss(logits: Tensor, targets: Tensor, weak: Tensor, weights: tuple[float, float] | None) -> Tensor:
+    """Mean binary cross-entropy of segments, (B, T, C) each, over all cells: a scalar.
+
+    weights: of the cells of classes that a video has by its weak label, (B, C), and of the other cells; the mean is not
+    divided by their sum (UWAV, eq. 17). None: all are 1.
+    """
+    if weights is None:
+        return F.binary_cross_entropy_with_logits(logits, targets)
+    weight = torch.where(weak > 0, weights[0], weights[1]).to(logits.dtype)[:, None]  # (B, 1, C)
+    return F.binary_cross_entropy_with_logits(logits, targets, weight)
+
+
+def parser_losses(
+    output: ParserOutput, batch: Mapping[str, Tensor], terms: Sequence[str], recipe: Recipe = PLAIN
+) -> dict[str, Tensor]:
     """The chosen terms of the loss and their sum.
 
     Args:
         output: of the network, for B videos.
-        batch: weak (B, C), pseudo_a and pseudo_v (B, T, C), float 0/1; only what the terms need.
+        batch: weak (B, C), pseudo_a and pseudo_v (B, T, C), float in [0, 1]; for `mixup` what `Recipe.mix` returns.
+            Only what the terms and the recipe need.
         terms: keys of LOSS_TERMS.
 
     Returns:
-        name in the logs -> scalar, each a mean over its elements; `loss_all`, their sum.
+        name in the logs -> scalar, each a mean over its elements; `loss_all`, their sum, in which those of the segments
+        have the recipe's factor.
     """
     audio_logits, visual_logits = output.frame_logits.unbind(dim=2)  # (B, T, C) each
-    global_prob = output.global_prob.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+    weak, smooth = batch.get("weak"), recipe.label_smoothing
+
+    def segments(m: str, logits: Tensor) -> tuple[Tensor]:
+        return (segment_loss(logits, batch[f"pseudo_{m}"], weak, recipe.weights and recipe.weights[m]),)
+
+    def mixed(m: str) -> Tensor:
+        return F.binary_cross_entropy_with_logits(batch[f"mixed_logits_{m}"], batch[f"mixed_target_{m}"])
+
     compute = {
-        "video": lambda: binary_cross_entropy(global_prob, batch["weak"]),
-        "audio": lambda: F.binary_cross_entropy_with_logits(audio_logits, batch["pseudo_a"]),
-        "visual": lambda: F.binary_cross_entropy_with_logits(visual_logits, batch["pseudo_v"]),
+        "video": lambda: (video_loss(output.global_prob, weak),),
+        "audio": lambda: segments("a", audio_logits),
+        "visual": lambda: segments("v", visual_logits),
+        "guided": lambda: (
+            video_loss(output.a_prob, weak),
+            video_loss(output.v_prob, smooth * weak + (1 - smooth) / 2),
+        ),
+        "mixup": lambda: (mixed("a"), mixed("v")),
     }
-    losses = {name: compute[term]() for term, name in LOSS_TERMS.items() if term in terms}
-    losses[TOTAL] = sum(losses.values())
-    return losses
+    losses, total = {}, 0
+    for term in [term for term in LOSS_TERMS if term in terms]:
+        found = compute[term]()
+        losses |= zip(LOSS_TERMS[term], found, strict=True)
+        total = total + sum(found) * (recipe.segment_weight if term in SEGMENT_TERMS else 1)
+    return losses | {TOTAL: total}
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:
@@ -68,7 +124,7 @@ class LossLog:
     """
 
     def __init__(self, terms: Sequence[str]):
-        self.names = [LOSS_TERMS[term] for term in LOSS_TERMS if term in terms] + [TOTAL]
+        self.names = loss_names(terms)
         self.waiting, self.sums, self.videos = [], dict.fromkeys(self.names, 0.0), 0
 
     def add(self, values: Tensor, videos: int | None = None) -> None:
@@ -98,5 +154,5 @@ class LossLog:
         return rows
 
     def means(self) -> dict[str, float | None]:
-        """Means over videos, by every name of the logs; None for a term that was not computed."""
-        return {name: self.sums[name] / self.videos if name in self.sums else None for name in LOSS_NAMES}
+        """Means over videos, as `logged` describes them."""
+        return logged({name: value / self.videos for name, value in self.sums.items()})

@@ -21,16 +21,17 @@ MAX_ARGUMENTS = 2**20  # bytes
 STATE = dict.fromkeys(("epoch", "iteration", "best_epoch"), int) | {"working_directory": str, "wandb_id": str | None}
 STATE |= dict.fromkeys(("best_scores", "model", "optimizer", "random", "arguments"), dict)
 PATHS = {"audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val"}
-PATHS |= {"gt_dir", "packed"}
+PATHS |= {"gt_dir", "packed", "a_logits_dir", "v_logits_dir", "label_thresholds"}
 # Arguments that change no number of a run; all others must be the same when it is resumed.
 FREE_TO_CHANGE = {"gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "seeds", "num_workers"}
 FREE_TO_CHANGE |= {"use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise"}
-FREE_TO_CHANGE |= {"log_every", "save_epochs", "no_cache", "cache_dir", "memory_limit"}
+FREE_TO_CHANGE |= {"thresholds", "tune_thresholds", "log_every", "save_epochs", "no_cache", "cache_dir", "memory_limit"}
 FREE_TO_CHANGE |= {"classes"}  # `class_file` compares their names
 NOT_FLAGS = {
     "device": "the device",
     "processes": "the number of processes",
     "packed_plan": "the contents of --packed, by its plan,",
+    "teacher_thresholds": "the list of the teachers' thresholds",
 }
 
 

@@ -9,11 +9,29 @@ from torch import Tensor, nn
 from nets.mmil_net import ParserOutput
 from utils.base.distributed import SINGLE, ProcessGroup
 from utils.train import losses
+from utils.train.recipe import PLAIN, Recipe
 
 
 def forward(net: nn.Module, batch: Mapping[str, Tensor]) -> ParserOutput:
     """The network's output for a batch: audio (B, T | 64, Da), visual (B, T | 80, Dv), visual_st (B, T, 512)."""
     return net(batch["audio"], batch["visual"], batch["visual_st"])
+
+
+def forward_losses(
+    net: nn.Module, batch: Mapping[str, Tensor], terms: Sequence[str], recipe: Recipe = PLAIN
+) -> tuple[ParserOutput, dict[str, Tensor]]:
+    """The network's output for a batch of (B, ...) tensors, as `forward` describes it, and the terms of the loss.
+
+    The output is of the recipe's batch: in training that may have further videos at its end.
+    """
+    batch = recipe.prepare(batch, net.training)
+    if "mixup" in terms:
+        features = net.encode(batch["audio"], batch["visual"], batch["visual_st"])
+        output = net.classify(features)
+        batch |= recipe.mix(features, batch, net.fc_prob)
+    else:
+        output = forward(net, batch)
+    return output, losses.parser_losses(output, batch, terms, recipe)
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
@@ -30,6 +48,7 @@ class TrainStep:
 
     Args:
         terms: keys of LOSS_TERMS. grad_norm: L2 norm that gradients are clipped to, 0: none.
+        recipe: how the terms are computed; one that is random is for one process.
     """
 
     def __init__(
@@ -41,9 +60,11 @@ class TrainStep:
         grad_norm: float,
         device: torch.device,
         group: ProcessGroup = SINGLE,
+        recipe: Recipe = PLAIN,
     ):
-        self.net, self.optimizer, self.terms, self.grad_norm = net, optimizer, terms, grad_norm
-        self.device, self.group = device, group
+        self.net, self.optimizer, self.terms, self.recipe = net, optimizer, terms, recipe
+        self.grad_norm, self.device, self.group = grad_norm, device, group
+        self.count = len(losses.loss_names(terms))  # of the losses
         self.parameters = [p for p in net.parameters() if p.requires_grad]
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -71,14 +92,14 @@ class TrainStep:
         """
         self.optimizer.zero_grad(set_to_none=True)
         videos = len(batch["audio"])
-        output = forward(self.net, batch)
         if videos:
-            found = losses.parser_losses(output, batch, self.terms)
+            _, found = forward_losses(self.net, batch, self.terms, self.recipe)
             values = torch.stack(list(found.values()))
             total = found[losses.TOTAL]
         else:  # a small last batch leaves nothing for this rank: its gradients are zeros
+            output = forward(self.net, batch)
             total = output.frame_logits.sum() + output.global_prob.sum()
-            values = total.detach().repeat(len(self.terms) + 1)
+            values = total.detach().repeat(self.count)
         count = torch.full((1,), float(videos), device=self.device)
         if self.group.world_size == 1:
             total.backward()
@@ -89,7 +110,7 @@ class TrainStep:
 
     def update(self, sums: Tensor) -> Tensor:
         """Clip the gradients, update the weights, and return the values of the step: (n,) -> (len(names) + 2,)."""
-        values, rest = sums[: len(self.terms) + 1], sums[len(self.terms) + 1 :]
+        values, rest = sums[: self.count], sums[self.count :]
         count, flat = rest[:1], rest[1:]
         if self.group.world_size > 1:
             values, flat = values / count, flat / count

@@ -1,0 +1,50 @@
+"""`thresholds.json` of a run: the decision thresholds that were chosen on validation videos."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.base.errors import InputError
+from utils.base.files import read_text, write_json
+from utils.metrics.decision_thresholds import Thresholds
+from utils.train import checkpoint
+
+FILE = "thresholds.json"
+HOW = "choose them with --mode val --tune_thresholds"
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((Path(folder) / checkpoint.BEST).read_bytes()).hexdigest()
+
+
+def write(folder: Path, thresholds: Thresholds, score: float) -> None:
+    """Write what was chosen for the run's best checkpoint, with its segment-level Type@AV on validation videos."""
+    values = {name: np.asarray(value).tolist() for name, value in thresholds._asdict().items()}
+    write_json(Path(folder) / FILE, values | {"Seg-type": score, "checkpoint": _digest(folder)})
+
+
+def read(folder: Path, num_classes: int) -> Thresholds:
+    """What `write` wrote. Raises InputError if there is no such file, it is damaged, or of another checkpoint."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {HOW}")
+    try:
+        values = json.loads(read_text(path, "expected thresholds of a run", 2**20))
+        found = Thresholds(*(np.asarray(values[name], float) for name in Thresholds._fields))
+        is_right = all(x.shape in ((), (num_classes,)) and (0 < x).all() and (x < 1).all() for x in found)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        is_right = False
+    if not is_right:
+        raise InputError(f"{path}: expected video and segment thresholds between 0 and 1, one or {num_classes}; {HOW}")
+    if values.get("checkpoint") != _digest(folder):
+        raise InputError(f"{path}: was chosen for another {checkpoint.BEST}; {HOW} again")
+    return found
+
+
+def describe(folder: Path, thresholds: Thresholds) -> str:
+    """Thresholds in one line."""
+    if any(np.ndim(x) for x in thresholds):
+        return f"one for each class, in {Path(folder) / FILE}"
+    return f"video {float(thresholds.video):.2f}, segment {float(thresholds.segment):.2f}"
