@@ -14,8 +14,9 @@ from utils.llp.classes import CLASSES, EventClass
 from utils.llp.events import find_runs
 from utils.llp.tables import read_table
 from utils.llp.videos import read_split
+from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
-from utils.simulation.scores import PUBLISHED, best_threshold, posterior_scores, teacher_scores
+from utils.simulation.scores import PUBLISHED, posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.statistics import (
     LLP_STATISTICS,
     MODES,
@@ -102,7 +103,7 @@ def test_the_commands_find_the_scores_of_the_summary(written, tmp_path, command)
     split = read_split(written / "AVVP_test_pd.csv")
     assert said["filename"].tolist() == split.filenames and said["frame_prob"].dtype == np.float32
     reference = read_reference(written, split.filenames)
-    decided = binarize(said["global_prob"], said["frame_prob"], summary["threshold"])
+    decided = binarize(said["global_prob"], said["frame_prob"], **summary["thresholds"])
     assert ten_scores(video_scores(*decided, reference.audio, reference.visual)) == summary["test"]["posterior"]
     assert (
         summary["published"]["Seg-a"] == score_pseudo_labels.PUBLISHED["Seg-a"]
@@ -266,7 +267,7 @@ def test_the_posterior_is_calibrated_and_bounds_a_random_labelling():
         cells = (probability >= low) & (probability < low + 0.1)
         assert cells.sum() > 300 and truth[cells].mean() == pytest.approx(probability[cells].mean(), abs=0.06)
     assert found.global_prob.mean(axis=0) == pytest.approx(videos.weak.mean(axis=0), abs=0.03)
-    bound = posterior_scores(truth, found, best_threshold(truth, found))
+    bound = posterior_scores(truth, found, posterior_thresholds(truth, found))
     random = np.random.default_rng(0).random(truth.shape) < truth.mean()
     chance = ten_scores(video_scores(*random.transpose(1, 0, 2, 3), *truth.transpose(1, 0, 2, 3)))
     assert all(bound[name] > chance[name] + 20 for name in bound)
@@ -275,7 +276,8 @@ def test_the_posterior_is_calibrated_and_bounds_a_random_labelling():
 def test_clear_features_say_everything():
     simulated = world(snr=30.0, kinds=SMALL)
     videos = simulated.videos("val", 100)
-    assert set(posterior_scores(videos.tracks, simulated.posterior(videos.features)).values()) == {100.0}
+    found = simulated.posterior(videos.features)
+    assert set(posterior_scores(videos.tracks, found, Thresholds()).values()) == {100.0}
 
 
 def test_all_features_have_the_published_shapes(tmp_path, command):
@@ -293,7 +295,7 @@ def test_all_features_have_the_published_shapes(tmp_path, command):
         (("--train", "0"), "0 is not a whole number of at least 1"),
         (("--train", "100001"), "100001 is above 100000"),
         (("--snr_audio", "nan"), "nan is not a finite number"),
-        (("--visual_leak", "1.5"), "1.5 is above 1"),
+        (("--visual_leak", "1.5"), "1.5 is not in [0, 1]"),
         (("--audio_errors", "-1"), "-1 is not a finite number of at least 0"),
         (("--like", "ave"), "invalid choice: 'ave'"),
         (("--statistics_from", "nowhere"), "nowhere/AVVP_eval_audio.csv"),

@@ -13,8 +13,8 @@ with errors write logits and pseudo labels. Beside LLP's files there are
     summary.json      the ten scores of the teachers' labels, of those published, and of the posterior.
 
 The posterior is exact for one who knows the world and has no weak labels: every label track and set of classes is
-summed over. Segments are positive from one threshold on, the best on val in segment-level Type. F does not add up over
-segments, so that a cleverer decision could score a little more: of the best that is possible, this is a lower bound.
+summed over. It is decided as a student is, at the thresholds of video and segments that are best on val. F does not add
+up over segments, so that a cleverer decision could score a little more: of the best possible, it is a lower bound.
 """
 
 if __name__ == "__main__":
@@ -48,14 +48,6 @@ def split_size(text: str) -> int:
     return number
 
 
-def share(text: str) -> float:
-    """argparse type: a number from 0 to 1."""
-    number = flags.non_negative_float(text)
-    if number > 1:
-        raise argparse.ArgumentTypeError(f"{text} is above 1")
-    return number
-
-
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="simulate.py", description=__doc__)
@@ -80,9 +72,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         text = f"d' of the logits of {teacher}"
         add(f"--{modality}_separation", type=flags.non_negative_float, metavar="D", help=text)
         text = f"probability that {teacher} is wrong about a class in all segments of a video"
-        add(f"--{modality}_errors", type=share, metavar="P", help=text)
+        add(f"--{modality}_errors", type=flags.share, metavar="P", help=text)
         text = f"how far {teacher} is pulled from its own to the {other} truth, 0 to 1"
-        add(f"--{modality}_leak", type=share, metavar="P", help=text)
+        add(f"--{modality}_leak", type=flags.share, metavar="P", help=text)
     return parser
 
 
@@ -124,7 +116,7 @@ def main(args: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     rows = {f"{title}, {split}": s for split in ("val", "test") for title, s in summary[split].items()}
     print(score_table(rows | {"published teachers, LLP test": summary["published"]}, "Labels"))
-    print(f"posterior: positive from {summary['threshold']} on, the best threshold on val")
+    print("posterior: decided at {video} (video) and {segment} (segments)".format(**summary["thresholds"]))
     rate = sum(counts.values()) / seconds
     print(f"{args.out}: {', '.join(f'{n} {split}' for split, n in counts.items())} videos, {rate:.0f} a second")
 

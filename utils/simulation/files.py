@@ -18,9 +18,10 @@ from utils.llp.names import video_id
 from utils.llp.pseudo_labels import label_layout, logits_layout
 from utils.llp.tables import write_table
 from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES
+from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import SCORE_NAMES, binarize
 from utils.simulation.posterior import Posterior
-from utils.simulation.scores import PUBLISHED, best_threshold, posterior_scores, teacher_scores
+from utils.simulation.scores import PUBLISHED, posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.world import BLOCK, World, video_names
 
 LABEL_FOLDERS = (LABELS["pseudo_a"], LABELS["pseudo_v"])
@@ -48,12 +49,13 @@ def write_world(out: Path, world: World, counts: dict[str, int]) -> dict:
         tracks[split], pseudo, found = write_arrays(out, world, split, count)
         if split == "train":
             continue
-        if "threshold" not in summary:  # val comes first
-            summary["threshold"] = best_threshold(tracks[split], found)
-        write_posterior(out / "posterior" / split, video_names(split, 0, count), found, summary["threshold"], names)
+        if split == "val":  # which comes before test
+            thresholds = posterior_thresholds(tracks[split], found)
+            summary["thresholds"] = thresholds._asdict()
+        write_posterior(out / "posterior" / split, video_names(split, 0, count), found, thresholds, names)
         summary[split] = {
             "teachers": teacher_scores(tracks[split], pseudo),
-            "posterior": posterior_scores(tracks[split], found, summary["threshold"]),
+            "posterior": posterior_scores(tracks[split], found, thresholds),
         }
     write_lists(out, tracks, names)
     write_json(out / "summary.json", summary)
@@ -104,9 +106,9 @@ def write_lists(out: Path, tracks: dict[str, np.ndarray], class_names: Sequence[
 
 
 def write_posterior(
-    folder: Path, filenames: Sequence[str], found: Posterior, threshold: float, class_names: Sequence[str]
+    folder: Path, filenames: Sequence[str], found: Posterior, thresholds: Thresholds, class_names: Sequence[str]
 ) -> None:
-    """What main.py --save_predictions writes, of a posterior: probabilities, and events at a threshold."""
-    write_predictions(folder, filenames, *binarize(*found, threshold), class_names)
+    """What main.py --save_predictions writes, of a posterior: probabilities, and events at thresholds."""
+    write_predictions(folder, filenames, *binarize(*found, *thresholds), class_names)
     with atomic_path(folder / "probabilities.npz") as tmp, open(tmp, "wb") as file:
         np.savez(file, filename=np.array(filenames), **found._asdict())

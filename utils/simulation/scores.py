@@ -5,12 +5,13 @@ Axes: N videos, C classes, T segments.
 
 import numpy as np
 
-from utils.metrics.eval_metrics import SCORE_NAMES, THRESHOLD, binarize, ten_scores, video_scores
+from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
+from utils.metrics.eval_metrics import SCORE_NAMES, binarize, ten_scores, video_scores
 from utils.simulation.posterior import Posterior
 
 # CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
 PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
-THRESHOLDS = np.arange(0.2, 0.8, 0.02).round(2)  # that the posterior is tried with
+CHOSEN_ON = 2000  # videos at most: more would take minutes and move the thresholds little
 
 
 def teacher_scores(tracks: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
@@ -22,15 +23,13 @@ def teacher_scores(tracks: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
     return ten_scores(video_scores(*labels, *tracks.transpose(1, 0, 2, 3)))
 
 
-def posterior_scores(tracks: np.ndarray, found: Posterior, threshold: float = THRESHOLD) -> dict[str, float]:
-    """The ten scores of a posterior at a threshold; tracks: (N, 2, C, T) bool, the truth.
-
-    A segment is never more probable than the class in its video, so that the threshold of videos changes nothing.
-    """
-    predictions = binarize(found.global_prob, found.frame_prob, threshold)
+def posterior_scores(tracks: np.ndarray, found: Posterior, thresholds: Thresholds) -> dict[str, float]:
+    """The ten scores of a posterior at decision thresholds; tracks: (N, 2, C, T) bool, the truth."""
+    predictions = binarize(*found, *thresholds)
     return ten_scores(video_scores(*predictions, *tracks.transpose(1, 0, 2, 3)))
 
 
-def best_threshold(tracks: np.ndarray, found: Posterior) -> float:
-    """Of THRESHOLDS, the one with the best segment-level Type; tracks: (N, 2, C, T) bool, the truth."""
-    return float(max(THRESHOLDS, key=lambda t: posterior_scores(tracks, found, t)["Seg-type"]))
+def posterior_thresholds(tracks: np.ndarray, found: Posterior) -> Thresholds:
+    """As a student's, those of video and segments with the best segment-level Type; tracks: (N, 2, C, T) bool."""
+    tracks, found = tracks[:CHOSEN_ON], [array[:CHOSEN_ON] for array in found]
+    return choose_thresholds(*found, tracks[:, 0], tracks[:, 1])[0]
