@@ -18,10 +18,12 @@ from utils import make_report
 from utils.base import command, flags
 from utils.llp.annotations import Reference, read_evaluation
 from utils.llp.videos import SPLIT_FILES
-from utils.make_lookalike import COUNTS, write_synthetic
 from utils.metrics.eval_metrics import ten_scores, video_scores
 from utils.metrics.tables import score_table
 from utils.report.timelines import plot_timelines
+from utils.simulate import COUNTS
+from utils.simulation.files import write_world
+from utils.simulation.world import WORLDS, World
 from utils.train import checkpoint
 from utils.train.run_folder import EPOCH_LOG
 
@@ -36,6 +38,7 @@ import torch
 from nets import MMIL_Net
 
 NOTICE = "This data is SYNTHETIC: the numbers show that the program works, and say nothing about LLP."
+CLEAR = WORLDS["llp"]._replace(snr_audio=6.0, snr_visual=8.0)  # so that a few hundred videos are enough to learn
 
 
 def step(title: str) -> None:
@@ -54,7 +57,7 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     """Run the demo in the folder `out`, which must not exist."""
     data, models = out / "data", out / "models"
     step(f"writing {sum(counts.values())} synthetic videos in LLP's layout to {data}")
-    write_synthetic(data, counts, seed=0)
+    write_world(data, World(CLEAR), counts)
     folders = {
         "audio_dir": "feats/vggish",
         "video_dir": "feats/res152",

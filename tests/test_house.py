@@ -22,6 +22,7 @@ ROOMS = (
     "utils.encoders",
     "utils.extract",
     "utils.train",
+    "utils.simulation",
     "utils.download",
     "utils.report",
     "utils.parse",
