@@ -28,18 +28,18 @@ from nets.fast import accelerate
 from utils.base import devices
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
 from utils.base.errors import InputError
-from utils.base.files import atomic_path, require_writable, write_json
+from utils.base.files import require_writable, write_json
 from utils.features.cache import FEATURE_DTYPES
 from utils.features.kinds import LOGITS
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.classes import read_class_names
 from utils.llp.videos import read_split
-from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
+from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
 from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
-from utils.train.recipe import MODALITIES, Recipe
+from utils.train.recipe import MODALITIES
 from utils.train.run import Run
 from utils.train.step import TrainStep
 
@@ -98,9 +98,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
     recipe_flags.add_recipe_flags(parser)
-
     recipe_flags.add_optimisation_flags(parser)
-
     networks.add_network_flags(parser.add_argument_group("model"))
     return parser
 
@@ -114,7 +112,7 @@ def check_args(args: argparse.Namespace) -> None:
     args.model_name = args.model if args.model_name is None else args.model_name
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
-    if args.mode != "val":
+    if args.tune_thresholds and args.mode != "val":
         refuse(args, ("tune_thresholds",), f"--mode {args.mode}")
     if args.thresholds == "tuned" and (args.mode == "train" or args.tune_thresholds):
         raise InputError("--thresholds tuned belongs to --mode test, or to --mode val without --tune_thresholds")
@@ -254,7 +252,7 @@ def train(
             begin(args, run, data, net, step)
             train_loader = make_loader(data.train, args.batch_size, shuffle=True, group=group)
             val_loader = make_loader(data.val, 1 if args.exact else EVALUATION_BATCH, shuffle=False)
-            val_recipe = make_recipe(args, data, data.val, device)
+            val_recipe = recipe_flags.make_recipe(vars(args), data.thresholds, data.val, device)
         for epoch in range(run.epoch + 1, args.epochs + 1):
             start, lr = time.perf_counter(), schedule.learning_rate(epoch, **rates)
             schedule.set_learning_rate(step.optimizer, lr)
@@ -280,15 +278,10 @@ def build(
     optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
     if group.rank:
         devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
-    recipe = make_recipe(args, data, data.train, device)
+    recipe = recipe_flags.make_recipe(vars(args), data.thresholds, data.train, device)
     kind = GraphedStep if device.type == "cuda" and not args.exact and not recipe.is_random else TrainStep
     settings = {"terms": recipe_flags.terms_of(vars(args)), "recipe": recipe, "grad_norm": args.grad_norm}
     return net, kind(net, optimizer, **settings, device=device, group=group)
-
-
-def make_recipe(args: argparse.Namespace, data: Data, split: SplitData, device: torch.device) -> Recipe:
-    """What the flags ask for, with the statistics of a loaded split."""
-    return recipe_flags.make_recipe(vars(args), data.thresholds, split, device)
 
 
 def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step: TrainStep) -> None:
@@ -368,8 +361,11 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     evaluation = evaluate_best(args, device, class_names, split)
     thresholds, rows = DEFAULT, {args.mode.capitalize(): score(evaluation, reference)}
     print(f"Annotations: {reference.version}")
-    if args.tune_thresholds or args.thresholds == "tuned":
-        thresholds = find_thresholds(args, evaluation, reference, class_names)
+    if args.tune_thresholds:
+        thresholds = tuned.choose(run_path(args), *evaluation[:2], reference, args.tune_thresholds == "per_class")
+    elif args.thresholds == "tuned":
+        thresholds = tuned.read(run_path(args), len(class_names))
+    if thresholds is not DEFAULT:
         rows[f"{args.mode.capitalize()}, tuned"] = score(evaluation, reference, thresholds)
         print(f"Tuned decision thresholds: {tuned.describe(run_path(args), thresholds)}")
     print("Evaluation result:")
@@ -380,22 +376,8 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     if args.json:
         write_json(args.json, list(rows.values())[-1])
     if args.save_predictions:
-        write_predictions(args.save_predictions, split.filenames, audio, visual, class_names)
-        arrays = {"filename": np.array(split.filenames), "global_prob": evaluation.global_prob}
-        with atomic_path(args.save_predictions / "probabilities.npz") as tmp, open(tmp, "wb") as file:
-            np.savez(file, **arrays, frame_prob=evaluation.frame_prob)
-
-
-def find_thresholds(
-    args: argparse.Namespace, evaluation: engine.Evaluation, reference: Reference, class_names: Sequence[str]
-) -> Thresholds:
-    """Decision thresholds that are chosen now and kept, or those kept before. Raises InputError if there are none."""
-    if not args.tune_thresholds:
-        return tuned.read(run_path(args), len(class_names))
-    prob, per_class = (evaluation.global_prob, evaluation.frame_prob), args.tune_thresholds == "per_class"
-    thresholds, best = choose_thresholds(*prob, reference.audio, reference.visual, per_class)
-    tuned.write(run_path(args), thresholds, best)
-    return thresholds
+        prob = {"global_prob": evaluation.global_prob, "frame_prob": evaluation.frame_prob}
+        write_predictions(args.save_predictions, split.filenames, audio, visual, class_names, **prob)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import InputError
+from utils.base.files import atomic_path
 from utils.base.flags import LLP_CLASSES
 from utils.llp.classes import CLASS_NAMES, read_class_names
 from utils.llp.events import Events, events_to_segments, read_events, segments_to_events, write_events
@@ -170,10 +171,16 @@ def write_predictions(
     audio: np.ndarray,
     visual: np.ndarray,
     class_names: Sequence[str] = CLASS_NAMES,
+    **probabilities: np.ndarray,
 ) -> None:
     """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions.
 
-    Raises InputError if a name cannot stand in them.
+    probabilities: to write to `probabilities.npz`, too: global_prob (N, C) and frame_prob (N, T, 2, C).
+
+    Raises InputError if a name cannot stand in the CSVs.
     """
     for name, segments in zip(PREDICTION_FILES.values(), (audio, visual), strict=True):
         write_events(Path(folder) / name, segments_to_events(segments, filenames, class_names))
+    if probabilities:
+        with atomic_path(Path(folder) / "probabilities.npz") as tmp, open(tmp, "wb") as file:
+            np.savez(file, filename=np.array(filenames), **probabilities)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from utils.base.files import atomic_path, require_space, write_json
+from utils.base.files import require_space, write_json
 from utils.features.kinds import KINDS, LABELS
 from utils.llp.annotations import REFERENCE_FILES, write_predictions
 from utils.llp.events import EVENT_COLUMNS, segments_to_events, write_events
@@ -109,6 +109,5 @@ def write_posterior(
     folder: Path, filenames: Sequence[str], found: Posterior, thresholds: Thresholds, class_names: Sequence[str]
 ) -> None:
     """What main.py --save_predictions writes, of a posterior: probabilities, and events at thresholds."""
-    write_predictions(folder, filenames, *binarize(*found, *thresholds), class_names)
-    with atomic_path(folder / "probabilities.npz") as tmp, open(tmp, "wb") as file:
-        np.savez(file, filename=np.array(filenames), **found._asdict())
+    predictions = binarize(*found, *thresholds)
+    write_predictions(folder, filenames, *predictions, class_names, **found._asdict())

@@ -8,7 +8,8 @@ import numpy as np
 
 from utils.base.errors import InputError
 from utils.base.files import read_text, write_json
-from utils.metrics.decision_thresholds import Thresholds
+from utils.llp.annotations import Reference
+from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.train import checkpoint
 
 FILE = "thresholds.json"
@@ -19,14 +20,21 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256((Path(folder) / checkpoint.BEST).read_bytes()).hexdigest()
 
 
-def write(folder: Path, thresholds: Thresholds, score: float) -> None:
-    """Write what was chosen for the run's best checkpoint, with its segment-level Type@AV on validation videos."""
+def choose(
+    folder: Path, global_prob: np.ndarray, frame_prob: np.ndarray, reference: Reference, per_class: bool
+) -> Thresholds:
+    """Choose thresholds on the videos of `reference` for the run's best checkpoint, and write them to its folder.
+
+    global_prob (N, C) and frame_prob (N, T, 2, C) are what the checkpoint says of these videos.
+    """
+    thresholds, score = choose_thresholds(global_prob, frame_prob, reference.audio, reference.visual, per_class)
     values = {name: np.asarray(value).tolist() for name, value in thresholds._asdict().items()}
     write_json(Path(folder) / FILE, values | {"Seg-type": score, "checkpoint": _digest(folder)})
+    return thresholds
 
 
 def read(folder: Path, num_classes: int) -> Thresholds:
-    """What `write` wrote. Raises InputError if there is no such file, it is damaged, or of another checkpoint."""
+    """What `choose` wrote. Raises InputError if there is no such file, it is damaged, or of another checkpoint."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; {HOW}")
