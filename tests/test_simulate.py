@@ -14,7 +14,6 @@ from utils.llp.classes import CLASSES, EventClass
 from utils.llp.events import find_runs
 from utils.llp.tables import read_table
 from utils.llp.videos import read_split
-from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.simulation.scores import PUBLISHED, posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.statistics import (
@@ -277,7 +276,7 @@ def test_clear_features_say_everything():
     simulated = world(snr=30.0, kinds=SMALL)
     videos = simulated.videos("val", 100)
     found = simulated.posterior(videos.features)
-    assert set(posterior_scores(videos.tracks, found, Thresholds()).values()) == {100.0}
+    assert set(posterior_scores(videos.tracks, found).values()) == {100.0}
 
 
 def test_all_features_have_the_published_shapes(tmp_path, command):
