@@ -108,6 +108,8 @@ class World:
         self.dials, self.seed, self.kinds = dials, seed, kinds
         self.statistics = statistics or read_statistics(class_names=class_names(classes))
         self.thresholds = np.array([[getattr(c, name) for c in classes] for name in THRESHOLDS])  # (2, C)
+        if np.isinf(self.thresholds).any():
+            raise InputError("a class has a threshold of -inf, around which no logits can lie; expected a number")
         self.directions = {}
         for kind in kinds:
             if kind.size < len(classes):
