@@ -11,6 +11,7 @@ over seeds and worlds, and 95 % paired bootstrap intervals of the difference fro
 """
 
 import argparse
+import copy
 import functools
 import json
 import multiprocessing
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Self
 
 if __name__ == "__main__":  # imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -33,10 +35,11 @@ from dataloader import SplitData, make_loader
 from utils.base import command, devices, flags
 from utils.base.distributed import SINGLE
 from utils.base.files import append_line
+from utils.features.kinds import STREAMS
 from utils.llp.annotations import Reference
 from utils.llp.classes import CLASS_NAMES
-from utils.metrics.decision_thresholds import choose_thresholds
-from utils.simulation.scores import posterior_scores, teacher_scores
+from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
+from utils.simulation.scores import posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.world import WORLDS, Videos, World
 from utils.train import engine, recipe_flags, schedule
 
@@ -53,6 +56,7 @@ RECIPES = {  # name -> flags of main.py
     "mixup": MIXUP,
     "recombination": ["--recombine=1"],
     "soft + re-weighting": [*SOFT, *WEIGHTS],
+    "soft + mixup": [*SOFT, *MIXUP],
     "UWAV's recipe (soft + re-weighting + mixup)": [*SOFT, *WEIGHTS, *MIXUP],
     "segment losses x 12 + recombination": ["--segment_weight=12", "--recombine=1"],
     "MM_Pyramid, VALOR": ["--model=MM_Pyramid"],
@@ -60,7 +64,8 @@ RECIPES = {  # name -> flags of main.py
     "UWAV, VALOR": ["--model=UWAV"],
     "UWAV, UWAV's recipe": ["--model=UWAV", *SOFT, *WEIGHTS, *MIXUP],
 }
-TRUTH = "VALOR, taught by the true labels"  # simulated worlds alone
+LABELS, BOUND = "the teachers' labels", "the true posterior of the labels"  # simulated worlds alone
+TRUTH = "VALOR, taught by the true labels"
 SMALL = {  # sizes for simulated worlds, by network
     "MMIL_Net": ["--hidden_dim=128", "--nhead=4", "--ff_dim=128", "--num_layers=1"],
     "MM_Pyramid": ["--hidden_dim=128", "--nhead=4", "--ff_dim=128", "--num_layers=4"],
@@ -83,6 +88,12 @@ class SimulatedSplit(SplitData):
         self.memory = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         self.shapes = {name: tuple(value.shape[1:]) for name, value in self.memory.items()}
         self.places = dict.fromkeys(arrays, Path("simulated"))
+
+    def only(self, labels: list[str]) -> Self:
+        """The same videos with these labels, as `open_split` would load them."""
+        split = copy.copy(self)
+        split.memory = {name: self.memory[name] for name in (*STREAMS, *labels)}
+        return split
 
 
 def parse(name: str, settings: argparse.Namespace, seed: int) -> argparse.Namespace:
@@ -143,10 +154,15 @@ def simulated(world: str, seed: int) -> tuple[dict[bool, valor.Data], SplitData,
     for perfect in (False, True):
         train, val = (SimulatedSplit(videos[split], perfect) for split in ("train", "val"))
         data[perfect] = valor.Data(CLASS_NAMES, train, val, references["val"], thresholds)
-    tracks, found = videos["test"].tracks, source.posterior(videos["test"].features)
+    tracks = videos["test"].tracks
+    val, found = (source.posterior(videos[split].features) for split in ("val", "test"))
+    tuned = posterior_thresholds(videos["val"].tracks, val)
     bounds = {
-        "the teachers' labels": teacher_scores(tracks, videos["test"].pseudo),
-        "the true posterior, at 0.5": posterior_scores(tracks, found),
+        LABELS: {"at 0.5": teacher_scores(tracks, videos["test"].pseudo)},
+        BOUND: {
+            "at 0.5": posterior_scores(tracks, found, Thresholds()),
+            "tuned": posterior_scores(tracks, found, tuned),
+        },
     }
     return data, SimulatedSplit(videos["test"]), references["test"], bounds
 
@@ -154,10 +170,12 @@ def simulated(world: str, seed: int) -> tuple[dict[bool, valor.Data], SplitData,
 def simulated_runs(settings: argparse.Namespace, world: str, seed: int, done: set[str]) -> Iterator[tuple[str, dict]]:
     """The rows of the table that are not done, on videos of a world."""
     data, test, reference, bounds = simulated(world, seed)
-    yield from ((name, {"at 0.5": scores}) for name, scores in bounds.items() if name not in done)
+    yield from (item for item in bounds.items() if item[0] not in done)
     for name in [*RECIPES, TRUTH]:
         if name not in done:
-            yield name, train(parse(name, settings, seed), data[name == TRUTH], test, reference)
+            args, given = parse(name, settings, seed), data[name == TRUTH]
+            train_split, val = (s.only(recipe_flags.label_kinds(vars(args))) for s in (given.train, given.val))
+            yield name, train(args, given._replace(train=train_split, val=val), test, reference)
 
 
 def real_runs(settings: argparse.Namespace, world: str, seed: int, done: set[str]) -> Iterator[tuple[str, dict]]:
@@ -187,8 +205,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default="ablation", help="folder of the results")
     add("--data", type=Path, metavar="DIR", help="LLP's folder, at the published sizes; if not given, simulated worlds")
     add("--seeds", type=flags.positive_int, default=5, help="of each world")
-    add("--epochs", type=flags.positive_int, default=15, help="of each run")
-    add("--lr", type=flags.positive_float, default=1e-3, help="learning rate of all")
+    add("--epochs", type=flags.positive_int, default=20, help="of each run")
+    add("--lr", type=flags.positive_float, default=2e-3, help="learning rate of all")
     add("--gpu", default="-1", help=flags.GPU_HELP)
     add("--jobs", type=flags.positive_int, default=2, help="runs at a time")
     add("--threads", type=flags.positive_int, default=1, help="of each run")

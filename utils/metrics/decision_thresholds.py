@@ -47,7 +47,8 @@ def _type_score(f: np.ndarray) -> float:
 
 def _pairs(video: np.ndarray, segment: np.ndarray) -> list[Thresholds]:
     """All pairs of two lists of thresholds, those next to 0.5 first: of equally good pairs the first is taken."""
-    pairs = [Thresholds(float(v), float(s)) for v in video for s in segment if 0 < v < 1 and 0 < s < 1]
+    video, segment = ([float(x) for x in values.round(2) if 0 < x < 1] for values in (video, segment))
+    pairs = [Thresholds(v, s) for v in video for s in segment]
     return sorted(pairs, key=lambda pair: abs(pair.video - THRESHOLD) + abs(pair.segment - THRESHOLD))
 
 
