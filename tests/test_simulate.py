@@ -10,11 +10,10 @@ import pytest
 from utils import score_predictions, score_pseudo_labels, simulate
 from utils.features.kinds import KINDS
 from utils.llp.annotations import read_reference
-from utils.llp.classes import CLASSES, EventClass
+from utils.llp.classes import CLASSES, EventClass, write_classes
 from utils.llp.events import find_runs
 from utils.llp.tables import read_table
 from utils.llp.videos import read_split
-from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.simulation.scores import PUBLISHED, posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.statistics import (
@@ -277,7 +276,18 @@ def test_clear_features_say_everything():
     simulated = world(snr=30.0, kinds=SMALL)
     videos = simulated.videos("val", 100)
     found = simulated.posterior(videos.features)
-    assert set(posterior_scores(videos.tracks, found, Thresholds()).values()) == {100.0}
+    assert set(posterior_scores(videos.tracks, found).values()) == {100.0}
+
+
+def test_thresholds_of_a_class_file_move_the_logits_and_not_the_labels(written, tmp_path, command):
+    write_classes(tmp_path / "c.yaml", [one._replace(clip_threshold=100, clap_threshold=-50) for one in CLASSES])
+    assert command(simulate, "--out", tmp_path / "data", *FLAGS, "--classes", tmp_path / "c.yaml").status == 0
+    for teacher, threshold in (("CLIP", 100), ("CLAP", -50)):
+        moved, first = (np.load(path / teacher / "logits/train000005.npy") for path in (tmp_path / "data", written))
+        old = [getattr(one, f"{teacher.lower()}_threshold") for one in CLASSES]
+        np.testing.assert_allclose(moved - threshold, first - np.float32(old), atol=1e-4)
+    old, new = contents(written), contents(tmp_path / "data")
+    assert {name for name in old if old[name] != new[name]} == {name for name in old if "/logits/" in name}
 
 
 def test_all_features_have_the_published_shapes(tmp_path, command):
@@ -300,6 +310,7 @@ def test_all_features_have_the_published_shapes(tmp_path, command):
         (("--like", "ave"), "invalid choice: 'ave'"),
         (("--statistics_from", "nowhere"), "nowhere/AVVP_eval_audio.csv"),
         (("--classes", "three.yaml"), "statistics of other classes; give --statistics_from DIR"),
+        (("--classes", "open.yaml"), "a class has a threshold of -inf, around which no logits can lie"),
         (("--out", "full"), "full: exists and is not an empty folder"),
     ],
 )
@@ -309,6 +320,7 @@ def test_bad_flags_cost_a_line(tmp_path, command, monkeypatch, flags, expected):
     (tmp_path / "full/file").touch()
     row = "{name: %s, clip_caption: a, clap_caption: a, clip_threshold: 1, clap_threshold: 1}"
     (tmp_path / "three.yaml").write_text("".join(f"- {row % name}\n" for name in "abc"))
+    write_classes(tmp_path / "open.yaml", [one._replace(clip_threshold=float("-inf")) for one in CLASSES])
     result = command(simulate, "--out", "out", *flags)
     assert result.status == 2 and expected in result.error and len(result.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.base.errors import InputError
 from utils.features.kinds import KINDS, FeatureKind, pool
+from utils.features.pooling import pool_clap_map
 from utils.llp.classes import CLASSES, EventClass, T, class_names
 from utils.llp.names import ID_LENGTH
 from utils.llp.pseudo_labels import pseudo_labels
@@ -80,6 +81,11 @@ def teacher_logits(rng: np.random.Generator, tracks: np.ndarray, teachers: Seque
     return LOGIT_NOISE * logits
 
 
+def _number(kind: FeatureKind) -> int:
+    """Of the random numbers of a kind, which further kinds in KINDS do not change; 0 are those of the tracks."""
+    return 1 + list(KINDS).index(kind.name)
+
+
 class World:
     """Everything that videos are drawn from: a few numbers, statistics of tracks, and a direction for each class.
 
@@ -102,12 +108,14 @@ class World:
         self.dials, self.seed, self.kinds = dials, seed, kinds
         self.statistics = statistics or read_statistics(class_names=class_names(classes))
         self.thresholds = np.array([[getattr(c, name) for c in classes] for name in THRESHOLDS])  # (2, C)
+        if np.isinf(self.thresholds).any():
+            raise InputError("a class has a threshold of -inf, around which no logits can lie; expected a number")
         self.directions = {}
         for kind in kinds:
             if kind.size < len(classes):
                 found = f"features of size {kind.size} and {len(classes)} classes"
                 raise InputError(f"{kind.name}: {found}, expected no more classes than numbers in a feature")
-            noise = self._rng(0, 0, list(KINDS).index(kind.name)).standard_normal((kind.size, len(classes)))
+            noise = self._rng(0, 0, _number(kind)).standard_normal((kind.size, len(classes)))
             self.directions[kind.name] = np.linalg.qr(noise)[0].T.astype(np.float32)  # (C, D)
 
     def _rng(self, *place: int) -> np.random.Generator:
@@ -122,21 +130,21 @@ class World:
         """The first `count` videos of a split, BLOCK or fewer at a time."""
         for block, first in enumerate(range(0, count, BLOCK)):
             place = (1 + ("train", "val", "test").index(split), block)
-            rng = self._rng(*place, len(KINDS))
+            rng = self._rng(*place)
             tracks = draw_tracks(rng, self.statistics, BLOCK)
             logits = teacher_logits(rng, tracks, self.dials[2:]) + self.thresholds[:, None]
             n = min(BLOCK, count - first)
             tracks, logits = tracks[:n], logits[:n].astype(np.float32)
             weak = tracks.any(axis=(1, 3))
             pseudo = np.stack([pseudo_labels(logits[:, m], weak, self.thresholds[m]) for m in (0, 1)], axis=1)
-            rngs = {kind: self._rng(*place, list(KINDS).index(kind.name)) for kind in self.kinds}
+            rngs = {kind: self._rng(*place, _number(kind)) for kind in self.kinds}
             features = {kind.name: self._features(rng, kind, tracks) for kind, rng in rngs.items()}
             yield Videos(video_names(split, first, n), tracks, logits, pseudo, features)
 
     def _features(self, rng: np.random.Generator, kind: FeatureKind, tracks: np.ndarray) -> np.ndarray:
         """(N, rows, D) float32 features of (N, 2, C, T) tracks."""
         segments = tracks[:, 0 if kind.stream == "audio" else 1].transpose(0, 2, 1).astype(np.float32)  # (N, T, C)
-        steps = 2 if kind.name == "CLAP" else 1  # frequency rows, each with all time steps
+        steps = 2 if kind.pool is pool_clap_map else 1  # frequency rows, each with all time steps
         segment = np.tile(np.arange(kind.rows // steps) * T * steps // kind.rows, steps)  # of each row
         means = np.float32(self.amplitude(kind)) * (segments @ self.directions[kind.name])
         features = rng.standard_normal((len(tracks), kind.rows, kind.size), np.float32)
