@@ -34,8 +34,8 @@ from utils.features.kinds import LOGITS
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.classes import read_class_names
 from utils.llp.videos import read_split
-from utils.metrics.decision_thresholds import Thresholds
-from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
+from utils.metrics.decision_thresholds import DEFAULT, Thresholds
+from utils.metrics.eval_metrics import ten_scores, video_scores
 from utils.metrics.tables import class_report, score_table
 from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
@@ -46,7 +46,6 @@ from utils.train.step import TrainStep
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memory_limit says more
 EVALUATION_BATCH = 256  # videos
-DEFAULT = Thresholds()  # of decisions
 SCHEDULE = ("scheduler", "lr", "epochs", "stepsize", "gamma", "warm_up_epoch", "lr_min")
 SIZES = {"input_a_dim": "audio", "input_v_dim": "visual"}  # flag -> the features whose size it is
 
@@ -82,7 +81,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
-    add("--log_every", type=positive_int, default=10, help="iterations between lines of iterations.jsonl, and of wandb")
+    add(
+        "--log_every",
+        type=positive_int,
+        default=10,
+        help="iterations between lines of iterations.jsonl, and of wandb",
+    )
     add("--use_wandb", action="store_true", help="log to Weights & Biases, too")
     add("--wandb_project_name", default="Baseline", help="Weights & Biases project")
     add("--wandb_run_name", help="Weights & Biases name of the run")
@@ -91,10 +95,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--json", type=Path, help="write the ten scores to this file")
     predictions = "val, test: write pred_audio.csv, pred_visual.csv and probabilities.npz"
     add("--save_predictions", type=Path, metavar="DIR", help=predictions)
-    text = "val: choose decision thresholds, of videos and of segments, one each (or per_class), for --thresholds tuned"
-    add("--tune_thresholds", nargs="?", const="one", choices=("one", "per_class"), help=text)
-    text = "val, test: decide at 0.5, or at what --tune_thresholds chose"
-    add("--thresholds", choices=("0.5", "tuned"), default="0.5", help=text)
+    tune = "val: choose thresholds of videos and segments, one each or per class, for --thresholds tuned"
+    add("--tune_thresholds", nargs="?", const="one", choices=("one", "per_class"), help=tune)
+    add("--thresholds", choices=("0.5", "tuned"), default="0.5", help="val, test: of decisions")
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
     recipe_flags.add_recipe_flags(parser)
@@ -108,20 +111,18 @@ def check_args(args: argparse.Namespace) -> None:
 
     Raises InputError for flags that do not fit.
     """
-    vars(args).update(network_settings(args))
+    vars(args).update(networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE}))
     args.model_name = args.model if args.model_name is None else args.model_name
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
-    if args.tune_thresholds and args.mode != "val":
-        refuse(args, ("tune_thresholds",), f"--mode {args.mode}")
-    if args.thresholds == "tuned" and (args.mode == "train" or args.tune_thresholds):
-        raise InputError("--thresholds tuned belongs to --mode test, or to --mode val without --tune_thresholds")
+    if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):
+        raise InputError("--tune_thresholds belongs to --mode val, and --thresholds tuned to --mode val or test")
     if args.seeds:
         refuse(args, ("json",), "--seeds, which writes seeds.json")
         if len(set(args.seeds)) < len(args.seeds):
             raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: lists one twice")
     if args.mode == "train":
-        recipe_flags.check_recipe(vars(args), torchrun_rank()[1])
+        recipe_flags.check_recipe(recipe_values(args), torchrun_rank()[1])
     if args.exact:
         fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32"}
         refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
@@ -141,6 +142,11 @@ def refuse(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
     given = [f"--{name}" for name in names if getattr(args, name)]
     if given:
         raise InputError(f"{', '.join(given)} has no meaning with {beside}")
+
+
+def recipe_values(args: argparse.Namespace) -> dict[str, object]:
+    """The flags that make the recipe, by name."""
+    return {name: getattr(args, name) for name in recipe_flags.NAMES}
 
 
 def run_path(args: argparse.Namespace) -> Path:
@@ -171,11 +177,6 @@ def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], class
     return LLPDataset(split, **folders, **cache, **reading, num_classes=len(class_names))
 
 
-def network_settings(args: argparse.Namespace) -> dict[str, networks.Setting]:
-    """The settings of the network that have flags. Raises InputError if it does not take a flag that is given."""
-    return networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE})
-
-
 def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, networks.Setting]:
     """The network, by its name, and its arguments; sizes of features are read off `data`.
 
@@ -188,7 +189,7 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
             where = data.where(kind)
             raise InputError(f"{where}: feature vectors for {data.name} have size {found}, but {flag} is {given}")
         settings[flag] = found
-    return settings | network_settings(args)
+    return settings | networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE})
 
 
 def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting]) -> nets.Parser:
@@ -205,10 +206,9 @@ def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Seq
     return reference
 
 
-def score(evaluation: engine.Evaluation, reference: Reference, thresholds=DEFAULT) -> dict[str, float]:
+def score(evaluation: engine.Evaluation, reference: Reference, thresholds: Thresholds = DEFAULT) -> dict[str, float]:
     """The ten scores of an evaluation."""
-    predictions = binarize(evaluation.global_prob, evaluation.frame_prob, *thresholds)
-    return ten_scores(video_scores(*predictions, reference.audio, reference.visual))
+    return ten_scores(video_scores(*evaluation.predictions(thresholds), reference.audio, reference.visual))
 
 
 class Data(NamedTuple):
@@ -226,7 +226,7 @@ def load_data(args: argparse.Namespace, device: torch.device) -> Data:
     class_names = run_class_names(args)
     path = args.label_thresholds or run_folder.class_file(run_path(args), args.classes)
     thresholds = recipe_flags.read_thresholds(path, class_names)
-    labels = recipe_flags.label_kinds(vars(args))
+    labels = recipe_flags.label_kinds(recipe_values(args))
     train, val = (open_split(args, name, labels, class_names) for name in ("train", "val"))
     for split in (train, val):
         net_settings(args, split, len(class_names))
@@ -242,7 +242,7 @@ def train(
 
     `load` is called once it is clear that there is something to train. Raises InputError for bad input.
     """
-    terms, rates = recipe_flags.terms_of(vars(args)), {name: getattr(args, name) for name in SCHEDULE}
+    terms, rates = recipe_flags.terms_of(recipe_values(args)), {name: getattr(args, name) for name in SCHEDULE}
     known = {name: value for name, value in vars(args).items() if value is not None or name not in SIZES}
     known |= {"device": device.type, "processes": group.world_size}
     with Run(run_path(args), group, known, args.resume, args.classes) as run:
@@ -252,7 +252,7 @@ def train(
             begin(args, run, data, net, step)
             train_loader = make_loader(data.train, args.batch_size, shuffle=True, group=group)
             val_loader = make_loader(data.val, 1 if args.exact else EVALUATION_BATCH, shuffle=False)
-            val_recipe = recipe_flags.make_recipe(vars(args), data.thresholds, data.val, device)
+            val_recipe = recipe_flags.make_recipe(recipe_values(args), data.thresholds, data.val, device)
         for epoch in range(run.epoch + 1, args.epochs + 1):
             start, lr = time.perf_counter(), schedule.learning_rate(epoch, **rates)
             schedule.set_learning_rate(step.optimizer, lr)
@@ -278,9 +278,9 @@ def build(
     optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
     if group.rank:
         devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
-    recipe = recipe_flags.make_recipe(vars(args), data.thresholds, data.train, device)
+    recipe = recipe_flags.make_recipe(recipe_values(args), data.thresholds, data.train, device)
     kind = GraphedStep if device.type == "cuda" and not args.exact and not recipe.is_random else TrainStep
-    settings = {"terms": recipe_flags.terms_of(vars(args)), "recipe": recipe, "grad_norm": args.grad_norm}
+    settings = {"terms": recipe_flags.terms_of(recipe_values(args)), "recipe": recipe, "grad_norm": args.grad_norm}
     return net, kind(net, optimizer, **settings, device=device, group=group)
 
 
@@ -288,7 +288,7 @@ def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step
     """Bring everything to the point where the run stopped, or make its folder; say what is trained, on what."""
     settings = vars(args) | {flag: data.train.shapes[kind][1] for flag, kind in SIZES.items()}
     extra = {"packed_plan": data.train.plan} if args.packed else {}
-    if any(kind in LOGITS for kind in recipe_flags.label_kinds(vars(args))):
+    if any(kind in LOGITS for kind in recipe_flags.label_kinds(recipe_values(args))):
         extra["teacher_thresholds"] = " ".join(str(x) for values in data.thresholds.values() for x in values)
     wandb = args.wandb_project_name, args.wandb_run_name
     run.begin(net, step.optimizer, step.device, settings, extra, wandb if args.use_wandb else None)
@@ -370,7 +370,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
         print(f"Tuned decision thresholds: {tuned.describe(run_path(args), thresholds)}")
     print("Evaluation result:")
     print(score_table(rows))
-    audio, visual = binarize(evaluation.global_prob, evaluation.frame_prob, *thresholds)
+    audio, visual = evaluation.predictions(thresholds)
     if args.classwise:
         print(class_report(audio, visual, reference, class_names))
     if args.json:

@@ -122,7 +122,7 @@ def train(args: argparse.Namespace, data: valor.Data, test: SplitData, reference
     loader = make_loader(data.train, args.batch_size, shuffle=True)
     loaders = [make_loader(split, valor.EVALUATION_BATCH, shuffle=False) for split in (data.val, test)]
     best, weights, seconds = -1.0, {}, []
-    terms, rates = recipe_flags.terms_of(vars(args)), {key: getattr(args, key) for key in valor.SCHEDULE}
+    terms, rates = recipe_flags.terms_of(valor.recipe_values(args)), {key: getattr(args, key) for key in valor.SCHEDULE}
     for epoch in range(1, args.epochs + 1):
         schedule.set_learning_rate(step.optimizer, schedule.learning_rate(epoch, **rates))
         log = {"log_iteration": lambda values: None, "log_every": 10**9, "first_iteration": 1, "progress": None}
@@ -174,7 +174,9 @@ def simulated_runs(settings: argparse.Namespace, world: str, seed: int, done: se
     for name in [*RECIPES, TRUTH]:
         if name not in done:
             args, given = parse(name, settings, seed), data[name == TRUTH]
-            train_split, val = (s.only(recipe_flags.label_kinds(vars(args))) for s in (given.train, given.val))
+            train_split, val = (
+                s.only(recipe_flags.label_kinds(valor.recipe_values(args))) for s in (given.train, given.val)
+            )
             yield name, train(args, given._replace(train=train_split, val=val), test, reference)
 
 

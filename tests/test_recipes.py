@@ -401,9 +401,9 @@ def test_tuned_thresholds_are_kept_with_the_run(workspace, command):
         (("--losses", "video,mixup"), "unknown term 'mixup'"),
         (("--label_smoothing", "0.9"), "--label_smoothing has no meaning without guided"),
         (("--label_smoothing", "1.1", "--losses", "guided"), "1.1 is not in [0, 1]"),
-        (("--tune_thresholds",), "--tune_thresholds has no meaning with --mode train"),
+        (("--tune_thresholds",), "--tune_thresholds belongs to --mode val"),
         (("--mode", "val", "--tune_thresholds", "all"), "invalid choice: 'all'"),
-        (("--thresholds", "tuned"), "--thresholds tuned belongs to"),
+        (("--thresholds", "tuned"), "--thresholds tuned to --mode val or test"),
         (("--a_logits_dir", "nowhere"), "nowhere: no such folder"),
     ],
 )

@@ -24,6 +24,9 @@ class Thresholds(NamedTuple):
     segment: Threshold = THRESHOLD
 
 
+DEFAULT = Thresholds()
+
+
 class _Search:
     """Segment-level F of one class after the other as a function of thresholds."""
 

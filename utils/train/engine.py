@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from utils.metrics.decision_thresholds import DEFAULT, Thresholds
+from utils.metrics.eval_metrics import binarize
 from utils.train.losses import LossLog, logged
 from utils.train.recipe import PLAIN, Recipe
 from utils.train.step import forward, forward_losses
@@ -58,6 +60,10 @@ class Evaluation(NamedTuple):
     global_prob: np.ndarray  # (N, C) float32
     frame_prob: np.ndarray  # (N, T, M, C) float32
     losses: dict[str, float | None]
+
+    def predictions(self, thresholds: Thresholds = DEFAULT) -> tuple[np.ndarray, np.ndarray]:
+        """Audio and visual decisions, (N, C, T) bool each."""
+        return binarize(self.global_prob, self.frame_prob, *thresholds)
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from utils.train.losses import LOSS_TERMS, SEGMENT_TERMS
 from utils.train.recipe import MODALITIES, SCALES, TARGETS, Recipe, class_weights
 
 THRESHOLDS = {"a": "clap_threshold", "v": "clip_threshold"}  # modality -> which threshold of a class
+NAMES = ("losses", "label_smoothing", "targets", "a_logits_dir", "v_logits_dir", "label_thresholds", "temperature")
+NAMES += ("segment_weight", "reweight", "reweight_scale", "mixup", "recombine", "packed")  # flags that make a recipe
 CHOICES = [term for term in LOSS_TERMS if term != "mixup"]  # of --losses
 
 
@@ -77,7 +79,7 @@ def add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_recipe(given: Mapping, processes: int) -> None:
-    """Raises InputError if the values of these flags, by name, do not fit each other, or several processes."""
+    """Raises InputError if the values of NAMES do not fit each other, or several processes."""
 
     terms, logits = terms_of(given), (given["a_logits_dir"], given["v_logits_dir"])
     soft, segments = given["targets"] == "soft", set(SEGMENT_TERMS) & set(terms_of(given))
@@ -105,12 +107,12 @@ def check_recipe(given: Mapping, processes: int) -> None:
 
 
 def terms_of(given: Mapping) -> tuple[str, ...]:
-    """The terms of the loss, keys of LOSS_TERMS, by the values of these flags."""
+    """The terms of the loss, keys of LOSS_TERMS, by the values of NAMES."""
     return (*given["losses"].split(","), *(["mixup"] if given["mixup"] is not None else []))
 
 
 def label_kinds(given: Mapping) -> list[str]:
-    """The arrays of labels and logits that a split needs, by the values of these flags: weak, pseudo_a, logits_a."""
+    """The arrays of labels and logits that a split needs, by the values of NAMES: weak, pseudo_a, logits_a."""
     terms = terms_of(given)
     both = "mixup" in terms or given["recombine"] > 0
     logits = given["targets"] == "soft" or given["label_thresholds"]
@@ -129,7 +131,7 @@ def read_thresholds(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def make_recipe(given: Mapping, thresholds: Mapping[str, np.ndarray], split, device: torch.device) -> Recipe:
-    """The recipe that the values of these flags ask for; statistics of --reweight are those of a loaded `split`.
+    """The recipe that the values of NAMES ask for; statistics of --reweight are those of a loaded `split`.
 
     thresholds: (C,) float32 by modality. split: a SplitData of N videos.
     """
