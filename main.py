@@ -77,7 +77,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
-    add("--model_name", help="folder of the run in model_save_dir (default: the value of --model)")
+    add("--model_name", default=networks.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
@@ -100,8 +100,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--thresholds", choices=("0.5", "tuned"), default="0.5", help="val, test: of decisions")
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
 
-    recipe_flags.add_recipe_flags(parser)
-    recipe_flags.add_optimisation_flags(parser)
+    recipe_flags.add_flags(parser)
     networks.add_network_flags(parser.add_argument_group("model"))
     return parser
 
@@ -111,8 +110,9 @@ def check_args(args: argparse.Namespace) -> None:
 
     Raises InputError for flags that do not fit.
     """
-    vars(args).update(networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE}))
-    args.model_name = args.model if args.model_name is None else args.model_name
+    shape = {name: getattr(args, name) for name in networks.SHAPE}
+    vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
+    args.model_name = args.model_name if networks.is_given(args.model_name) else args.model
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
     if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):

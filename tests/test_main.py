@@ -3,7 +3,7 @@
 import json
 import sys
 import types
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import numpy as np
 import pytest
@@ -238,7 +238,7 @@ DEFAULTS = {
     "model": "MMIL_Net",
     "input_v_dim": None,
     "input_a_dim": None,
-    "model_name": None,
+    "model_name": "MMIL_Net",
     "model_save_dir": "models/",
     "use_wandb": False,
     "wandb_project_name": "Baseline",
@@ -279,6 +279,7 @@ SETTLED = {
 
 def test_flags_have_the_published_names_and_defaults():
     args = main.get_args_parser().parse_args([])
-    assert vars(args) == DEFAULTS | dict.fromkeys(SETTLED)
+    assert vars(args) == DEFAULTS | SETTLED
     main.check_args(args)
-    assert vars(args) == DEFAULTS | SETTLED | {"model_name": "MMIL_Net"}
+    assert vars(args) == DEFAULTS | SETTLED
+    assert {type(value) for value in vars(args).values()} <= {bool, int, float, str, type(None), PosixPath}

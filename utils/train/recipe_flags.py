@@ -29,7 +29,13 @@ def loss_terms(text: str) -> str:
     return ",".join(term for term in CHOICES if term in terms)
 
 
-def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """All flags that say what is learnt, and how."""
+    _add_recipe_flags(parser)
+    _add_optimisation_flags(parser)
+
+
+def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     """`--losses`, and what changes the targets and weights of its terms; without them, VALOR."""
     group = parser.add_argument_group("recipe: what is learnt")
     add = group.add_argument
@@ -58,7 +64,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add("--recombine", type=flags.non_negative_float, default=0.0, metavar="SHARE", help=text)
 
 
-def add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
+def _add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
     """How it is learnt: batches, optimizer and learning rate."""
     positive_int, positive_float, non_negative = flags.positive_int, flags.positive_float, flags.non_negative_float
     add = parser.add_argument_group("optimisation").add_argument
