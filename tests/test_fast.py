@@ -1,5 +1,7 @@
 """The faster layers against the published ones, autograd, and their definitions."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,9 @@ import torch.nn.functional as F
 import nets
 from nets import MMIL_Net
 from nets.fast import accelerate, dropout, linear
+from nets.fast.temporal import FastTemporalBlock
 from nets.mmil_net import ParserOutput
+from nets.pyramid import TemporalBlock
 from utils.train.losses import parser_losses
 
 TERMS = ("video", "audio", "visual")
@@ -99,6 +103,34 @@ def test_the_same_for_every_network(model, training):
     assert slow_grads.keys() == fast_grads.keys()
     for name, grad in slow_grads.items():
         torch.testing.assert_close(fast_grads[name], grad, rtol=1e-9, atol=1e-14, msg=name)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_no_video_gives_gradients_of_zero_in_every_network(model, precision):
+    net = other_network(model, True, torch.float32, precision).train()
+    data = batch(0, torch.float32)
+    output = net(data["audio"], data["visual"], data["visual_st"])
+    (output.frame_logits.sum() + output.global_prob.sum()).backward()
+    gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert set(gradients) == {name for name, _ in net.named_parameters() if "final_norm" not in name}
+    assert not any(grad.any() for grad in gradients.values())
+
+
+@pytest.mark.parametrize("distance", [1, 4, 16])
+def test_a_temporal_block_by_products(distance):
+    """In float64 inside float32 weights: outputs and gradients of the convolutions."""
+    torch.manual_seed(0)
+    slow = TemporalBlock(6, distance)
+    fast = copy.deepcopy(slow)
+    fast.__class__, fast.product_dtype = FastTemporalBlock, torch.float64
+    x = torch.randn(3, 10, 6)
+    outputs = [block(x) for block in (slow, fast)]
+    torch.testing.assert_close(outputs[1].float(), outputs[0])
+    for output in outputs:
+        output.square().sum().backward()
+    for a, b in zip(slow.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad)
 
 
 @pytest.mark.parametrize("model", NETWORKS)
