@@ -106,10 +106,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """What argparse cannot check by itself, before anything is read; settles the flags of the network.
-
-    Raises InputError for flags that do not fit.
-    """
+    """Settles the network's flags, and checks what argparse cannot. Raises InputError for flags that do not fit."""
     shape = {name: getattr(args, name) for name in networks.SHAPE}
     vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
     args.model_name = args.model_name if networks.is_given(args.model_name) else args.model
@@ -180,8 +177,10 @@ def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], class
 def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, networks.Setting]:
     """The network, by its name, and its arguments; sizes of features are read off `data`.
 
-    Raises InputError if a flag says another size.
+    Raises InputError if a flag says another size, or the network cannot take the audio features.
     """
+    if args.exact:  # otherwise they are pooled to ten
+        networks.require_rows(args.model, data.shapes["audio"][0], data.where("audio"))
     settings = {"model": args.model, "num_classes": num_classes}
     for flag, kind in SIZES.items():
         given, found = getattr(args, flag), data.shapes[kind][1]

@@ -41,7 +41,8 @@ flags += ["--gpu", "-1", "--precision", {precision!r}, "--input_a_dim", "{audio}
 args, device = bench_train.parse(*flags), torch.device("cpu")
 {patch}
 names = ("hidden_dim", "ff_dim", "num_layers", "nhead", "norm_where", "input_a_dim", "input_v_dim")
-settings = dict(num_classes=25, **{{name: getattr(args, name) for name in names}})
+given = {{name: getattr(args, name) for name in names}}
+settings = dict(num_classes=25, **{{name: value for name, value in given.items() if value is not None}})
 takes_settings = bench_train.network_and_step.__code__.co_argcount == 3
 _, step = bench_train.network_and_step(args, *([settings] if takes_settings else []), device)
 try:

@@ -35,7 +35,7 @@ import os
 
 import torch
 
-from nets import MMIL_Net
+import nets
 
 NOTICE = "This data is SYNTHETIC: the numbers show that the program works, and say nothing about LLP."
 CLEAR = WORLDS["llp"]._replace(snr_audio=6.0, snr_visual=8.0)  # so that a few hundred videos are enough to learn
@@ -79,7 +79,7 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
 
     step("compared with two baselines, on the same test videos")
     torch.manual_seed(1000)
-    checkpoint.save(models / "untrained" / checkpoint.BEST, MMIL_Net().state_dict())
+    checkpoint.save(models / "untrained" / checkpoint.BEST, nets.build().state_dict())
     run(*flags, "--mode=test", "--model_name=untrained", f"--json={out / 'untrained.json'}", quiet=True)
     evaluation = read_evaluation([predicted], data / SPLIT_FILES["test"], data)
     rows = {

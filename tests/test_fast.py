@@ -1,12 +1,17 @@
 """The faster layers against the published ones, autograd, and their definitions."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+import nets
 from nets import MMIL_Net
 from nets.fast import accelerate, dropout, linear
+from nets.fast.temporal import FastTemporalBlock
 from nets.mmil_net import ParserOutput
+from nets.pyramid import TemporalBlock
 from utils.train.losses import parser_losses
 
 TERMS = ("video", "audio", "visual")
@@ -73,6 +78,70 @@ def test_in_float32_where_other_libraries_compute_the_products(norm_where):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
     for name, grad in slow_grads.items():
         assert (fast_grads[name] - grad).norm() <= 1e-5 * grad.norm() + 1e-7, name
+
+
+NETWORKS = {"MM_Pyramid": {"num_layers": 3}, "UWAV": {"num_layers": 2, "num_MMIL_layers": 2}}
+
+
+def other_network(model: str, fast: bool, dtype=torch.float64, product_dtype=None) -> nets.Parser:
+    torch.manual_seed(0)
+    sizes = {"input_a_dim": 6, "input_v_dim": 7, "hidden_dim": 8, "nhead": 2, "ff_dim": 12, "num_classes": 3}
+    net = nets.build(model, **sizes, **NETWORKS[model])
+    return (accelerate(net, product_dtype or dtype) if fast else net).to(dtype)
+
+
+@pytest.mark.usefixtures("torch_masks")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_same_for_every_network(model, training):
+    """In float64: outputs, gradients, what gets none, and random numbers."""
+    (slow, slow_grads), state = run(other_network(model, False).train(training), batch()), torch.get_rng_state()
+    fast, fast_grads = run(other_network(model, True).train(training), batch())
+    assert torch.equal(state, torch.get_rng_state())
+    for a, b in zip(slow, fast, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-11, atol=1e-13)
+    assert slow_grads.keys() == fast_grads.keys()
+    for name, grad in slow_grads.items():
+        torch.testing.assert_close(fast_grads[name], grad, rtol=1e-9, atol=1e-14, msg=name)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_no_video_gives_gradients_of_zero_in_every_network(model, precision):
+    net = other_network(model, True, torch.float32, precision).train()
+    data = batch(0, torch.float32)
+    output = net(data["audio"], data["visual"], data["visual_st"])
+    (output.frame_logits.sum() + output.global_prob.sum()).backward()
+    gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert set(gradients) == {name for name, _ in net.named_parameters() if "final_norm" not in name}
+    assert not any(grad.any() for grad in gradients.values())
+
+
+@pytest.mark.parametrize("distance", [1, 4, 16])
+def test_a_temporal_block_by_products(distance):
+    """In float64 inside float32 weights: outputs and gradients of the convolutions."""
+    torch.manual_seed(0)
+    slow = TemporalBlock(6, distance)
+    fast = copy.deepcopy(slow)
+    fast.__class__, fast.product_dtype = FastTemporalBlock, torch.float64
+    x = torch.randn(3, 10, 6)
+    outputs = [block(x) for block in (slow, fast)]
+    torch.testing.assert_close(outputs[1].float(), outputs[0])
+    for output in outputs:
+        output.square().sum().backward()
+    for a, b in zip(slow.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_bfloat16_stays_close_for_every_network(model):
+    outputs = []
+    for precision in (torch.float32, torch.bfloat16):
+        net = other_network(model, True, torch.float32, precision).eval()
+        output, grads = run(net, batch(dtype=torch.float32))
+        assert {g.dtype for g in grads.values()} == {x.dtype for x in output} == {torch.float32}
+        outputs.append(output.frame_logits)
+    assert 0 < (outputs[0] - outputs[1]).abs().max() < 0.1
 
 
 def test_without_gradients_nothing_is_kept():

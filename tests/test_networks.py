@@ -235,6 +235,13 @@ def test_flags_that_a_network_does_not_take(workspace, command, flags, message):
     assert result.status == 2 and result.error.startswith(f"main.py: error: {message}")
 
 
+def test_uwav_takes_no_token_map(workspace, command):
+    clap = ("--audio_dir", "data/CLAP/features", "--model", "UWAV", "--epochs", "1")
+    result = command(main, *TRAIN, *clap, "--exact")
+    assert result.status == 2 and "data/CLAP/features: holds 64 rows a video, expected 10 for" in result.error
+    assert command(main, *TRAIN, *clap).status == 0
+
+
 def network_flags(model):
     return ["--model", model, *(text for name, value in NETWORKS[model].items() for text in (f"--{name}", str(value)))]
 

@@ -10,9 +10,12 @@ from torch import nn
 from nets.fast.attention import FastAttention
 from nets.fast.dropout import FastDropout
 from nets.fast.linear import FastLinear
+from nets.fast.temporal import FastTemporalBlock
 from nets.parser import Parser
+from nets.pyramid import TemporalBlock
 
 LAYERS = {nn.Linear: FastLinear, nn.MultiheadAttention: FastAttention, nn.Dropout: FastDropout}
+LAYERS |= {TemporalBlock: FastTemporalBlock}
 
 
 def accelerate(net: Parser, dtype: torch.dtype = torch.float32) -> Parser:

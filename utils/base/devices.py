@@ -45,7 +45,7 @@ def select_training_device(gpu: str, precision: str, exact: bool) -> torch.devic
     device = select_device(gpu_of_this_process(gpu), deterministic=True)
     if precision == "tf32" and device.type != "cuda":
         raise InputError("--precision tf32: only CUDA devices have it; choose fp32 or bf16")
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if not exact:
         keep_large_blocks()
     return device

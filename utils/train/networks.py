@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from nets import NETWORKS
 from nets.han import NORM_PLACES
+from nets.parser import SEGMENTS
 from utils.base import flags
 from utils.base.errors import InputError
 
@@ -67,3 +68,9 @@ def settle(model: str, given: Mapping[str, Setting | None]) -> dict[str, Setting
     if settled["hidden_dim"] % settled["nhead"]:
         raise InputError(f"--nhead {settled['nhead']} does not divide --hidden_dim {settled['hidden_dim']}")
     return settled
+
+
+def require_rows(model: str, rows: int, where: str) -> None:
+    """Raises InputError if a network cannot take this many rows of audio features a video, from `where`."""
+    if model == "UWAV" and rows != SEGMENTS:
+        raise InputError(f"{where}: holds {rows} rows a video, expected {SEGMENTS} for --model UWAV; leave --exact out")
