@@ -192,7 +192,8 @@ def test_a_video_does_not_depend_on_its_batch(model):
     with torch.no_grad():
         together, alone = net(*values), [net(*(x[i : i + 1] for x in values)) for i in range(4)]
     for i, name in enumerate(together._fields):
-        torch.testing.assert_close(together[i], torch.cat([o[i] for o in alone]), rtol=0, atol=1e-6, msg=name)
+        # of logits near 1; products of other sizes add up in another order
+        torch.testing.assert_close(together[i], torch.cat([o[i] for o in alone]), rtol=0, atol=5e-6, msg=name)
 
 
 @pytest.mark.parametrize("model", NETWORKS)
