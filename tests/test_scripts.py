@@ -88,6 +88,35 @@ def test_scripts_have_the_published_settings(recorded, name):
     assert {k: getattr(args, k) for k in expected} == expected
 
 
+PUBLISHED = {  # of other papers, as far as they are not the defaults of main.py
+    "han": {"losses": "video,guided", "seed": 1, "nhead": 1, "ff_dim": 512, "num_layers": 1, "batch_size": 16},
+    "mm_pyramid": {"model": "MM_Pyramid", "losses": "video,guided", "published_slots": True, "nhead": 8, "ff_dim": 512},
+    "uwav": {"model": "UWAV", "targets": "soft", "temperature": 2.0, "reweight": 0.5, "reweight_scale": "classes"},
+}
+PUBLISHED["han"] |= {"epochs": 40, "optimizer": "adam", "lr": 3e-4, "grad_norm": 0.0, "weight_decay": 0.0}
+PUBLISHED["mm_pyramid"] |= {
+    "num_layers": 4,
+    "epochs": 40,
+    "optimizer": "adam",
+    "lr": 1e-4,
+    "beta1": 0.9,
+    "stepsize": 10,
+}
+PUBLISHED["uwav"] |= {"mixup": 1.7, "nhead": 16, "ff_dim": 2048, "num_layers": 5, "epochs": 80, "lr_min": 5e-6}
+NETWORK = ("model", "hidden_dim", "nhead", "ff_dim", "num_layers", "norm_where", "dropout", "published_slots")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_scripts_of_other_papers_have_their_settings(recorded, name):
+    program, args = recorded(f"train_{name}.sh")
+    assert program == "./main.py" and {k: getattr(args, k) for k in PUBLISHED[name]} == PUBLISHED[name]
+    _, tested = recorded(f"test_{name}.sh")
+    assert tested.mode == "test" and tested.model_name == args.model_name
+    for one in (args, tested):
+        main.check_args(one)
+    assert {k: getattr(tested, k) for k in NETWORK} == {k: getattr(args, k) for k in NETWORK}
+
+
 def test_own_flags_come_last_and_keep_the_users_directory(recorded, tmp_path):
     program, args = recorded("test_valor.sh", "--model_name", "my own", "--json", "out.json", cwd=tmp_path)
     assert program == f"{ROOT}/main.py"
