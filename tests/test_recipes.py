@@ -16,6 +16,7 @@ from tests.test_resume import interrupt, stop_at_call
 from utils import pack_features
 from utils.llp.classes import CLASSES, read_classes, write_classes
 from utils.llp.pseudo_labels import NOTHING, pseudo_labels
+from utils.metrics.bootstrap import paired_interval
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.metrics.threshold_sweep import f1_threshold
@@ -276,6 +277,26 @@ def test_thresholds_of_classes_are_never_worse_and_the_default_wins_ties():
         assert found["Seg-type"] == pytest.approx(best, abs=1e-9)
     perfect = np.where(truth, 0.99, 0.01)
     assert choose_thresholds(perfect.max((1, 2)), perfect, audio, visual) == (Thresholds(0.5, 0.5), 100)
+
+
+# how runs are compared
+
+
+def test_runs_that_differ_in_seed_only_are_called_different_in_one_of_twenty():
+    """200 draws of ten and of five paired seeds of one recipe; 5 % is 10, give or take two binomial deviations of 3."""
+    for pairs in (10, 5):
+        rng = np.random.default_rng(pairs)
+        different = 0
+        for _ in range(200):
+            first, second = rng.normal(60, 1.5, (2, pairs))
+            change = paired_interval(first - second, draws=4000)
+            different += not change.low <= 0 <= change.high
+        assert 2 <= different <= 18
+
+
+def test_the_interval_of_a_clear_difference_excludes_zero():
+    change = paired_interval(np.array([2.1, 1.8, 2.6, 2.2, 1.9]))
+    assert change.mean == pytest.approx(2.12) and 1.6 < change.low < 1.8 and 2.4 < change.high < 2.7
 
 
 # through main.py

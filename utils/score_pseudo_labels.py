@@ -29,11 +29,9 @@ from utils.llp.annotations import Reference, read_reference
 from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes, write_classes
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
-from utils.metrics.tables import score_table
+from utils.metrics.tables import PUBLISHED_TEACHERS, score_table
 from utils.metrics.threshold_sweep import Sweep
 
-# CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
-PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
 SCORED, SWEPT = Path("data/AVVP_test_pd.csv"), Path("data/AVVP_val_pd.csv")
 THREADS = 8
 TEACHERS = {"audio": "clap_threshold", "visual": "clip_threshold"}  # modality -> which threshold of a class
@@ -76,7 +74,7 @@ def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
         "weak labels in all segments": ten_scores(video_scores(copied, copied, reference.audio, reference.visual)),
     }
     if class_names(classes) == CLASS_NAMES:
-        rows["published pseudo labels, LLP test"] = {name: PUBLISHED.get(name) for name in SCORE_NAMES}
+        rows["published pseudo labels, LLP test"] = {name: PUBLISHED_TEACHERS.get(name) for name in SCORE_NAMES}
     print(f"Annotations: {reference.version}")
     print(score_table(rows, "Labels"))
     if args.json:

@@ -68,16 +68,16 @@ def p_values(differences: np.ndarray) -> np.ndarray:
 def paired_interval(differences: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> Estimate:
     """Mean of a few paired differences, (n,) with n > 1, one for each seed, and its interval: scalars.
 
-    Percentiles of so few resampled pairs make intervals that are too narrow, as if their deviation were known. They are
-    taken further out, by Student's t for n - 1 degrees of freedom (Hesterberg, What Teachers Should Know About the
-    Bootstrap, The American Statistician, 2015, section 4.3).
+    The percentile interval of so few resampled pairs is too narrow: it takes the deviation of the sample, which is too
+    small by sqrt((n - 1) / n), for the true one. Its ends are moved away from the mean by that factor, and by the ratio
+    of Student's t for n - 1 degrees of freedom to the normal quantile.
     """
     values, rng = np.asarray(differences, float), np.random.default_rng(seed)
-    n = len(values)
-    t = np.quantile(rng.standard_t(n - 1, 10**6), (1 + LEVEL) / 2)
-    tail = 100 * NormalDist().cdf(-math.sqrt(n / (n - 1)) * t)
-    means = values[rng.integers(n, size=(draws, n))].mean(axis=1)
-    return Estimate(values.mean(), *np.percentile(means, (tail, 100 - tail)))
+    n, upper = len(values), (1 + LEVEL) / 2
+    t = np.quantile(rng.standard_t(n - 1, 10**6), upper)
+    stretch = math.sqrt(n / (n - 1)) * t / NormalDist().inv_cdf(upper)
+    one = estimate(values, values[rng.integers(n, size=(draws, n))].mean(axis=1))
+    return Estimate(one.mean, *(one.mean + stretch * (end - one.mean) for end in one[1:]))
 
 
 def compare(first: np.ndarray, second: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> Comparison:

@@ -20,8 +20,9 @@ from utils.llp.tables import write_table
 from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES
 from utils.metrics.decision_thresholds import Thresholds
 from utils.metrics.eval_metrics import SCORE_NAMES, binarize
+from utils.metrics.tables import PUBLISHED_TEACHERS
 from utils.simulation.posterior import Posterior
-from utils.simulation.scores import PUBLISHED, posterior_scores, posterior_thresholds, teacher_scores
+from utils.simulation.scores import posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.world import BLOCK, World, video_names
 
 LABEL_FOLDERS = (LABELS["pseudo_a"], LABELS["pseudo_v"])
@@ -43,7 +44,7 @@ def write_world(out: Path, world: World, counts: dict[str, int]) -> dict:
     out.mkdir(parents=True, exist_ok=True)
     summary = {"dials": world.dials._asdict(), "seed": world.seed, "videos": counts, "published": {}}
     summary["dials"] |= {modality: getattr(world.dials, modality)._asdict() for modality in REFERENCE_FILES}
-    summary["published"] = {name: PUBLISHED.get(name) for name in SCORE_NAMES}
+    summary["published"] = {name: PUBLISHED_TEACHERS.get(name) for name in SCORE_NAMES}
     tracks = {}
     for split, count in counts.items():
         tracks[split], pseudo, found = write_arrays(out, world, split, count)

@@ -5,13 +5,10 @@ Axes: N videos, C classes, T segments.
 
 import numpy as np
 
-from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
-from utils.metrics.eval_metrics import SCORE_NAMES, binarize, ten_scores, video_scores
+from utils.metrics.decision_thresholds import DEFAULT, Thresholds, choose_thresholds
+from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.simulation.posterior import Posterior
 
-# CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
-PUBLISHED = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
-AT_HALF = Thresholds()
 CHOSEN_ON = 2000  # videos at most: more would take minutes and move the thresholds little
 
 
@@ -24,7 +21,7 @@ def teacher_scores(tracks: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
     return ten_scores(video_scores(*labels, *tracks.transpose(1, 0, 2, 3)))
 
 
-def posterior_scores(tracks: np.ndarray, found: Posterior, thresholds: Thresholds = AT_HALF) -> dict[str, float]:
+def posterior_scores(tracks: np.ndarray, found: Posterior, thresholds: Thresholds = DEFAULT) -> dict[str, float]:
     """The ten scores of a posterior at decision thresholds; tracks: (N, 2, C, T) bool, the truth."""
     predictions = binarize(*found, *thresholds)
     return ten_scores(video_scores(*predictions, *tracks.transpose(1, 0, 2, 3)))
