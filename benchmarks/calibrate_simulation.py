@@ -21,7 +21,8 @@ from prettytable import PrettyTable
 
 from utils.base import command, flags
 from utils.metrics.eval_metrics import f_scores, mean_over_classes, segment_counts
-from utils.simulation.scores import PUBLISHED, teacher_scores
+from utils.metrics.tables import PUBLISHED_TEACHERS
+from utils.simulation.scores import teacher_scores
 from utils.simulation.statistics import draw_tracks, read_statistics
 from utils.simulation.world import Teacher, teacher_logits
 
@@ -38,7 +39,7 @@ def labels(tracks: np.ndarray, modality: int, teacher: Teacher) -> np.ndarray:
 
 def calibrated(tracks: np.ndarray, modality: int, errors: float, leak: float) -> Teacher | None:
     """The teacher with these errors and this leak whose segment score is the published one; None if there is none."""
-    target, low, high = PUBLISHED[("Seg-a", "Seg-v")[modality]], 0.0, MOST
+    target, low, high = PUBLISHED_TEACHERS[("Seg-a", "Seg-v")[modality]], 0.0, MOST
     for _ in range(STEPS):
         teacher = Teacher((low + high) / 2, errors, leak)
         f = f_scores(segment_counts(labels(tracks, modality, teacher), tracks[:, modality]))
@@ -64,12 +65,12 @@ def main(args: argparse.Namespace) -> None:
     for pair in itertools.product(*found):
         pseudo = np.stack([said[m][teacher] for m, teacher in enumerate(pair)], axis=1).transpose(0, 1, 3, 2)
         scores = teacher_scores(tracks, pseudo)
-        rows.append((sum(abs(scores[name] - value) for name, value in PUBLISHED.items()), *pair, scores))
-    table = PrettyTable(["audio: d', errors, leak", "visual", *PUBLISHED, "sum of differences"])
-    table.add_row(["published", "", *PUBLISHED.values(), ""])
+        rows.append((sum(abs(scores[name] - value) for name, value in PUBLISHED_TEACHERS.items()), *pair, scores))
+    table = PrettyTable(["audio: d', errors, leak", "visual", *PUBLISHED_TEACHERS, "sum of differences"])
+    table.add_row(["published", "", *PUBLISHED_TEACHERS.values(), ""])
     for distance, *pair, scores in sorted(rows, key=lambda row: row[0])[: args.rows]:
         dials = [", ".join(f"{value:.2f}" for value in teacher) for teacher in pair]
-        table.add_row([*dials, *(f"{scores[name]:.1f}" for name in PUBLISHED), f"{distance:.1f}"])
+        table.add_row([*dials, *(f"{scores[name]:.1f}" for name in PUBLISHED_TEACHERS), f"{distance:.1f}"])
     print(table)
 
 

@@ -347,6 +347,23 @@ def test_each_recipe_trains_resumes_to_the_bit_and_packs(workspace, command, log
         assert lines(workspace, name) == whole
 
 
+@pytest.mark.parametrize(
+    "recipe", [("--mixup", "1.7"), ("--recombine", "1"), (*SOFT, "--a_logits_dir", "a", "--v_logits_dir", "v")]
+)
+def test_what_needs_whole_batches_is_refused_under_torchrun(workspace, command, monkeypatch, recipe):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = command(main, *RUN, *recipe)
+    assert result.status == 2 and f"{recipe[0]}" in result.error and "not under torchrun" in result.error
+
+
+@pytest.mark.parametrize("model", ["MM_Pyramid", "UWAV"])
+def test_recipes_train_every_network_in_bfloat16(workspace, command, logits, model):
+    flags = (*logits, *SOFT, "--reweight", "0.5", "--mixup", "1.7", "--recombine", "0.5", "--model", model)
+    assert command(main, *RUN, *flags, "--precision", "bf16").status == 0
+    assert all(math.isfinite(line["loss_mixup_a"]) for line in lines(workspace))
+    assert command(main, *TRAIN, "--model_name=run", "--mode=test", "--model", model).status == 0
+
+
 def test_labels_of_logits_are_the_teachers_labels(workspace, command, logits):
     """Binary targets made of logits, and of label files that the same thresholds gave, train the same network."""
     assert command(main, *RUN, *logits).status == 0

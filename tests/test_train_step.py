@@ -170,9 +170,10 @@ def numbers(rows: list[dict]) -> np.ndarray:
     return np.array([[value for name, value in row.items() if name != "seconds"] for row in rows], float)
 
 
-def test_two_processes_train_as_one(workspace, ranks):
+@pytest.mark.parametrize("recipe", [(), ("--losses", "video,audio,visual,guided", "--reweight", "0.5")])
+def test_two_processes_train_as_one(workspace, ranks, recipe):
     """24 videos in batches of 23: the last one leaves nothing for the second process."""
-    flags = ("--batch_size", "23", "--grad_norm", "0.5")
+    flags = ("--batch_size", "23", "--grad_norm", "0.5", *recipe)
     for count in (1, 2):
         status, out, err = ranks(count, 0.0, *flags, "--model_name", f"of_{count}")
         assert status == 0, err
