@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT, SHARED, find
 
 
+@pytest.mark.usefixtures("published_dropout")
 @pytest.mark.parametrize("part", ["thresholds", "statistics", "losses", "steps"])
 def test_the_pieces_are_the_published_ones(part):
     script = find("check_uwav.py", SHARED / "uwav")
