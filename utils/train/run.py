@@ -186,9 +186,8 @@ class Run:
         if not self.group.is_rank_zero:
             return scores
         if not self.state["best_epoch"]:
-            print(
-                f"{self.folder.path}: no epoch scored above 0 in {self.best_by} on validation: there is no {best.name}"
-            )
+            where = f"{self.folder.path}: no epoch scored above 0 in {self.best_by} on validation"
+            print(f"{where}: there is no {best.name}")
             return scores
         print(f"Best F scores (at epoch {self.state['best_epoch']}):")
         print(score_table({"Val": scores}))
