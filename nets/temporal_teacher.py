@@ -38,6 +38,9 @@ class TemporalTeacher(nn.Module):
         num_layers: layers of each of the two transformers. dropout: its rate.
 
     The defaults are the published settings.
+
+    Raises:
+        ValueError: nhead does not divide hidden_dim.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class TemporalTeacher(nn.Module):
         dropout: float = 0.3,
     ):
         super().__init__()
+        if hidden_dim % nhead:
+            raise ValueError(f"nhead {nhead} does not divide hidden_dim {hidden_dim}")
         self.register_buffer("a_logit_scale", torch.tensor(A_LOGIT_SCALE))
         self.register_buffer("v_logit_scale", torch.tensor(V_LOGIT_SCALE))
         self.register_buffer("text_a", text_a, persistent=False)
