@@ -23,6 +23,7 @@ from utils.features.kinds import KINDS
 from utils.llp.classes import CLASS_NAMES, CLASSES, class_names, read_classes
 from utils.llp.videos import read_split
 from utils.media.clips import read_audio
+from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.train import temporal
 from utils.train.temporal import evaluate, load_teacher, read_texts, teacher_loss
 
@@ -44,6 +45,38 @@ def test_it_is_the_published_one():
     script = conftest.find("check_uwav.py", conftest.SHARED / "uwav")
     printed = check(script, script.parent, ROOT / "tests/adapters/uwav.py", "--parts", "stage1", "--path", ROOT)
     assert "stage1: 411 comparisons, 0 out of tolerance" in printed
+
+
+def slow_logits(net, m, x, text, factor):
+    """One modality of one video from the definition, head by head: (T, D) -> (T, C)."""
+    w = {k.removeprefix(f"{m}_transformer.encoder."): v for k, v in net.state_dict().items()}
+    linear = lambda x, name: x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+    mlp = lambda x, name: linear(linear(x, f"{name}.layers.0").clamp(min=0), f"{name}.layers.1")
+
+    def norm(x, name):
+        centred = x - x.mean(1, keepdim=True)
+        return (
+            centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * w[f"{name}.weight"] + w[f"{name}.bias"]
+        )
+
+    x = mlp(x, f"proj_{m}")
+    for i in range(2):
+        q, k, v = (x @ w[f"layers.{i}.self_attn.in_proj_weight"].T + w[f"layers.{i}.self_attn.in_proj_bias"]).chunk(
+            3, 1
+        )
+        heads = [(a @ b.T / 2).softmax(1) @ c for a, b, c in zip(*(z.split(4, 1) for z in (q, k, v)), strict=True)]
+        x = norm(x + linear(torch.cat(heads, 1), f"layers.{i}.self_attn.out_proj"), f"layers.{i}.norm1")
+        wide = linear(x, f"layers.{i}.linear1").clamp(min=0)
+        x = norm(x + linear(wide, f"layers.{i}.linear2"), f"layers.{i}.norm2")
+    return mlp(x, f"final_proj_{m}") @ text.T * factor
+
+
+def test_logits_from_the_definition():
+    net = small().eval()
+    audio, visual = torch.randn(1, 6, 6), torch.randn(1, 6, 7)
+    a, v = net(audio, visual, torch.ones(1, 6))
+    torch.testing.assert_close(a[0], slow_logits(net, "a", audio[0], net.text_a, 3.2912), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(v[0], slow_logits(net, "v", visual[0], net.text_v, 4.6052), atol=1e-5, rtol=1e-5)
 
 
 def test_padding_changes_no_logit_of_a_video():
@@ -157,9 +190,11 @@ def test_a_batch_is_padded_to_the_longest_video_of_the_split(tmp_path):
     assert batch["valid"].tolist() == [[1, 1, 0, 0, 0]]
     assert batch["labels"].tolist() == [[[0, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]]
     torch.manual_seed(0)
-    shuffled = torch.cat([b["audio"][:, 0, 0] for b in split.batches(1, shuffle=True)])
+    orders = [[int(x["audio"][0, 0, 0]) for x in split.batches(1, shuffle=True)] for _ in range(20)]
+    assert sorted(set(map(tuple, orders))) == [(1, 2), (2, 1)]
     torch.manual_seed(0)
-    assert shuffled.tolist() == [[1, 2][i] for i in torch.randperm(2)]
+    assert orders == [[i + 1 for i in torch.randperm(2).tolist()] for _ in range(20)]
+    assert [len(x["valid"]) for x in split.batches(2, shuffle=False)] == [2]
 
 
 def test_validation_scores_by_hand():
@@ -252,6 +287,16 @@ def test_trains_resumes_to_the_bit_and_refuses_an_existing_run(place, command, m
     resumed = contents(place / "models/temporal_teacher")
     assert equal(resumed["log"], whole["log"]) and resumed["iterations"] == whole["iterations"]
     assert all(equal(resumed[name], whole[name]) for name in whole if name.endswith(".pt"))
+
+
+def test_the_first_epoch_of_the_highest_av_by_segments_is_best(place, command, monkeypatch):
+    made = iter(({"Seg-av": 10, "Event-av": 30}, {"Seg-av": 20, "Event-av": 10}, {"Seg-av": 20, "Event-av": 40}))
+    fake = lambda *_: ({"loss_all": 0.1}, dict.fromkeys(SCORE_NAMES) | next(made))
+    monkeypatch.setattr(temporal, "evaluate", fake)
+    assert "at epoch 2" in command(train_teacher, *TEACH, "--epochs=3", "--save_epochs").out
+    names = ("best", "epoch_2", "epoch_3")
+    weights = {n: torch.load(place / f"models/temporal_teacher/checkpoint_{n}.pt") for n in names}
+    assert equal(weights["best"], weights["epoch_2"]) and not equal(weights["best"], weights["epoch_3"])
 
 
 def test_it_learns_who_is_heard_and_seen(place, command):
