@@ -18,6 +18,7 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 
 FEATURES_FLAG = "--audio_feats_saved_dir"
+EMBEDDING = 512  # size of CLAP's embedding of a sound
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     text = "folder of <id>.mp4 or <id>.wav"
     source.add_argument("--audio_dir", type=Path, default=Path("./data/raw_videos"), help=text)
     flags.add_teacher_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
+    text = f"features are the embeddings of the ten segments, (10, {EMBEDDING}), which temporal_labels.py takes"
+    parser.add_argument("--per_second", action="store_true", help=f"{text}; in a folder of their own")
     model = parser.add_argument_group("for trials without network")
     text = "also run with a tokenizer that is not RoBERTa's, such as a synthetic one"
     model.add_argument("--any_vocabulary", action="store_true", help=text)
@@ -38,13 +41,19 @@ def main(args: argparse.Namespace) -> int:
     from utils.extract import teachers
     from utils.extract.runner import Settings
     from utils.features.kinds import KINDS
+    from utils.llp.classes import T
 
     if not args.audio_dir.is_dir():
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
     kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, args.classes)
+    layout = kind.layout
+    if args.per_second:
+        if args.audio_feats_saved_dir == Path("./data", kind.folder):
+            raise InputError(f"--per_second: {args.audio_feats_saved_dir} is for token maps; choose {FEATURES_FLAG}")
+        layout = layout._replace(rows=(T,), columns=EMBEDDING)
     folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
-    options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary")}
-    return teachers.run(kind, kind.layout, source, *lists, folders, settings, **options)
+    options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary", "per_second")}
+    return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ import numpy as np
 import torch
 
 import nets
+from utils.features import dense_videos
+from utils.features.dense_videos import pool_seconds  # noqa: F401
 from utils.metrics.eval_metrics import binarize
 from utils.metrics.threshold_sweep import agnostic_threshold, class_thresholds, f1_threshold  # noqa: F401
 from utils.train import losses, schedule
 from utils.train.losses import video_loss  # noqa: F401
 from utils.train.recipe import class_weights, draw_mixup, mix, soft_labels  # noqa: F401
+from utils.train.temporal import teacher_loss
 
 RENAMED = {"input_v_2d_dim": "input_v_dim", "input_v_3d_dim": "input_st_dim", "num_han_layers": "num_layers"}
 
@@ -49,3 +52,24 @@ def decide(global_prob, frame_logits):
     prob = torch.sigmoid(frame_logits)[:, :, None].expand(-1, -1, 2, -1)
     audio, _ = binarize(global_prob.numpy(), prob.numpy(), above, above)  # (B, C, T)
     return torch.from_numpy(audio).transpose(1, 2)
+
+
+def build_stage1(arguments, text_a, text_v):
+    """TemporalTeacher, from arguments by their published names; that of 3D features does nothing."""
+    settings = {RENAMED.get(name, name): value for name, value in arguments.items() if name != "input_v_3d_dim"}
+    return nets.TemporalTeacher(text_a, text_v, **settings)
+
+
+def stage1_forward(net, audio, visual, valid):
+    return net(audio, visual, valid)
+
+
+def stage1_loss(logits_a, logits_v, labels, valid, w_pos, w_neg):
+    return teacher_loss(logits_a, logits_v, labels, valid, (w_pos, w_neg))
+
+
+def seconds_labels(duration, annotations, longest, classes):
+    """Padded to the longest video."""
+    events = [(*annotation["segment"], annotation["label_id"]) for annotation in annotations]
+    labels = dense_videos.seconds_labels(duration, events, classes)
+    return np.pad(labels, ((0, longest - len(labels)), (0, 0)))

@@ -109,6 +109,13 @@ def add_logits_flags(group: argparse._ActionsContainer, use: str = "") -> None:
         group.add_argument(f"--{flag}_logits_dir", type=Path, metavar="D", help=text)
 
 
+def add_text_flags(group: argparse._ActionsContainer) -> None:
+    """Where the texts of the classes are, for the commands of the temporal teacher."""
+    for flag, teacher in (("a", "CLAP"), ("v", "CLIP")):
+        text = f"texts of the classes in {teacher}'s space, (C, D) .npy, as embed_captions.py writes them"
+        group.add_argument(f"--text_{flag}", type=Path, required=True, metavar="FILE", help=text)
+
+
 def add_reference_flags(
     parser: argparse.ArgumentParser, label_csv: str | None = "./data/AVVP_test_pd.csv", default_text: str = ""
 ) -> None:

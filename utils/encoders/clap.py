@@ -59,11 +59,15 @@ class ClapInput(NamedTuple):
 class ClapTeacher:
     """An `Encoder` and teacher: laion_clap.CLAP_Module with fusion.
 
-    `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32.
+    `precision` is fp32, or bf16 or fp16 for autocast, of sounds up to 100 s; results are float32. `per_second`: the
+    features that `label` returns are the segments' embeddings, instead of the token map of the whole.
     """
 
-    def __init__(self, kind: FeatureKind, module, device: Device = "cpu", precision: str = "fp32"):
+    def __init__(
+        self, kind: FeatureKind, module, device: Device = "cpu", precision: str = "fp32", per_second: bool = False
+    ):
         self.kind, self.module, self.device = kind, module.to(device).eval(), torch.device(device)
+        self.per_second = per_second
         self.autocast = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._random = threading.Lock()
         # torchaudio says so of each spectrogram that CLAP makes
@@ -88,9 +92,10 @@ class ClapTeacher:
         return ClapInput(torch.stack([f["mel_fusion"][:windows] for f in features]), longer)
 
     def label(self, contents: Sequence[ClapInput], captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Features (B, 64, 768) and logits (B, T, C) of B sounds, given (C, D) captions."""
+        """Features (B, 64, 768), per_second (B, T, D), and logits (B, T, C) of B sounds, given (C, D) captions."""
         segments, maps = self.embed_segments(contents)
-        return maps.cpu().numpy(), self.logits(segments, captions).cpu().numpy()
+        features = segments if self.per_second else maps
+        return features.cpu().numpy(), self.logits(segments, captions).cpu().numpy()
 
     @torch.no_grad()
     def embed_segments(self, contents: Sequence[ClapInput]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,11 +164,18 @@ class ClapTeacher:
 
 
 def load(
-    kind: FeatureKind, checkpoint: Path | None, device: Device, precision: str, any_vocabulary: bool = False
+    kind: FeatureKind,
+    checkpoint: Path | None,
+    device: Device,
+    precision: str,
+    any_vocabulary: bool = False,
+    per_second: bool = False,
 ) -> ClapTeacher:
     """The published model, HTSAT-tiny and RoBERTa with fusion, with a local copy of WEIGHTS or those of the hub.
 
-    `any_vocabulary` allows another tokenizer than RoBERTa's: features alone need none. Raises InputError if the
+    `any_vocabulary` allows another tokenizer than RoBERTa's: features alone need none; `per_second` as ClapTeacher's.
+
+    Raises InputError if the
     weights or the tokenizers cannot be loaded, or do not fit.
     """
     hub.offline_without_network()  # before laion_clap imports the hub's client
@@ -175,7 +187,7 @@ def load(
     state.pop("text_branch.embeddings.position_ids", None)
     with weights.must_fit(checkpoint, "CLAP's fusion model"):
         module.model.load_state_dict(state)
-    return ClapTeacher(kind, module, device, precision)
+    return ClapTeacher(kind, module, device, precision, per_second)
 
 
 def build_module(any_vocabulary: bool):

@@ -28,12 +28,22 @@ class Run:
         arguments: what changes its numbers, by the names of the flags, and `epochs`, `save_epochs`.
         resume: go on after its last finished epoch instead of starting in a new folder.
         classes: class file that --classes gives, if any.
+        best_by: the validation score whose highest value tells the best epoch.
 
     Raises InputError if the folder exists, cannot be resumed, or was trained with other arguments.
     """
 
-    def __init__(self, path: Path, group: ProcessGroup, arguments: dict, resume: bool, classes: Path | None):
+    def __init__(
+        self,
+        path: Path,
+        group: ProcessGroup,
+        arguments: dict,
+        resume: bool,
+        classes: Path | None,
+        best_by: str = "Seg-type",
+    ):
         self.folder, self.group, self.resume, self.classes = RunFolder(path), group, resume, classes
+        self.best_by = best_by
         self.arguments, self.wandb, self.began = arguments, WandbLog(), False
         self.state: dict | None = None  # what checkpoint_last.pt holds
 
@@ -144,7 +154,7 @@ class Run:
         val_losses, scores = validation
         self._report(epoch, lr, seconds, losses, val_losses, scores)
         weights = self.net.state_dict()
-        if scores["Seg-type"] > self.state["best_scores"].get("Seg-type", 0):
+        if scores[self.best_by] > self.state["best_scores"].get(self.best_by, 0):
             self.state |= {"best_epoch": epoch, "best_scores": scores}
             checkpoint.save(self.folder.path / checkpoint.BEST, weights)
         if self.arguments["save_epochs"]:
@@ -163,7 +173,7 @@ class Run:
         """Print the published line, and log everything."""
         head = f"Epoch[{epoch}/{self.arguments['epochs']}](Time:{seconds:.2f} sec)(lr:{lr:.6f})"
         both = f"Train Loss: {losses[TOTAL]:.3f} Val Loss: {val_losses[TOTAL]:.3f}"
-        print(f"{head} {both}  Val F: {scores['Seg-type']:.3f}", flush=True)
+        print(f"{head} {both}  Val F: {scores[self.best_by]:.3f}", flush=True)
         train = {f"train_{name}": value for name, value in losses.items()}
         val = {f"val_{name}": value for name, value in val_losses.items()}
         self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
@@ -176,7 +186,8 @@ class Run:
         if not self.group.is_rank_zero:
             return scores
         if not self.state["best_epoch"]:
-            print(f"{self.folder.path}: no epoch scored above 0 in Seg-type on validation: there is no {best.name}")
+            where = f"{self.folder.path}: no epoch scored above 0 in {self.best_by} on validation"
+            print(f"{where}: there is no {best.name}")
             return scores
         print(f"Best F scores (at epoch {self.state['best_epoch']}):")
         print(score_table({"Val": scores}))

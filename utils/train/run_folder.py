@@ -21,7 +21,7 @@ MAX_ARGUMENTS = 2**20  # bytes
 STATE = dict.fromkeys(("epoch", "iteration", "best_epoch"), int) | {"working_directory": str, "wandb_id": str | None}
 STATE |= dict.fromkeys(("best_scores", "model", "optimizer", "random", "arguments"), dict)
 PATHS = {"audio_dir", "video_dir", "st_dir", "a_pseudo_data_dir", "v_pseudo_data_dir", "label_train", "label_val"}
-PATHS |= {"gt_dir", "packed", "a_logits_dir", "v_logits_dir", "label_thresholds"}
+PATHS |= {"gt_dir", "packed", "a_logits_dir", "v_logits_dir", "label_thresholds", "annotations", "text_a", "text_v"}
 # Arguments that change no number of a run; all others must be the same when it is resumed.
 FREE_TO_CHANGE = {"gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "seeds", "num_workers"}
 FREE_TO_CHANGE |= {"use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise"}
