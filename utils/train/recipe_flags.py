@@ -32,7 +32,7 @@ def loss_terms(text: str) -> str:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """All flags that say what is learnt, and how."""
     _add_recipe_flags(parser)
-    _add_optimisation_flags(parser)
+    add_optimisation_flags(parser)
 
 
 def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add("--recombine", type=flags.non_negative_float, default=0.0, metavar="SHARE", help=text)
 
 
-def _add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
+def add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
     """How it is learnt: batches, optimizer and learning rate."""
     positive_int, positive_float, non_negative = flags.positive_int, flags.positive_float, flags.non_negative_float
     add = parser.add_argument_group("optimisation").add_argument
