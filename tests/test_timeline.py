@@ -15,7 +15,8 @@ from utils.llp.names import clip_times
 from utils.media.audio import Block, place
 from utils.media.clips import EXTENT, describe_picture, read_audio, read_frames, read_jpegs, read_pictures, read_sound
 from utils.media.files import find_media, list_media
-from utils.media.frames import read_image, upright
+from utils.media.frames import read_image
+from utils.media.pixels import upright
 from utils.media.timeline import clip_span, find_tracks, presence
 from utils.media.windows import survey
 
