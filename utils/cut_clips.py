@@ -33,7 +33,7 @@ from utils.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from utils.media.files import MediaFile, list_media
 from utils.media.isolated import isolated
 from utils.media.timeline import CLIP_SLACK, Survey, presence
-from utils.media.tracks import Track
+from utils.media.tracks import TOLERANCE, Track
 from utils.media.windows import survey
 
 SHORTEST = 1.0  # seconds of a clip
@@ -116,7 +116,8 @@ def clip_problem(path: Path, clip: Clip) -> str:
 def cut(ffmpeg: str, found: Survey, clip: Clip, since: float, path: Path) -> None:
     """Write one clip atomically. Raises InputError if ffmpeg fails, or does not write the whole clip.
 
-    since: when the frame is shown that the clip begins with; a still picture may last long.
+    since: when the frame is shown that the clip begins with; a still picture may last long. 0 before the first frame: a
+        seek would lose the sound before it.
     """
     coding = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k", "-f", "mp4"]
     if found.picture in clip.tracks:
@@ -125,12 +126,14 @@ def cut(ffmpeg: str, found: Survey, clip: Clip, since: float, path: Path) -> Non
         if found.picture.held:  # ffmpeg ends it with the last change
             filters += f",tpad=stop_mode=clone:stop_duration={found.picture.held:.6f}"
         coding += ["-vf", filters]
+        if all(begin > clip.begin + TOLERANCE for begin, end in found.picture.spans if end > clip.begin):
+            coding += ["-fps_mode", "vfr"]  # ffmpeg 5.1 would show the first frame before it is there
     for track in clip.tracks:
         coding += ["-map", f"0:{track.index}"]
-    # ffmpeg seeks by the times of the packets, which say nothing if the clock begins again: it reads from the start
-    seek = () if found.begins_again else ("-ss", f"{since:.6f}")
-    begin = clip.begin if found.begins_again else clip.begin - since
-    times = ("-ss", f"{begin:.6f}", "-t", f"{clip.end - clip.begin:g}")
+    if found.begins_again:  # ffmpeg seeks by the times of the packets, which say nothing then: it reads from the start
+        since = 0.0
+    seek = ("-ss", f"{since:.6f}") if since else ()
+    times = ("-ss", f"{clip.begin - since:.6f}", "-t", f"{clip.end - clip.begin:g}")
     with atomic_path(path) as tmp:
         flags = (*seek, "-i", f"file:{found.path}", *times, *coding, f"file:{tmp}")
         if problem := run_ffmpeg(ffmpeg, "-y", *flags, start_new_session=True):

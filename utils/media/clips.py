@@ -175,7 +175,9 @@ def read_extent(folder: Path) -> tuple[float, tuple[Span, ...], float] | None:
 
 
 def shown_since(path: Path, times: Sequence[float]) -> Iterator[list[float]]:
-    """For each of some times, in seconds, since when the frame is shown that is shown then; the time if none is.
+    """For each of some times, in seconds, since when the frame is shown that is shown then.
+
+    0 before the first frame; the time itself if there is no picture.
 
     Raises InputError if the file cannot be read, or frames of it cannot be decoded.
     """
@@ -184,4 +186,5 @@ def shown_since(path: Path, times: Sequence[float]) -> Iterator[list[float]]:
         require_decodable(found)
     frames = np.array(found.picture.times if found.picture else (), float)
     index = np.searchsorted(frames, times, side="right") - 1
-    yield [float(frames[i]) if i >= 0 else float(time) for i, time in zip(index, times, strict=True)]
+    before = [0.0 if len(frames) else float(time) for time in times]
+    yield [float(frames[i]) if i >= 0 else time for i, time in zip(index, before, strict=True)]
