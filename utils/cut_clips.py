@@ -47,19 +47,17 @@ class Clip(NamedTuple):
     Attributes:
         name: without suffix.
         begin, end: seconds of the video.
-        tracks: the tracks of the video that are there in these seconds, the picture first.
+        tracks: the tracks of the video that are there in these seconds, by `picture` and `sound`.
     """
 
     name: str
     begin: int
     end: float
-    tracks: tuple[Track, ...]
+    tracks: dict[str, Track]
 
-    @property
-    def seconds(self) -> float:
-        """Length of its longest track: gaps of the video may leave it shorter than its name says."""
-        ends = [min(end, self.end) for track in self.tracks for begin, end in track.spans if begin < self.end]
-        return max(ends) - self.begin
+    def end_of(self, track: Track) -> float:
+        """When a track of the video ends in the clip, in its seconds: it may end before the clip, or have a gap."""
+        return max(min(end, self.end) for begin, end in track.spans if begin < self.end) - self.begin
 
 
 class Cut(NamedTuple):
@@ -86,16 +84,18 @@ def clip_times(seconds: float, length: int) -> list[tuple[int, float]]:
 def find_clips(video: MediaFile, found: Survey, length: int) -> list[Clip]:
     """The clips of a video; none of seconds in which it has neither picture nor sound.
 
-    Raises InputError if it is too short for one.
+    Raises InputError if there are none.
     """
-    if found.seconds < SHORTEST:
-        raise InputError(f"{video.path}: lasts {found.seconds:.2f} s; expected at least {SHORTEST:g} s for a clip")
     clips = []
     for begin, end in clip_times(found.seconds, length):
         edges = np.array([begin, end])
-        tracks = [track for track in (found.picture, found.sound) if track and presence(track.spans, edges)[0]]
-        clips.append(Clip(f"{video.id}_{begin}_{end:g}", begin, end, tuple(tracks)))
-    return [clip for clip in clips if clip.tracks]
+        tracks = {"picture": found.picture, "sound": found.sound}
+        tracks = {kind: track for kind, track in tracks.items() if track and presence(track.spans, edges)[0]}
+        if tracks:
+            clips.append(Clip(f"{video.id}_{begin}_{end:g}", begin, end, tracks))
+    if not clips:
+        raise InputError(f"{video.path}: lasts {found.seconds:.2f} s; expected at least {SHORTEST:g} s for a clip")
+    return clips
 
 
 def clip_problem(path: Path, clip: Clip) -> str:
@@ -104,12 +104,15 @@ def clip_problem(path: Path, clip: Clip) -> str:
         found = survey(path)
     except InputError as error:
         return str(error)
-    frame = 1 / float((found.picture and found.picture.rate) or USUAL)  # a slow video's last frame lasts long
-    if abs(found.seconds - clip.seconds) > max(CLIP_SLACK, frame):
-        return f"it lasts {found.seconds:.2f} s, expected {clip.seconds:.2f} s"
-    count = sum(track is not None for track in (found.picture, found.sound))
-    if count != len(clip.tracks):
-        return f"it has {count} tracks, expected {len(clip.tracks)}"
+    slowest = min((track.rate for track in clip.tracks.values() if track.rate), default=USUAL)
+    slack = max(CLIP_SLACK, 1 / float(slowest))  # a slow video's last frame lasts long
+    if found.seconds > clip.end - clip.begin + slack:
+        return f"it lasts {found.seconds:.2f} s, expected {clip.end - clip.begin:.2f} s"
+    for kind, track in clip.tracks.items():
+        own, expected = getattr(found, kind), clip.end_of(track)
+        end = own.end if own else 0.0
+        if end < expected - slack:
+            return f"its {kind} ends at {end:.2f} s, expected {expected:.2f} s"
     return found.notes[0] if found.notes else ""
 
 
@@ -120,7 +123,7 @@ def cut(ffmpeg: str, found: Survey, clip: Clip, since: float, path: Path) -> Non
         seek would lose the sound before it.
     """
     coding = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k", "-f", "mp4"]
-    if found.picture in clip.tracks:
+    if "picture" in clip.tracks:
         rate = found.picture.rate if found.picture.rate and found.picture.rate <= FASTEST else USUAL
         filters = f"fps={rate},scale=trunc(iw/2)*2:trunc(ih/2)*2"  # H.264 wants even sizes
         if found.picture.held:  # ffmpeg ends it with the last change
@@ -128,7 +131,7 @@ def cut(ffmpeg: str, found: Survey, clip: Clip, since: float, path: Path) -> Non
         coding += ["-vf", filters]
         if all(begin > clip.begin + TOLERANCE for begin, end in found.picture.spans if end > clip.begin):
             coding += ["-fps_mode", "vfr"]  # ffmpeg 5.1 would show the first frame before it is there
-    for track in clip.tracks:
+    for track in clip.tracks.values():
         coding += ["-map", f"0:{track.index}"]
     if found.begins_again:  # ffmpeg seeks by the times of the packets, which say nothing then: it reads from the start
         since = 0.0
@@ -146,7 +149,7 @@ def cut(ffmpeg: str, found: Survey, clip: Clip, since: float, path: Path) -> Non
 def cut_all(ffmpeg: str, video: MediaFile, out: Path, length: int) -> Cut:
     """Write the clips of a video that are missing.
 
-    Raises InputError if the video cannot be decoded, or is too short for a clip.
+    Raises InputError if the video cannot be decoded, is too short for a clip, or ffmpeg does not write one.
     """
     found = survey(video.path)
     if found.notes:
@@ -158,7 +161,7 @@ def cut_all(ffmpeg: str, video: MediaFile, out: Path, length: int) -> Cut:
         for clip, since in zip(missing, sinces, strict=True):
             cut(ffmpeg, found, clip, since, out / f"{clip.name}.mp4")
     tracks = {"picture": found.picture, "sound": found.sound}
-    lacking = {kind: [c.name for c in clips if track and track not in c.tracks] for kind, track in tracks.items()}
+    lacking = {kind: [c.name for c in clips if track and kind not in c.tracks] for kind, track in tracks.items()}
     return Cut([clip.name for clip in clips], len(missing), lacking)
 
 

@@ -4,6 +4,7 @@ Times are seconds from the start of the file. A track may begin late, end early,
 TOLERANCE is left as it is, so that ordinary files give the published numbers.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from av.container import InputContainer
 
 from utils.base.errors import InputError
 from utils.media.clock import Clock, has_clock, packets, start_of
+from utils.media.decoding import decode
 from utils.media.files import NO_MEDIA, choose_tracks, is_cover, open_media
 from utils.media.tracks import TOLERANCE, Packets, Span, Track, track_of
 from utils.media.truncation import file_problem
@@ -99,6 +101,8 @@ def find_tracks(path: Path) -> Survey:
         collected, end, problem = _collect(container, clock)
         if _is_still(container, collected):
             raise InputError(f"{path}: is a single picture ({container.format.name}), expected a video or sound")
+        if has_clock(container) and (picture := chosen.get("video")) and picture.index in collected:
+            collected[picture.index] = _from_first_frame(path, picture.index, collected[picture.index])
         tracks: dict[str, Track | None] = {}
         for kind, stream in sorted(chosen.items()):  # first the sound
             tracks[kind] = track_of(container, stream, collected.get(stream.index, []), tracks.get("audio"))
@@ -123,24 +127,26 @@ def _is_still(container: InputContainer, collected: dict[int, Packets]) -> bool:
     return is_image and sum(map(len, collected.values())) == 1
 
 
-def _collect(container: InputContainer, clock: Clock) -> tuple[dict[int, Packets], float | None, str]:
-    """The packets of each stream; when the last one ends; and why the file cannot be read to its end.
+def _from_first_frame(path: Path, index: int, shown: Packets) -> Packets:
+    """The packets of a picture without those before the first frame that can be decoded.
 
-    A recording of a broadcast may begin between two key frames. What is shown before the first of them cannot be
-    decoded, and is left out, as ffmpeg does.
+    A recording of a broadcast may begin between two key frames. As with ffmpeg, its picture begins later then.
     """
+    begin = None
+    with contextlib.suppress(InputError), open_media(path) as container:
+        begin = next((frame.pts for frame in decode(container, container.streams[index])), None)
+    return [(time, last) for time, last in shown if None in (time, begin) or time >= begin]
+
+
+def _collect(container: InputContainer, clock: Clock) -> tuple[dict[int, Packets], float | None, str]:
+    """The packets of each stream; when the last one ends; and why the file cannot be read to its end."""
     collected: dict[int, Packets] = {}
-    first: dict[int, int | None] = {}  # when the first key frame is shown, of streams that begin before it
     problem = None
     try:
         for packet in packets(container, clock):
-            if not packet.size or packet.is_discard:
-                continue
-            index, time = packet.stream_index, packet.dts if packet.pts is None else packet.pts
-            if has_clock(container) and packet.is_keyframe and index not in first:
-                first[index] = time if collected.pop(index, None) else None
-            if None in (time, first.get(index)) or time >= first[index]:
-                collected.setdefault(index, []).append((time, packet.duration or 0))
+            if packet.size and not packet.is_discard:
+                time = packet.dts if packet.pts is None else packet.pts
+                collected.setdefault(packet.stream_index, []).append((time, packet.duration or 0))
     except (av.error.FFmpegError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
     ends = []
