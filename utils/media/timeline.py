@@ -1,4 +1,4 @@
-"""The time line of a media file, on which its picture and its sound lie: what is where, found without decoding.
+"""The time line of a media file, on which its picture and its sound lie: what is where, found from its packets.
 
 Times are seconds from the start of the file. A track may begin late, end early, or have gaps. What differs by less than
 TOLERANCE is left as it is, so that ordinary files give the published numbers.
