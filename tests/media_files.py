@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import numpy as np
 
@@ -31,6 +32,17 @@ def cut_short(path: Path, keep: float = 0.5) -> None:
     path.write_bytes(data[: int(len(data) * keep)])
 
 
+def damage(path: Path, begin: float, end: float) -> None:
+    """Write zeros over the packets of the picture that are shown from `begin` to `end`, in seconds."""
+    with av.open(str(path)) as container:
+        packets = [(float(p.pts * p.time_base), p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for time, position, size in packets:
+        if begin <= time < end:
+            data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+
+
 GREY, TONE = 18, 200  # by which the picture gets brighter, and the sound higher, each second; in grey levels and Hz
 
 
@@ -45,6 +57,22 @@ def clock_video(path: Path, seconds: float = 10, rate: str = "25", picture: str 
     sources = ["-f", "lavfi", "-i", ",".join(filter(None, (grey, picture)))]
     sources += ["-f", "lavfi", "-i", ",".join(filter(None, (tone, sound)))]
     ffmpeg(*sources, "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", *extra, path)
+    return path
+
+
+def joined_clocks(path: Path, *seconds: float) -> Path:
+    """A clock video in parts of so many seconds; the clock of the file, MPEG-TS, begins again with each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole, part = path.with_suffix(".whole.mkv"), path.with_suffix(".part")
+    clock_video(whole, sum(seconds))
+    data = b""
+    for k, length in enumerate(seconds):
+        coding = ("-c:v", "libx264", "-crf", 10, "-f", "mpegts")
+        ffmpeg("-ss", sum(seconds[:k]), "-i", whole, "-t", length, *coding, part)
+        data += part.read_bytes()
+    whole.unlink()
+    part.unlink()
+    path.write_bytes(data)
     return path
 
 

@@ -20,6 +20,7 @@ from utils import (
     make_lookalike,
     make_report,
     pack_features,
+    parse_video,
     plot_timeline,
     score_predictions,
     score_pseudo_labels,
@@ -349,3 +350,10 @@ def test_sizes_beyond_all_memory_are_named(workspace, command):
     result = command(main, *RUN, "--hidden_dim", str(2**31 - 2), "--nhead", "1")
     assert result.status == 2 and "too little memory" in result.error
     assert not (workspace / "models").exists()
+
+
+@pytest.mark.parametrize("names", [("-dash.mp4",), ("a.mp4", "-dash.mp4")])
+def test_a_name_that_begins_with_a_dash_is_explained(names, command):
+    result = command(parse_video, *names, "--checkpoint", "x.pt", "--out", "out")
+    fails(result, "a file whose name begins with a dash is given as ./-dash.mp4")
+    assert "begins with a dash" not in command(parse_video, "a.mp4", "-x", "-1.5", "--checkpoint", "x.pt").err

@@ -15,7 +15,8 @@ from utils.llp.names import clip_times
 from utils.media.audio import Block, place
 from utils.media.clips import EXTENT, describe_picture, read_audio, read_frames, read_jpegs, read_pictures, read_sound
 from utils.media.files import find_media, list_media
-from utils.media.frames import read_image, upright
+from utils.media.frames import read_image
+from utils.media.pixels import upright
 from utils.media.timeline import clip_span, find_tracks, presence
 from utils.media.windows import survey
 
@@ -81,6 +82,61 @@ def test_a_still_screen_is_no_gap(suffix, tmp_path):
     screen = clock_video(tmp_path / f"v.{suffix}", 10, "50", "select='lt(mod(t,3),0.5)'", "", *PASS, *coding)
     seconds, is_there = seen(screen)
     assert is_there == [True] * 10 and seconds[:6] == [0, 0, 0, 3, 3, 3]
+
+
+def changes_each_second(path, until: float):
+    """Ten seconds of sound, and a picture of a frame each second until then, at a rate of 25 as its file says."""
+    changes = f"select='eq(mod(n,25),0)*lt(t,{until})'"
+    return clock_video(path, 10, "25", changes, "", *PASS, *VORBIS)
+
+
+def test_the_last_frame_of_a_varying_rate_is_shown_to_the_end(command, tmp_path):
+    (tmp_path / "v").mkdir()
+    path = changes_each_second(tmp_path / "v/slide.webm", 5.5)
+    expected = ([0, 1, 2, 3, 4, 5, 5, 5, 5, 5], [True] * 10)
+    assert seen(path) == expected
+    assert find_tracks(path).picture.held == pytest.approx(4.96, abs=0.05)
+    assert command(extract_frames, "--video_path", tmp_path / "v", "--out_dir", tmp_path / "f").status == 0
+    content, *images = read_jpegs(tmp_path / "f", ("slide",), 80)
+    assert ([second_of(images[8 * k + 4]) for k in range(10)], content.is_there.tolist()) == expected
+    single = changes_each_second(tmp_path / "single.webm", 0.5)
+    assert seen(single) == ([0] * 10, [True] * 10)
+    slow = clock_video(tmp_path / "slow.mkv", 10, "1", "trim=0:5")  # a constant rate
+    assert seen(slow)[1] == [True] * 5 + [False] * 5
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+def test_a_recording_that_begins_between_key_frames(suffix, tmp_path):
+    """As ffmpeg: the picture begins with the first frame that can be decoded, the sound before."""
+    whole, cut = tmp_path / "whole.ts", tmp_path / f"cut.{suffix}"
+    coding = ("-c:v", "mpeg2video", "-q:v", 2, "-g", 50, "-bf", 2, "-sc_threshold", 10**9, "-c:a", "mp2")
+    clock_video(whole, 14, "25", "noise=alls=8:allf=t", "", *coding)
+    if suffix == "ts":
+        data = whole.read_bytes()
+        cut.write_bytes(data[len(data) // 14 // 188 * 188 :])  # from about second 1 on
+    else:
+        ffmpeg("-ss", 2.5, "-i", whole, "-c", "copy", cut)  # at a key frame, but frames before need the last group
+    found = find_tracks(cut)
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", cut, "-map", "0:v", "-copyts", "-frames:v", "1"]
+    lines = subprocess.run([*program, "-f", "framecrc", "-"], capture_output=True, text=True, check=True).stdout
+    first = int(lines.splitlines()[-1].split(",")[1]) / 25
+    with av.open(str(cut)) as container:
+        first -= container.start_time / av.time_base
+    assert found.picture.spans[0][0] == pytest.approx(first, abs=0.03) and first > 0.3
+    count = round(found.seconds * 8)
+    assert len(read_frames(cut, count)[0]) == count
+    assert found.sound.spans[0][0] < 0.05 and survey(cut).notes == ()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp"])
+def test_a_still_image_is_no_video(suffix, plain, tmp_path):
+    image = tmp_path / "picture.mp4"
+    ffmpeg("-i", plain, "-frames:v", 1, tmp_path / f"picture.{suffix}")
+    (tmp_path / f"picture.{suffix}").rename(image)
+    with pytest.raises(InputError, match=r"picture\.mp4: is a single picture \(\w+\), expected a video or sound"):
+        survey(image)
+    ffmpeg("-i", plain, "-frames:v", 9, "-c:v", "mjpeg", tmp_path / "many.mjpeg")
+    assert survey(tmp_path / "many.mjpeg").picture.end == pytest.approx(9 / 25)
 
 
 def joined(path, *parts) -> None:

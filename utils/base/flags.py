@@ -3,6 +3,8 @@
 import argparse
 import math
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,8 +32,17 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def __init__(self, **settings):
         super().__init__(**{"formatter_class": HelpFormatter} | settings)
+        self.given: list[str] = []
+
+    def parse_known_args(self, args=None, namespace=None):
+        """argparse's; what was given is kept for the message of an error."""
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> None:
+        names = [text for text in self.given if re.fullmatch(r"-[^-].*\.[A-Za-z]\w*", text)]
+        if names:
+            message += f"; a file whose name begins with a dash is given as ./{names[0]}"
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 

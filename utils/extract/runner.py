@@ -126,6 +126,10 @@ class Run:
         self.counts["short"] += seconds < SHORT
         self._count("done", video, "done")
 
+    def skip(self, video: Video) -> None:
+        """Count a video, of which nothing was left to do, as finished before."""
+        self._count("skipped", video, "finished before")
+
     def fail(self, video: Video, reason: str) -> None:
         """List a video as failed."""
         if not self.counts["failed"]:

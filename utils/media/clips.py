@@ -14,7 +14,16 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.llp.classes import FPS, T
 from utils.media import audio
-from utils.media.frames import count_frames, evenly_spaced, frame_files, frame_lag, read_image, shown_frames
+from utils.media.frames import (
+    count_frames,
+    evenly_spaced,
+    frame_files,
+    frame_lag,
+    read_image,
+    refuse_lost,
+    require_decodable,
+    shown_frames,
+)
 from utils.media.timeline import TOLERANCE, Span, clip_span, find_tracks, presence
 
 EXTENT = "extent.json"  # in a folder of frames, of a longer video, or if its picture is not there from start to end
@@ -80,14 +89,12 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
     lag = frame_lag(found, times[0]) if times else 0
     positions, content = _choose(path, total, count, times, found.seconds, picture.spans, lag)
     yield content
-    missing = []
+    lost = []
     for shown in shown_frames(found, positions):
         if not shown.is_exact:
-            missing.append(shown.position / FPS)
+            lost.append(shown.position)
         yield shown.image
-    if missing:
-        what = f"{len(missing)} of the frames needed cannot be decoded, the first at {missing[0]:.1f} s"
-        raise InputError(f"{path}: damaged, {what}")
+    refuse_lost(found, lost)
 
 
 def _choose(
@@ -125,8 +132,8 @@ def read_jpegs(
     files = frame_files(folder, *names)
     total, seconds, spans, lag = len(files), len(files) / FPS, ((0.0, len(files) / FPS),), USUAL_LAG
     if (extent := read_extent(files[0].parent)) is not None:
-        seconds, spans = extent
-        lag = min(max(total - round(spans[-1][1] * FPS), 0), USUAL_LAG)
+        seconds, spans, held = extent
+        lag = min(max(total - round((spans[-1][1] - held) * FPS), 0), USUAL_LAG)
         total = max(total, round(seconds * FPS))
     positions, content = _choose(files[0].parent, total, count, times, seconds, spans, lag)
     yield content
@@ -137,18 +144,22 @@ def read_jpegs(
 def describe_picture(path: Path) -> Iterator[tuple[int, float, str]]:
     """The number of a video's picture track, its length in seconds, and the text of EXTENT, '' if none is needed.
 
-    Raises InputError if it has no complete picture.
+    Raises InputError if it has no complete picture, or frames of it cannot be decoded.
     """
     found = find_tracks(path)
     picture = found.require_picture()
+    require_decodable(found)
     is_there = presence(picture.spans, segment_edges(0.0, found.seconds))
-    text = json.dumps({"seconds": found.seconds, "picture": picture.spans}) + "\n"
-    is_usual = is_there.all() and found.seconds - picture.end < TOLERANCE and found.is_single
+    text = json.dumps({"seconds": found.seconds, "picture": picture.spans, "held": picture.held}) + "\n"
+    lacks = found.seconds - (picture.end - picture.held)
+    is_usual = is_there.all() and lacks < TOLERANCE and found.is_single
     yield picture.index, found.seconds, "" if is_usual else text
 
 
-def read_extent(folder: Path) -> tuple[float, tuple[Span, ...]] | None:
-    """Length of the video of a folder of frames, and when its picture is there; None if it is there throughout.
+def read_extent(folder: Path) -> tuple[float, tuple[Span, ...], float] | None:
+    """Length of the video of a folder of frames, when its picture is there, and for how long the last frame is held.
+
+    None if the picture is there throughout.
 
     Raises InputError if the file that states it is damaged.
     """
@@ -157,17 +168,23 @@ def read_extent(folder: Path) -> tuple[float, tuple[Span, ...]] | None:
         return None
     try:
         value = json.loads(path.read_bytes())
-        return float(value["seconds"]), tuple((float(begin), float(end)) for begin, end in value["picture"])
+        spans = tuple((float(begin), float(end)) for begin, end in value["picture"])
+        return float(value["seconds"]), spans, float(value.get("held", 0))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is damaged; remove {folder} and extract its frames again") from error
 
 
 def shown_since(path: Path, times: Sequence[float]) -> Iterator[list[float]]:
-    """For each of some times, in seconds, since when the frame is shown that is shown then; the time if none is.
+    """For each of some times, in seconds, since when the frame is shown that is shown then.
 
-    Raises InputError if the file cannot be read.
+    0 before the first frame; the time itself if there is no picture.
+
+    Raises InputError if the file cannot be read, or frames of it cannot be decoded.
     """
-    picture = find_tracks(path).picture
-    frames = np.array(picture.times if picture else (), float)
+    found = find_tracks(path)
+    if found.picture:
+        require_decodable(found)
+    frames = np.array(found.picture.times if found.picture else (), float)
     index = np.searchsorted(frames, times, side="right") - 1
-    yield [float(frames[i]) if i >= 0 else float(time) for i, time in zip(index, times, strict=True)]
+    before = [0.0 if len(frames) else float(time) for time in times]
+    yield [float(frames[i]) if i >= 0 else time for i, time in zip(index, before, strict=True)]

@@ -26,7 +26,7 @@ class Clock:
 
     def __init__(self, container: InputContainer):
         self.may_jump = has_clock(container)
-        self.offset = 0  # microseconds
+        self.offset = 0  # microseconds; another number if the time stamps began again or jumped
         self.last: dict[int, int] = {}  # by stream
         self.expected: dict[int, int] = {}
 
@@ -48,9 +48,9 @@ class Clock:
             packet.pts += shift
 
 
-def packets(container: InputContainer) -> Iterator[av.Packet]:
-    """All packets of a file, on its time line."""
-    clock = Clock(container)
+def packets(container: InputContainer, clock: Clock | None = None) -> Iterator[av.Packet]:
+    """All packets of a file, on its time line. clock: of the file, to look at afterwards."""
+    clock = clock or Clock(container)
     for packet in container.demux():
         progress()
         clock.adjust(packet)

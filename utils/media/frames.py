@@ -20,9 +20,8 @@ from utils.llp.classes import FPS
 from utils.media.clock import time_of
 from utils.media.decoding import decode
 from utils.media.files import open_media
+from utils.media.pixels import to_rgb
 from utils.media.timeline import TOLERANCE, Survey
-
-SWS_ACCURATE = 0x2 | 0x2000 | 0x40000  # ffmpeg's scaler: bilinear chroma, at full resolution, rounded to nearest
 
 
 def evenly_spaced(length: int, count: int) -> np.ndarray:
@@ -128,7 +127,8 @@ def count_frames(found: Survey) -> int:
         count = len(choose_frames(picture.times, picture.rate))
     else:
         count = sum(1 for _ in constant_rate_frames(found))
-    return max(count, round(found.seconds * FPS)) if found.seconds - picture.end >= TOLERANCE else count
+    is_longer = found.seconds - (picture.end - picture.held) >= TOLERANCE
+    return max(count, round(found.seconds * FPS)) if is_longer else count
 
 
 def frame_lag(found: Survey, begin: float) -> int:
@@ -148,45 +148,59 @@ def shown_frames(found: Survey, positions: Sequence[int]) -> Iterator[Shown]:
 
     After its end, the last frame is shown. Raises InputError if nothing can be decoded.
     """
+    last = image = None
+    for position, frame, is_exact in _frames_at(found, positions):
+        if frame is not last:
+            last, image = frame, to_rgb(frame)
+        yield Shown(position, image, is_exact)
+
+
+def require_decodable(found: Survey) -> None:
+    """Raise InputError if any frame of a video's output at 8 a second cannot be decoded."""
+    refuse_lost(
+        found, [position for position, _, is_exact in _frames_at(found, range(count_frames(found))) if not is_exact]
+    )
+
+
+def refuse_lost(found: Survey, lost: Sequence[int]) -> None:
+    """Raise InputError if there are positions of the output at 8 a second, ascending, that cannot be decoded."""
+    if lost:
+        what = f"{len(lost)} of the frames needed cannot be decoded, the first at {lost[0] / FPS:.1f} s"
+        raise InputError(f"{found.path}: damaged, {what}")
+
+
+def _frames_at(found: Survey, positions: Sequence[int]) -> Iterator[tuple[int, "av.VideoFrame", bool]]:
+    """The positions of `shown_frames`, each with its frame as it was decoded, and whether that is exact."""
     if not found.picture.times:
         yield from _counted_frames(found, positions)
         return
     times = found.picture.times
     chosen = choose_frames(times, found.picture.rate)
     wanted = [times[chosen[min(position, len(chosen) - 1)]] for position in positions]
-    queue, last, image = 0, None, None
+    queue, last = 0, None
     for time, frame in decode_frames(found, set(wanted)):
-        ready = queue
-        while ready < len(wanted) and wanted[ready] < time:  # they cannot be decoded: their predecessor stands in
-            ready += 1
-        if ready > queue and image is None:
-            image = to_rgb(frame if last is None else last)
-        yield from (Shown(positions[i], image, False) for i in range(queue, ready))
-        queue, last, image = ready, frame, None
+        while queue < len(wanted) and wanted[queue] < time:  # it cannot be decoded: its predecessor stands in
+            yield positions[queue], frame if last is None else last, False
+            queue += 1
+        last = frame
         while queue < len(wanted) and wanted[queue] == time:
-            image = to_rgb(frame) if image is None else image
-            yield Shown(positions[queue], image, True)
+            yield positions[queue], frame, True
             queue += 1
         if queue == len(wanted):
             return
-    image = to_rgb(last) if image is None else image
-    yield from (Shown(positions[i], image, False) for i in range(queue, len(wanted)))
+    yield from ((position, last, False) for position in positions[queue:])
 
 
-def _counted_frames(found: Survey, positions: Sequence[int]) -> Iterator[Shown]:
-    """`shown_frames` of a video that does not state when its frames are shown: they are counted."""
-    queue, last, image = 0, None, None
+def _counted_frames(found: Survey, positions: Sequence[int]) -> Iterator[tuple[int, "av.VideoFrame", bool]]:
+    """`_frames_at` of a video that does not state when its frames are shown: they are counted."""
+    queue, frame = 0, None
     for position, frame in enumerate(constant_rate_frames(found)):
-        if frame is not last:
-            last, image = frame, None
         while queue < len(positions) and positions[queue] == position:
-            image = to_rgb(frame) if image is None else image
-            yield Shown(position, image, True)
+            yield position, frame, True
             queue += 1
         if queue == len(positions):
             return
-    image = to_rgb(last) if image is None else image
-    yield from (Shown(position, image, True) for position in positions[queue:])
+    yield from ((position, frame, True) for position in positions[queue:])
 
 
 def constant_rate_frames(found: Survey) -> Iterator["av.VideoFrame"]:
@@ -220,26 +234,3 @@ def decode_frames(found: Survey, wanted: set[Fraction] | None = None) -> Iterato
             yield time, frame
         if time is None:
             raise InputError(f"{found.path}: none of its frames can be decoded")
-
-
-def to_rgb(frame: "av.VideoFrame") -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a decoded frame, upright."""
-    # BT.601 whatever the file says, since JPEG files carry no other. ffmpeg's faster default rounds all colours down.
-    rgb = frame.reformat(format="rgb24", interpolation=SWS_ACCURATE, src_colorspace="itu601").to_ndarray()
-    matrix = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
-    return rgb if matrix is None else upright(rgb, np.frombuffer(bytes(matrix), np.int32))
-
-
-def upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn and mirror an image, (H, W, 3), as its file's display matrix says, (9,) int32, in steps of a quarter turn.
-
-    The rule of the ffmpeg program (configure_input_video_filter in fftools/ffmpeg_filter.c of 5.1).
-    """
-    (a, b), (c, d) = matrix[[0, 1]].tolist(), matrix[[3, 4]].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):  # a quarter turn
-        if b > 0:
-            turned = image.transpose(1, 0, 2) if c > 0 else np.rot90(image, -1)
-        else:
-            turned = image[::-1, ::-1].transpose(1, 0, 2) if c < 0 else np.rot90(image)
-        return np.ascontiguousarray(turned)
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -1,55 +1,28 @@
-"""The time line of a media file, on which its picture and its sound lie: what is where, found without decoding.
+"""The time line of a media file, on which its picture and its sound lie: what is where, found from its packets.
 
 Times are seconds from the start of the file. A track may begin late, end early, or have gaps. What differs by less than
 TOLERANCE is left as it is, so that ordinary files give the published numbers.
 """
 
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Stream
 
 from utils.base.errors import InputError
-from utils.media.clock import packets, start_of
+from utils.media.clock import Clock, has_clock, packets, start_of
+from utils.media.decoding import decode
 from utils.media.files import NO_MEDIA, choose_tracks, is_cover, open_media
-from utils.media.truncation import file_problem, track_problem
+from utils.media.tracks import TOLERANCE, Packets, Span, Track, track_of
+from utils.media.truncation import file_problem
 
-TOLERANCE = 0.25  # seconds
-HOLE = 1.0  # seconds without a frame that count as a gap
-CONSTANT = 0.95  # of the steps between frames are alike at a constant rate
 SINGLE = 10.5  # seconds of a file that is one window; longer ones have several
 LONGEST = 24 * 3600  # seconds of a file
 CLIP_SLACK = 0.5  # seconds by which a clip may be longer than its name says
-
-Span = tuple[float, float]
-
-
-class Track(NamedTuple):
-    """A track of a file.
-
-    Attributes:
-        index: of the stream in the file.
-        spans: when it is there, ascending.
-        problem: why it is not complete, '' if it is.
-        times: of a picture, when its frames are shown, ascending; empty if the file does not state it.
-        rate: of a picture, frames a second as the file states, None if it does not.
-    """
-
-    index: int
-    spans: tuple[Span, ...]
-    problem: str = ""
-    times: tuple[Fraction, ...] = ()
-    rate: Fraction | None = None
-
-    @property
-    def end(self) -> float:
-        """Seconds."""
-        return self.spans[-1][1]
 
 
 class Survey(NamedTuple):
@@ -61,6 +34,7 @@ class Survey(NamedTuple):
         notes: what is wrong with it, a line each.
         has_cover: whether it has a cover picture.
         frames: of a video of one window, at 8 a second; None if they are not counted.
+        begins_again: whether its clock begins again or jumps: times of the file are not those of its packets.
     """
 
     path: Path
@@ -69,6 +43,7 @@ class Survey(NamedTuple):
     notes: tuple[str, ...] = ()
     has_cover: bool = False
     frames: int | None = None
+    begins_again: bool = False
 
     @property
     def video_end(self) -> float | None:
@@ -111,7 +86,8 @@ class Survey(NamedTuple):
 def find_tracks(path: Path) -> Survey:
     """Look at every packet of a media file.
 
-    Raises InputError if it is missing or no media file, has neither picture nor sound, or is longer than a day.
+    Raises InputError if it is missing, no media file or a single picture, has neither picture nor sound, or is longer
+    than a day.
     """
     path = Path(path)
     if not path.is_file():
@@ -121,10 +97,15 @@ def find_tracks(path: Path) -> Survey:
         has_cover = any(stream.type == "video" and is_cover(stream) for stream in container.streams)
         if not chosen:
             raise InputError(f"{path}: has neither a picture nor sound that can be decoded")
-        collected, end, problem = _collect(container)
+        clock = Clock(container)
+        collected, end, problem = _collect(container, clock)
+        if _is_still(container, collected):
+            raise InputError(f"{path}: is a single picture ({container.format.name}), expected a video or sound")
+        if has_clock(container) and (picture := chosen.get("video")) and picture.index in collected:
+            collected[picture.index] = _from_first_frame(path, picture.index, collected[picture.index])
         tracks: dict[str, Track | None] = {}
         for kind, stream in sorted(chosen.items()):  # first the sound
-            tracks[kind] = _track(container, stream, collected.get(stream.index, []), tracks.get("audio"))
+            tracks[kind] = track_of(container, stream, collected.get(stream.index, []), tracks.get("audio"))
         ends = [track.end for track in tracks.values() if track]
         if not ends:
             raise InputError(f"{path}: truncated or damaged, nothing of it can be decoded")
@@ -136,18 +117,33 @@ def find_tracks(path: Path) -> Survey:
     names = {"video": "picture", "audio": "sound"}
     notes = [f"its {names[kind]} track is empty" for kind, track in tracks.items() if track is None]
     notes += dict.fromkeys(track.problem for track in tracks.values() if track and track.problem)
-    return Survey(path, tracks.get("video"), tracks.get("audio"), tuple(notes), has_cover)
+    about = {"has_cover": has_cover, "begins_again": clock.offset != 0}
+    return Survey(path, tracks.get("video"), tracks.get("audio"), tuple(notes), **about)
 
 
-Packets = list[tuple[int | None, int]]  # when each is presented, and for how long, in units of the stream
+def _is_still(container: InputContainer, collected: dict[int, Packets]) -> bool:
+    """Whether a file is an image, such as a JPEG file, not a video of one frame."""
+    is_image = container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif")
+    return is_image and sum(map(len, collected.values())) == 1
 
 
-def _collect(container: InputContainer) -> tuple[dict[int, Packets], float | None, str]:
+def _from_first_frame(path: Path, index: int, shown: Packets) -> Packets:
+    """The packets of a picture without those before the first frame that can be decoded.
+
+    A recording of a broadcast may begin between two key frames. As with ffmpeg, its picture begins later then.
+    """
+    begin = None
+    with contextlib.suppress(InputError), open_media(path) as container:
+        begin = next((frame.pts for frame in decode(container, container.streams[index])), None)
+    return [(time, last) for time, last in shown if None in (time, begin) or time >= begin]
+
+
+def _collect(container: InputContainer, clock: Clock) -> tuple[dict[int, Packets], float | None, str]:
     """The packets of each stream; when the last one ends; and why the file cannot be read to its end."""
     collected: dict[int, Packets] = {}
     problem = None
     try:
-        for packet in packets(container):
+        for packet in packets(container, clock):
             if packet.size and not packet.is_discard:
                 time = packet.dts if packet.pts is None else packet.pts
                 collected.setdefault(packet.stream_index, []).append((time, packet.duration or 0))
@@ -160,62 +156,6 @@ def _collect(container: InputContainer) -> tuple[dict[int, Packets], float | Non
             ends.append(float(last * container.streams[index].time_base - start_of(container)))
     end = max(ends, default=None)
     return collected, end, f"damaged: it cannot be read beyond {end or 0:.1f} s ({problem})" if problem else ""
-
-
-def _track(container: InputContainer, stream: Stream, shown: Packets, sound: Track | None) -> Track | None:
-    """A track, given the packets of its stream; None if there are none. sound: of a picture."""
-    if not shown:
-        return None
-    is_video, unit, start = stream.type == "video", stream.time_base, start_of(container)
-    rate = stream.guessed_rate if is_video else None
-    usual = float(1 / (rate or Fraction(25)))
-    known = sorted((time, duration) for time, duration in shown if time is not None)
-    if not known:  # a raw stream: frames follow one another
-        seconds = sum(float(duration * unit) or usual for _, duration in shown)
-        return Track(stream.index, ((0.0, seconds),), rate=rate)
-    begins, lasts = np.array(known, float).T * float(unit)
-    begins -= float(start)
-    if is_video:
-        spans = _picture_spans(begins, lasts[-1] or usual, sound.spans if sound else ())
-    else:
-        spans = _sound_spans(begins, begins + lasts)
-    problem = track_problem(container, stream, spans[0][0], spans[-1][1])
-    states_times = is_video and len(known) == len(shown) and not _is_in_storage_order(container, stream)
-    times = tuple(time * unit - start for time, _ in known) if states_times else ()
-    return Track(stream.index, spans, problem, times, rate)
-
-
-def _sound_spans(begins: np.ndarray, ends: np.ndarray) -> tuple[Span, ...]:
-    """When there is sound, given when its n packets begin, ascending, and end: (n,) seconds each."""
-    ends = np.maximum.accumulate(ends)
-    gaps = np.flatnonzero(begins[1:] - ends[:-1] > TOLERANCE)
-    return _spans(begins[[0, *(gaps + 1)]], ends[[*gaps, -1]])
-
-
-def _picture_spans(times: np.ndarray, last: float, sound: Sequence[Span]) -> tuple[Span, ...]:
-    """When there is a picture, given when its n frames are shown, ascending, (n,) seconds, and how long the last lasts.
-
-    Frames of a constant rate have gaps where there is none for a second. At a varying rate, as that of screen
-    recordings, a frame is shown until the next one, unless the sound has a gap, too; what files say of the duration of
-    frames is of no use there.
-    """
-    steps = np.diff(times)
-    usual = np.median(steps) if len(steps) else last
-    holes = np.flatnonzero(steps > usual + HOLE)
-    is_constant = np.mean(np.abs(steps - usual) <= usual / 2) >= CONSTANT if len(steps) else False
-    if not is_constant or steps[holes].sum() > (times[-1] - times[0]) / 2:
-        silent = [not any(begin < times[i + 1] and end > times[i] + HOLE for begin, end in sound) for i in holes]
-        holes = holes[np.array(silent, bool) & bool(sound)]
-    return _spans(times[[0, *(holes + 1)]], [*(times[holes] + usual), times[-1] + last])
-
-
-def _spans(begins: Iterable[float], ends: Iterable[float]) -> tuple[Span, ...]:
-    return tuple((float(begin), float(end)) for begin, end in zip(begins, ends, strict=True))
-
-
-def _is_in_storage_order(container: InputContainer, stream: Stream) -> bool:
-    """Whether the times of packets are of no use: AVI numbers frames in the order in which they are stored."""
-    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
 
 def clip_span(path: Path, seconds: float, times: Span | None) -> Span:
