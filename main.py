@@ -1,4 +1,4 @@
-"""Train and evaluate an audio-visual video parser: VALOR, VALOR+ or VALOR++, by its flags.
+"""Train and evaluate an audio-visual video parser: VALOR, VALOR+, VALOR++, or another one, by its flags.
 
     python main.py --mode train --model_name my_run        (scripts/train_valor.sh has the published settings)
     python main.py --mode test  --model_name my_run
@@ -95,7 +95,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--json", type=Path, help="write the ten scores to this file")
     predictions = "val, test: write pred_audio.csv, pred_visual.csv and probabilities.npz"
     add("--save_predictions", type=Path, metavar="DIR", help=predictions)
-    tune = "val: choose thresholds of videos and segments, one each or per class, for --thresholds tuned"
+    tune = "val: choose thresholds by segment-level Type, one of videos and one of segments, or those per class"
     add("--tune_thresholds", nargs="?", const="one", choices=("one", "per_class"), help=tune)
     add("--thresholds", choices=("0.5", "tuned"), default="0.5", help="val, test: of decisions")
     add("--classwise", action="store_true", help="val, test: print the scores of each class, too")
@@ -373,7 +373,7 @@ def test(args: argparse.Namespace, device: torch.device) -> None:
     if args.classwise:
         print(class_report(audio, visual, reference, class_names))
     if args.json:
-        write_json(args.json, list(rows.values())[-1])
+        write_json(args.json, list(rows.values())[-1] | ({} if thresholds is DEFAULT else tuned.plain(thresholds)))
     if args.save_predictions:
         prob = {"global_prob": evaluation.global_prob, "frame_prob": evaluation.frame_prob}
         write_predictions(args.save_predictions, split.filenames, audio, visual, class_names, **prob)

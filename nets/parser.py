@@ -57,12 +57,12 @@ def upsample_clap_map(features: Tensor) -> Tensor:
     return image.permute(0, 2, 3, 1)
 
 
-def pool_time(x: Tensor) -> Tensor:
-    """Adaptive average pooling over time, (B, L, D) -> (B, T, D).
+def pool_time(x: Tensor, segments: int = SEGMENTS) -> Tensor:
+    """Adaptive average pooling over time to T segments, (B, L, D) -> (B, T, D).
 
     Means of slices, since torch's adaptive pooling has no deterministic gradient on CUDA.
     """
-    return torch.stack([x[:, a:b].mean(dim=1) for a, b in bin_edges(x.shape[1], SEGMENTS)], dim=1)
+    return torch.stack([x[:, a:b].mean(dim=1) for a, b in bin_edges(x.shape[1], segments)], dim=1)
 
 
 class Parser(nn.Module):
@@ -123,7 +123,7 @@ class Parser(nn.Module):
 
 
 class LinearFront(Parser):
-    """A parser with one linear layer for each input, as HAN has them. It takes T = 10 segments.
+    """A parser with one linear layer for each input, as HAN has them. visual_st has T rows, 10 for LLP.
 
     Args:
         input_a_dim: Da, size of an audio feature vector. input_v_dim: Dv, size of a visual one.
@@ -141,30 +141,33 @@ class LinearFront(Parser):
         """Float tensors -> (B, T, D), (B, T, D). Raw or pooled features are told apart by their length.
 
         Args:
-            audio: (B, 10, Da), or CLAP's token map (B, 64, Da).
-            visual: (B, 10, Dv), or 8 frames a second (B, 80, Dv).
-            visual_st: (B, 10, 512).
+            audio: (B, T, Da), or CLAP's token map (B, 64, Da).
+            visual: (B, T, Dv), or 8 frames a second (B, 8 T, Dv).
+            visual_st: (B, T, 512).
 
         Raises:
             ValueError: an input has another length.
         """
-        audio = self._embed_audio(audio)  # (B, T, D)
-        visual = torch.cat([self._embed_visual(visual), self.fc_st(visual_st)], dim=-1)  # (B, T, 2D)
+        segments = visual_st.shape[1]
+        audio = self._embed_audio(audio, segments)  # (B, T, D)
+        visual = torch.cat([self._embed_visual(visual, segments), self.fc_st(visual_st)], dim=-1)  # (B, T, 2D)
         return audio, self.fc_fusion(visual)
 
-    def _embed_audio(self, audio: Tensor) -> Tensor:
-        """(B, 10 | 64, Da) -> (B, T, D), in the published order of arithmetic."""
-        if audio.shape[1] == SEGMENTS:
+    def _embed_audio(self, audio: Tensor, segments: int) -> Tensor:
+        """(B, T | 64, Da) -> (B, T, D), in the published order of arithmetic."""
+        rows = audio.shape[1]
+        if rows == segments:
             return self.fc_a(audio)
-        if audio.shape[1] != CLAP_MAP[0] * CLAP_MAP[1]:
-            raise ValueError(f"audio has {audio.shape[1]} rows a video, expected 10, or 64 for CLAP's token map")
+        if rows != CLAP_MAP[0] * CLAP_MAP[1]:
+            raise ValueError(f"audio has {rows} rows a video, expected {segments}, or 64 for CLAP's token map")
         x = self.fc_a(upsample_clap_map(audio))  # (B, 2, 1024, D)
-        return pool_time(x.mean(dim=1))
+        return pool_time(x.mean(dim=1), segments)
 
-    def _embed_visual(self, visual: Tensor) -> Tensor:
-        """(B, 10 | 80, Dv) -> (B, T, D), in the published order of arithmetic."""
-        if visual.shape[1] == SEGMENTS:
+    def _embed_visual(self, visual: Tensor, segments: int) -> Tensor:
+        """(B, T | 8 T, Dv) -> (B, T, D), in the published order of arithmetic."""
+        rows, frames = visual.shape[1], segments * FRAMES_PER_SEGMENT
+        if rows == segments:
             return self.fc_v(visual)
-        if visual.shape[1] != SEGMENTS * FRAMES_PER_SEGMENT:
-            raise ValueError(f"visual has {visual.shape[1]} rows a video, expected 10, or 80 for 8 frames a second")
-        return self.fc_v(visual).unflatten(1, (SEGMENTS, FRAMES_PER_SEGMENT)).mean(dim=2)
+        if rows != frames:
+            raise ValueError(f"visual has {rows} rows a video, expected {segments}, or {frames} for 8 frames a second")
+        return self.fc_v(visual).unflatten(1, (segments, FRAMES_PER_SEGMENT)).mean(dim=2)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train MM-Pyramid as its release does (ACM MM 2022): weak labels alone, and its exchange of the two streams.
-# Further flags of main.py may follow and win, e.g. --losses video,audio,visual for VALOR's losses
+# Further flags of main.py may follow and win; VALOR's losses: --losses video,audio,visual --no-published_slots
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 

@@ -197,6 +197,19 @@ def test_a_video_does_not_depend_on_its_batch(model):
 
 
 @pytest.mark.parametrize("model", NETWORKS)
+def test_the_number_of_segments_is_that_of_the_features(model):
+    """Seven segments: pooled, and with eight frames a second; the means of frames are the same."""
+    net = small(model).eval()
+    sizes = [x.shape[-1] for x in inputs(videos=1)]
+    torch.manual_seed(3)
+    audio, frames, visual_st = (torch.randn(2, rows, size) for rows, size in zip((7, 56, 7), sizes, strict=True))
+    with torch.no_grad():
+        raw, pooled = net(audio, frames, visual_st), net(audio, frames.unflatten(1, (7, 8)).mean(2), visual_st)
+    assert raw.frame_prob.shape[:3] == (2, 7, 2)
+    torch.testing.assert_close(raw.frame_logits, pooled.frame_logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
 def test_what_does_not_fit_is_refused(model):
     with pytest.raises(ValueError, match="nhead 7 does not divide hidden_dim 512"):
         nets.build(model, nhead=7)

@@ -146,6 +146,10 @@ def test_a_class_that_no_video_has_is_swept_to_nothing():
         (("--v_pseudo_data_dir", "logits/clip"), "files are missing in logits/clip"),
         (("--label_csv", "nothing.csv"), "nothing.csv: no such file"),
         (("--v_logits_dir", "logits/clip"), "belong to --sweep"),
+        (
+            ("--sweep", "Dog", "--v_logits_dir", "logits/clip", "--best_classes", "a", "--exact_classes", "a"),
+            "one file twice",
+        ),
         (("--json", "data/AVVP_test_pd.csv/x.json"), "AVVP_test_pd.csv is a file, expected a folder"),
     ],
 )

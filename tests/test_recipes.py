@@ -19,7 +19,7 @@ from utils.llp.pseudo_labels import NOTHING, pseudo_labels
 from utils.metrics.bootstrap import paired_interval
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
-from utils.metrics.threshold_sweep import f1_threshold
+from utils.metrics.threshold_sweep import Sweep, agnostic_threshold, class_thresholds, f1_threshold
 from utils.train import losses
 from utils.train.losses import parser_losses, segment_loss
 from utils.train.recipe import (
@@ -299,6 +299,23 @@ def test_the_interval_of_a_clear_difference_excludes_zero():
     assert change.mean == pytest.approx(2.12) and 1.6 < change.low < 1.8 and 2.4 < change.high < 2.7
 
 
+def test_segments_without_content_count_as_those_that_no_threshold_accepts():
+    """A clip without sound has logits of -10,000: no label is positive there, and the threshold is near the others."""
+    logits = np.array([[NOTHING, NOTHING, 1.0, 2.0], [0.0, 0.5, 3.0, 4.0]], np.float32)[..., None]  # (N=2, T=4, C=1)
+    reference = np.array([[0, 0, 1, 1], [0, 0, 1, 1]])[..., None]
+    weak, listed = np.ones((2, 1)), np.array([True, True])
+    assert class_thresholds(logits, reference, weak).tolist() == [0.75]
+    assert agnostic_threshold(logits, reference, weak) == 0.75
+    sweep = Sweep.of("x", "audio", logits[..., 0], reference[..., 0] > 0, listed, used=0.0)
+    assert sweep.exact == (0.75, 100.0) and sweep.best()[1] == 100
+    silent = Sweep.of(
+        "x", "audio", np.full((1, 4), NOTHING, np.float32), np.ones((1, 4), bool), np.array([True]), used=0
+    )
+    assert silent.best() is None  # no label can be right
+    labels = pseudo_labels(logits, weak, class_thresholds(logits, reference, weak))
+    np.testing.assert_array_equal(labels, reference)
+
+
 # through main.py
 
 
@@ -405,6 +422,7 @@ def test_tuned_thresholds_are_kept_with_the_run(workspace, command):
     assert tuned.status == 0 and "Val, tuned" in tuned.out
     kept = json.loads((workspace / "models/run/thresholds.json").read_text())
     assert kept["Seg-type"] == pytest.approx(json.loads((workspace / "val.json").read_text())["Seg-type"])
+    assert json.loads((workspace / "val.json").read_text())["thresholds"] == {k: kept[k] for k in ("video", "segment")}
     again = command(main, *test, "--mode=val", "--thresholds=tuned", "--json=again.json")
     assert (workspace / "again.json").read_text() == (workspace / "val.json").read_text()
     assert "Val, tuned" in again.out
@@ -438,11 +456,15 @@ def test_tuned_thresholds_are_kept_with_the_run(workspace, command):
         (("--recombine", "x"), "invalid"),
         (("--losses", "video,mixup"), "unknown term 'mixup'"),
         (("--label_smoothing", "0.9"), "--label_smoothing has no meaning without guided"),
-        (("--label_smoothing", "1.1", "--losses", "guided"), "1.1 is not in [0, 1]"),
+        (("--label_smoothing", "1.1", "--losses", "guided"), "1.1 is not a number from 0 to 1"),
         (("--tune_thresholds",), "--tune_thresholds belongs to --mode val"),
         (("--mode", "val", "--tune_thresholds", "all"), "invalid choice: 'all'"),
         (("--thresholds", "tuned"), "--thresholds tuned to --mode val or test"),
         (("--a_logits_dir", "nowhere"), "nowhere: no such folder"),
+        (("--packed", "x.h5", "--a_logits_dir", "y"), "have no meaning with --packed, whose own logits are used"),
+        (("--recombine", "17"), "17 is not a number from 0 to 16"),
+        (("--recombine", "0.01"), "--recombine 0.01: gives no new video in a batch of 10"),
+        (("--model", "MM_Pyramid", "--published_slots"), "--published_slots has no meaning without weak labels alone"),
     ],
 )
 def test_a_bad_value_costs_one_line(workspace, command, flags, text):

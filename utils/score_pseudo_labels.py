@@ -112,8 +112,12 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
     found = {"best_classes": lambda s: (s.best() or (None,))[0], "exact_classes": lambda s: s.exact[0]}
     for flag, threshold in found.items():
         if path := getattr(args, flag):
-            write_thresholds(path, classes, {(s.name, TEACHERS[s.modality]): threshold(s) for s in sweeps})
+            best = {(s.name, TEACHERS[s.modality]): threshold(s) for s in sweeps}
+            write_thresholds(path, classes, best)
             print(path)
+            kept = len(TEACHERS) * len(classes) - sum(value is not None for value in best.values())
+            if kept:
+                print(f"note: {path}: {kept} of its thresholds are those of {args.classes}", file=sys.stderr)
 
 
 def sweep_table(sweeps: list[Sweep]) -> str:
@@ -146,6 +150,9 @@ def main(args: argparse.Namespace) -> None:
     require_figure_name("--figure", args.figure)
     for flag in ("json", "figure", "best_classes", "exact_classes"):
         require_writable(f"--{flag}", getattr(args, flag))
+    written = [path.resolve() for path in (args.classes, args.best_classes, args.exact_classes) if path]
+    if len(set(written)) < len(written):
+        raise InputError("--classes, --best_classes and --exact_classes name one file twice; choose different files")
     args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
     classes = read_classes(args.classes)
     split = read_split(args.label_csv, class_names(classes))

@@ -43,7 +43,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--video_dir", default="./data/CLIP/features", help="CLIP's embeddings, <id>.npy, (L, D) float32")
     flags.add_text_flags(data)
     for flag, what in zip(LOGITS_FLAGS, ("audio", "visual"), strict=True):
-        add(flag, default=f"./data/temporal/{what}_logits", help=f"folder to write {what} logits to, (10, C) float32")
+        add(flag, default=f"./data/UWAV/logits_{what[0]}", help=f"folder to write {what} logits to, (10, C) float32")
     flags.add_classes_flag(data)
     add = parser.add_argument_group("model").add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="weights that train_teacher.py wrote")

@@ -90,9 +90,12 @@ def unit_float(text: str) -> float:
     return _checked(text, non_negative_float, lambda value: value < 1, "is not in [0, 1)")
 
 
-def share(text: str) -> float:
-    """argparse type: a number in [0, 1]."""
-    return _checked(text, non_negative_float, lambda value: value <= 1, "is not in [0, 1]")
+def at_most(limit: float) -> Callable[[str], float]:
+    """argparse type: a number from 0 to `limit`."""
+    return lambda text: _checked(text, float, lambda value: 0 <= value <= limit, f"is not a number from 0 to {limit}")
+
+
+share = at_most(1)  # argparse type
 
 
 def add_data_flags(group: argparse._ArgumentGroup) -> None:

@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from utils.llp.pseudo_labels import NOTHING
+
 
 def f1_threshold(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
     """The threshold of logits, (n,) float32, that fits labels, (n,) 0/1, best by F, and that F in [0, 1].
@@ -31,8 +33,9 @@ def f1_threshold(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
 
 
 def _flat(logits: np.ndarray, weak: np.ndarray) -> np.ndarray:
-    """Logits, (N, T, C), with -inf for classes that a video has not, as (N * T, C)."""
-    return np.where(weak[:, None] > 0, logits, np.float32(-np.inf)).reshape(-1, logits.shape[-1])
+    """Logits, (N, T, C), with -inf where no label can be: classes that a video has not, no content; as (N * T, C)."""
+    possible = (weak[:, None] > 0) & (logits > NOTHING)
+    return np.where(possible, logits, np.float32(-np.inf)).reshape(-1, logits.shape[-1])
 
 
 def class_thresholds(logits: np.ndarray, reference: np.ndarray, weak: np.ndarray) -> np.ndarray:
@@ -69,7 +72,8 @@ class Sweep(NamedTuple):
         reference: (N, T) bool, of all videos of the split; listed: (N,) bool, which V videos those are.
         """
         total = np.count_nonzero(reference)  # also events that are no weak label, which labels can never reach
-        flat, positive = logits.ravel(), reference[listed].ravel()
+        contains = logits > NOTHING  # elsewhere a label is never positive
+        flat, positive = logits[contains], reference[listed][contains]
         order = np.argsort(flat, kind="stable")
         values, first = np.unique(flat[order], return_index=True)
         # correct labels that remain when everything up to a value is cut off
@@ -80,7 +84,7 @@ class Sweep(NamedTuple):
         f = np.divide(200.0 * tp, denominator, out=np.full(len(ends), np.nan), where=denominator > 0)
         lowest = values[0] - 1 if values.size else 0.0
         every = np.full(reference.shape, -np.inf, np.float32)
-        every[listed] = logits
+        every[listed] = np.where(contains, logits, -np.inf)
         threshold, best = f1_threshold(reference.ravel(), every.ravel())
         thresholds = np.append(lowest, values.astype(float))
         return cls(name, modality, len(logits), used, thresholds, f, (threshold, 100 * best))

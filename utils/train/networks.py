@@ -20,7 +20,10 @@ SHAPE = {  # flags that are arguments of a network
     "dropout": {"type": flags.unit_float, "help": "rate of dropout"},
     "num_proj_layers": {"type": flags.positive_int, "help": "linear layers that fuse the visual features"},
     "num_MMIL_layers": {"type": flags.positive_int, "help": "linear layers of each attention of the pooling"},
-    "published_slots": {"action": "store_true", "help": "exchange audio and visual, as the published code does"},
+    "published_slots": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "exchange audio and visual, as the published code does",
+    },
 }
 
 

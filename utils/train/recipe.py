@@ -38,7 +38,7 @@ def soft_labels(logits: Tensor, thresholds: Tensor, weak: Tensor, temperature: f
     """
     contains = above(logits, torch.full_like(thresholds, -torch.inf))  # not where a modality contains nothing
     lowest = logits.masked_fill(~contains, torch.inf).amin((0, 1)) - 1
-    thresholds = torch.where(thresholds.isfinite(), thresholds, lowest)
+    thresholds = torch.where(thresholds.isneginf(), lowest, thresholds)
     return torch.sigmoid((logits - thresholds) / temperature) * (weak[:, None] * contains)
 
 
@@ -78,7 +78,7 @@ def recombine(batch: Mapping[str, Tensor], pictures: Sequence[int] | Tensor) -> 
     """The batch, and further videos: the sound of its i-th video with the picture of its pictures[i]-th (MUG).
 
     A new video has the targets of each side; its weak label, (C,), is the union of both over time. Soft targets count
-    from 0.5 on, which is where their logit passes the threshold.
+    above 0.5, which is where their logit is above the threshold.
     """
     pictures = torch.as_tensor(pictures, device=batch["audio"].device)
     sounds = torch.arange(len(pictures), device=pictures.device) % len(batch["audio"])

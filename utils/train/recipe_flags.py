@@ -14,9 +14,20 @@ from utils.llp.pseudo_labels import pseudo_labels
 from utils.train.losses import LOSS_TERMS, SEGMENT_TERMS
 from utils.train.recipe import MODALITIES, SCALES, TARGETS, Recipe, class_weights
 
+MOST_RECOMBINED = 16  # new videos for each video
 THRESHOLDS = {"a": "clap_threshold", "v": "clip_threshold"}  # modality -> which threshold of a class
+# flags that make a recipe, or must fit it
 NAMES = ("losses", "label_smoothing", "targets", "a_logits_dir", "v_logits_dir", "label_thresholds", "temperature")
-NAMES += ("segment_weight", "reweight", "reweight_scale", "mixup", "recombine", "packed")  # flags that make a recipe
+NAMES += (
+    "segment_weight",
+    "reweight",
+    "reweight_scale",
+    "mixup",
+    "recombine",
+    "packed",
+    "batch_size",
+    "published_slots",
+)
 CHOICES = [term for term in LOSS_TERMS if term != "mixup"]  # of --losses
 
 
@@ -61,7 +72,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     text = "also learn from mixed segments, with a share drawn from Beta(ALPHA, ALPHA) for each batch (UWAV: 1.7)"
     add("--mixup", type=flags.non_negative_float, metavar="ALPHA", help=text)
     text = "for each video of a batch, SHARE new ones with the sound of one video and the picture of another (MUG: 1)"
-    add("--recombine", type=flags.non_negative_float, default=0.0, metavar="SHARE", help=text)
+    add("--recombine", type=flags.at_most(MOST_RECOMBINED), default=0.0, metavar="SHARE", help=text)
 
 
 def add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +103,7 @@ def check_recipe(given: Mapping, processes: int) -> None:
     needs = (
         ("--targets soft", soft, segments or "mixup" in terms, "audio or visual among --losses"),
         ("--targets soft", soft, given["packed"] or all(logits), "--a_logits_dir and --v_logits_dir"),
+        ("--published_slots", given["published_slots"], not segments and "mixup" not in terms, "weak labels alone"),
         (
             "--label_thresholds",
             given["label_thresholds"],
@@ -107,6 +119,11 @@ def check_recipe(given: Mapping, processes: int) -> None:
     for flag, is_given, condition, what in needs:
         if is_given and not condition:
             raise InputError(f"{flag} has no meaning without {what}")
+    if given["packed"] and any(logits):
+        raise InputError("--a_logits_dir and --v_logits_dir have no meaning with --packed, whose own logits are used")
+    if given["recombine"] and not round(given["recombine"] * given["batch_size"]):
+        what = f"no new video in a batch of {given['batch_size']}"
+        raise InputError(f"--recombine {given['recombine']}: gives {what}; expected more, or a larger --batch_size")
     alone = {"--mixup": given["mixup"] is not None, "--recombine": given["recombine"] > 0, "--targets soft": soft}
     if processes > 1 and (found := [flag for flag, is_given in alone.items() if is_given]):
         raise InputError(f"{', '.join(found)}: needs whole batches, so runs in one process, not under torchrun")

@@ -28,8 +28,9 @@ def choose(
     global_prob (N, C) and frame_prob (N, T, 2, C) are what the checkpoint says of these videos.
     """
     thresholds, score = choose_thresholds(global_prob, frame_prob, reference.audio, reference.visual, per_class)
-    values = {name: np.asarray(value).tolist() for name, value in thresholds._asdict().items()}
-    write_json(Path(folder) / FILE, values | {"Seg-type": score, "checkpoint": _digest(folder)})
+    write_json(
+        Path(folder) / FILE, plain(thresholds)["thresholds"] | {"Seg-type": score, "checkpoint": _digest(folder)}
+    )
     return thresholds
 
 
@@ -49,6 +50,11 @@ def read(folder: Path, num_classes: int) -> Thresholds:
     if values.get("checkpoint") != _digest(folder):
         raise InputError(f"{path}: was chosen for another {checkpoint.BEST}; {HOW} again")
     return found
+
+
+def plain(thresholds: Thresholds) -> dict[str, dict[str, float | list[float]]]:
+    """Thresholds as JSON has them."""
+    return {"thresholds": {name: np.asarray(value).tolist() for name, value in thresholds._asdict().items()}}
 
 
 def describe(folder: Path, thresholds: Thresholds) -> str:
