@@ -83,7 +83,7 @@ def draw(path: Path, runs: list[dict], names: list[str]) -> None:
     axes.axvline(0, color="gray", lw=0.8)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set_xlabel("segment-level Type@AV, difference from VALOR (95 % paired bootstrap interval)")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=8)
     with atomic_path(path) as tmp:
         figure.savefig(tmp, dpi=150, format="png")
     plt.close(figure)
