@@ -103,7 +103,12 @@ def check_recipe(given: Mapping, processes: int) -> None:
     needs = (
         ("--targets soft", soft, segments or "mixup" in terms, "audio or visual among --losses"),
         ("--targets soft", soft, given["packed"] or all(logits), "--a_logits_dir and --v_logits_dir"),
-        ("--published_slots", given["published_slots"], not segments and "mixup" not in terms, "weak labels alone"),
+        (
+            "--published_slots",
+            given["published_slots"],
+            not segments and "mixup" not in terms,
+            "weak labels alone, --losses video,guided",
+        ),
         (
             "--label_thresholds",
             given["label_thresholds"],
@@ -118,7 +123,7 @@ def check_recipe(given: Mapping, processes: int) -> None:
     )
     for flag, is_given, condition, what in needs:
         if is_given and not condition:
-            raise InputError(f"{flag} has no meaning without {what}")
+            raise InputError(f"{flag} needs {what}")
     if given["packed"] and any(logits):
         raise InputError("--a_logits_dir and --v_logits_dir have no meaning with --packed, whose own logits are used")
     if given["recombine"] and not round(given["recombine"] * given["batch_size"]):
