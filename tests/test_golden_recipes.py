@@ -90,18 +90,19 @@ def test_uwavs_runs(uwav, features, command, monkeypatch, name):  # noqa: F811
     assert json.loads((features / "test.json").read_text()) == pytest.approx(run["test_table"], abs=0.5)
 
 
-def test_mm_pyramids_published_loop(features, command, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("name", ["mmp", "mmp_small"])
+def test_mm_pyramids_published_loop(features, command, monkeypatch, name):  # noqa: F811
     """Guided losses on exchanged streams. Its own losses drift by 1e-3 if first weights move by their rounding."""
     path = find("mmp_train.json", SHARED / "mmpyramid")
-    run = json.loads(path.read_text())["runs"]["mmp_small"]
+    run = json.loads(path.read_text())["runs"][name]
     monkeypatch.chdir(features)
     own = {k: v for k, v in run["equivalent_flags"].items() if k not in ("slots", "losses", "best")}
     common = [f"--{name}={value}" for name, value in own.items()]
     common += ["--losses=video,guided", "--label_smoothing=0.9", "--published_slots", "--exact", "--gpu=-1"]
-    common += ["--num_workers=0", "--model_name=mmp_small"]
+    common += ["--num_workers=0", f"--model_name={name}"]
     result = command(main, *common, "--log_every=1")
     assert result.status == 0, result.err
-    folder = features / "models/mmp_small"
+    folder = features / "models" / name
     published = [line for line in run["log"] if "iters" in line]
     for i, (ours, theirs) in enumerate(zip(lines(folder / "iterations.jsonl"), published, strict=True)):
         tolerance = 1e-6 if i == 0 else 5e-4 if theirs["epoch"] == 1 else 1e-2
