@@ -124,7 +124,7 @@ class LLPDataset(SplitData):
         memory_limit: float = math.inf,
         **folders: Path | int | None,
     ):
-        super().__init__(str(split.path), split.filenames, memory_limit)
+        super().__init__(str(split.path), split.filenames, math.inf if exact else memory_limit)
         self.split, self.exact, self.num_workers = split, exact, num_workers
         self.folders = find_folders(split, **folders)
         self.places = {kind: folder.folder for kind, folder in self.folders.items()}
@@ -147,8 +147,7 @@ class LLPDataset(SplitData):
             elif column := self.cached[kind] or (self.cache.folder and self.cache.write(kind, folder)):
                 columns[kind] = column
             else:
-                if not self.exact:
-                    self._require_room()
+                self._require_room()
                 array = folder.read_all(self.cache.feature_dtype, self.num_workers, progress)
                 self.memory[kind] = torch.from_numpy(array)
         try:

@@ -35,7 +35,7 @@ from dataloader import SplitData, make_loader
 from utils.base import command, devices, flags
 from utils.base.distributed import SINGLE
 from utils.base.files import append_line
-from utils.features.kinds import STREAMS
+from utils.features.kinds import LOGITS, STREAMS
 from utils.llp.annotations import Reference
 from utils.llp.classes import CLASS_NAMES
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
@@ -71,7 +71,6 @@ SMALL = {  # sizes for simulated worlds, by network
     "MM_Pyramid": ["--hidden_dim=128", "--nhead=4", "--ff_dim=128", "--num_layers=4"],
     "UWAV": ["--hidden_dim=128", "--nhead=4", "--ff_dim=256", "--num_layers=5"],
 }
-TEACHERS = {"a": "CLAP", "v": "CLIP"}  # folders of their logits
 COUNTS = {"train": 1500, "val": 300, "test": 800}
 
 
@@ -100,11 +99,9 @@ def parse(name: str, settings: argparse.Namespace, seed: int) -> argparse.Namesp
     """The flags of a row of the table, as main.py has them."""
     recipe = RECIPES.get(name, [])
     model = next((flag.removeprefix("--model=") for flag in recipe if flag.startswith("--model=")), "MMIL_Net")
-    places = []
-    if settings.data:
-        places = training_data.file_flags("VALOR", settings.data)
+    places = training_data.file_flags("VALOR", settings.data) if settings.data else []
     if settings.data and "--targets=soft" in recipe:
-        places += [f"--{m}_logits_dir={settings.data / teacher / 'logits'}" for m, teacher in TEACHERS.items()]
+        places += [f"--{m}_logits_dir={settings.data / LOGITS[f'logits_{m}']}" for m in "av"]
     rates = [f"--epochs={settings.epochs}", f"--lr={settings.lr}", f"--warm_up_epoch={max(1, settings.epochs // 6)}"]
     rates += ["--scheduler=warm_up_cos_anneal", f"--gpu={settings.gpu}", f"--seed={seed}"]
     sizes = [] if settings.data else SMALL[model]
@@ -174,10 +171,9 @@ def simulated_runs(settings: argparse.Namespace, world: str, seed: int, done: se
     for name in [*RECIPES, TRUTH]:
         if name not in done:
             args, given = parse(name, settings, seed), data[name == TRUTH]
-            train_split, val = (
-                s.only(recipe_flags.label_kinds(valor.recipe_values(args))) for s in (given.train, given.val)
-            )
-            yield name, train(args, given._replace(train=train_split, val=val), test, reference)
+            labels = recipe_flags.label_kinds(valor.recipe_values(args))
+            given = given._replace(train=given.train.only(labels), val=given.val.only(labels))
+            yield name, train(args, given, test, reference)
 
 
 def real_runs(settings: argparse.Namespace, world: str, seed: int, done: set[str]) -> Iterator[tuple[str, dict]]:

@@ -19,6 +19,7 @@ from benchmarks import bench_train
 from benchmarks.bench_networks import LABELS, random_batch
 from utils.base import command, flags
 from utils.base.devices import keep_large_blocks, select_training_device
+from utils.train.losses import loss_names
 from utils.train.networks import SHAPE, settle
 from utils.train.recipe import Recipe
 
@@ -61,8 +62,7 @@ def main(args: argparse.Namespace) -> None:
     clock, times = time.process_time if args.cpu_time else time.perf_counter, {name: [] for name in WAYS}
     for turn in range(args.rounds + 3):
         for name, (terms, recipe) in WAYS.items():
-            step.terms, step.recipe, step.count = terms, recipe._replace(thresholds=thresholds), len(terms) + 1
-            step.count += sum(term in ("guided", "mixup") for term in terms)  # these have two losses
+            step.terms, step.recipe, step.count = terms, recipe._replace(thresholds=thresholds), len(loss_names(terms))
             data = batch | logits if recipe.targets == "soft" else batch
             bench_train.wait_for(device)
             start = clock()

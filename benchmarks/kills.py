@@ -48,7 +48,7 @@ WITH_SMALL = (
 
 
 class Case(NamedTuple):
-    """A command that can be killed. rerun: further flags when it is given again; outputs: folders and files."""
+    """A command that is killed and run again. rerun: more flags of the second run; outputs: folders and files."""
 
     name: str
     words: list[str]

@@ -26,7 +26,15 @@ from utils.base.npy import Layout
 from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import CLASS_NAMES, EventClass, class_indices, class_names, read_classes, write_classes
+from utils.llp.classes import (
+    CLASS_NAMES,
+    TEACHER_THRESHOLDS,
+    EventClass,
+    class_indices,
+    class_names,
+    read_classes,
+    write_classes,
+)
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
 from utils.metrics.tables import PUBLISHED_TEACHERS, score_table
@@ -34,7 +42,6 @@ from utils.metrics.threshold_sweep import Sweep
 
 SCORED, SWEPT = Path("data/AVVP_test_pd.csv"), Path("data/AVVP_val_pd.csv")
 THREADS = 8
-TEACHERS = {"audio": "clap_threshold", "visual": "clip_threshold"}  # modality -> which threshold of a class
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -99,7 +106,7 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
             segments = getattr(reference, modality)
             for c in chosen:
                 listed = split.weak[:, c] > 0
-                used = getattr(classes[c], TEACHERS[modality])
+                used = getattr(classes[c], TEACHER_THRESHOLDS[modality])
                 sweeps.append(Sweep.of(names[c], modality, logits[listed, c], segments[:, c], listed, used))
     print(f"Annotations: {reference.version}")
     print(sweep_table(sweeps))
@@ -112,10 +119,10 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
     found = {"best_classes": lambda s: (s.best() or (None,))[0], "exact_classes": lambda s: s.exact[0]}
     for flag, threshold in found.items():
         if path := getattr(args, flag):
-            best = {(s.name, TEACHERS[s.modality]): threshold(s) for s in sweeps}
+            best = {(s.name, TEACHER_THRESHOLDS[s.modality]): threshold(s) for s in sweeps}
             write_thresholds(path, classes, best)
             print(path)
-            kept = len(TEACHERS) * len(classes) - sum(value is not None for value in best.values())
+            kept = len(TEACHER_THRESHOLDS) * len(classes) - sum(value is not None for value in best.values())
             if kept:
                 print(f"note: {path}: {kept} of its thresholds are those of {args.classes}", file=sys.stderr)
 
@@ -134,7 +141,7 @@ def sweep_table(sweeps: list[Sweep]) -> str:
 
 def write_thresholds(path: Path, classes: tuple[EventClass, ...], found: dict[tuple[str, str], float | None]) -> None:
     """Write a class file for --classes, with the threshold that was `found` for a class's name and teacher, if any."""
-    own = ({t: found.get((c.name, t)) for t in TEACHERS.values()} for c in classes)
+    own = ({t: found.get((c.name, t)) for t in TEACHER_THRESHOLDS.values()} for c in classes)
     new = [c._replace(**{t: x for t, x in one.items() if x is not None}) for c, one in zip(classes, own, strict=True)]
     write_classes(path, new)
 

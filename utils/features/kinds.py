@@ -16,7 +16,7 @@ from utils.llp.pseudo_labels import label_layout
 
 STREAMS = ("audio", "visual", "visual_st")  # the inputs of the network, in their order
 LABELS = {"pseudo_a": "CLAP/segment_pseudo_labels", "pseudo_v": "CLIP/segment_pseudo_labels"}  # kind -> folder in data/
-LOGITS = ("logits_a", "logits_v")  # the teachers' logits, of which a recipe makes labels
+LOGITS = {"logits_a": "CLAP/logits", "logits_v": "CLIP/logits"}  # the same, of which a recipe makes labels
 
 
 class FeatureKind(NamedTuple):

@@ -20,6 +20,8 @@ from utils.llp.tables import fits
 T = 10  # segments of one second in a video (VALOR, section 4.1)
 MAX_YAML, MAX_NODES, MAX_SCALAR = 2**18, 20_000, 2000  # bytes, values, characters of one: 1000 classes and more
 MAX_THRESHOLD = 1e30
+# modality -> the threshold of its teacher, a field of EventClass
+TEACHER_THRESHOLDS = {"audio": "clap_threshold", "visual": "clip_threshold"}
 FPS = 8  # frames a second of the published JPEG files
 
 

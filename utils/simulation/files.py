@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from utils.base.files import require_space, write_json
-from utils.features.kinds import KINDS, LABELS
+from utils.features.kinds import KINDS, LABELS, LOGITS
 from utils.llp.annotations import REFERENCE_FILES, write_predictions
 from utils.llp.events import EVENT_COLUMNS, segments_to_events, write_events
 from utils.llp.names import video_id
@@ -25,8 +25,6 @@ from utils.simulation.posterior import Posterior
 from utils.simulation.scores import posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.world import BLOCK, World, video_names
 
-LABEL_FOLDERS = (LABELS["pseudo_a"], LABELS["pseudo_v"])
-LOGITS_FOLDERS = ("CLAP/logits", "CLIP/logits")
 TRUTH_FILE, TRUTH_COLUMNS = "truth_train.csv", (*EVENT_COLUMNS, "modality")
 MARGIN = 2**20  # bytes of a disk, beside the arrays
 
@@ -71,8 +69,8 @@ def write_arrays(out: Path, world: World, split: str, count: int) -> tuple[np.nd
     tracks, pseudo, found = [], [], []
     for videos in tqdm(world.blocks(split, count), split, -(-count // BLOCK), mininterval=1):
         arrays = {KINDS[name].folder: array for name, array in videos.features.items()}
-        arrays |= {folder: videos.pseudo[:, m] for m, folder in enumerate(LABEL_FOLDERS)}
-        arrays |= {folder: videos.logits[:, m] for m, folder in enumerate(LOGITS_FOLDERS)}
+        arrays |= {folder: videos.pseudo[:, m] for m, folder in enumerate(LABELS.values())}
+        arrays |= {folder: videos.logits[:, m] for m, folder in enumerate(LOGITS.values())}
         for folder, array in arrays.items():
             (out / folder).mkdir(parents=True, exist_ok=True)
             for name, one in zip(videos.filenames, array, strict=True):

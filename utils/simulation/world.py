@@ -12,14 +12,13 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.features.kinds import KINDS, FeatureKind, pool
 from utils.features.pooling import pool_clap_map
-from utils.llp.classes import CLASSES, EventClass, T, class_names
+from utils.llp.classes import CLASSES, TEACHER_THRESHOLDS, EventClass, T, class_names
 from utils.llp.names import ID_LENGTH
 from utils.llp.pseudo_labels import pseudo_labels
 from utils.simulation.posterior import Posterior, posterior
 from utils.simulation.statistics import Statistics, draw_tracks, read_statistics
 
 BASE = ("vggish", "res152", "r2plus1d_18")  # kinds that LLP itself is published with
-THRESHOLDS = ("clap_threshold", "clip_threshold")  # of the audio and the visual teacher
 LOGIT_NOISE = 1.5  # standard deviation of a teacher's logit, about that of CLIP's and CLAP's
 BLOCK = 64  # videos that are drawn together
 
@@ -107,7 +106,9 @@ class World:
         """statistics: if not given, those of LLP. Raises InputError if they, or the kinds, do not fit the classes."""
         self.dials, self.seed, self.kinds = dials, seed, kinds
         self.statistics = statistics or read_statistics(class_names=class_names(classes))
-        self.thresholds = np.array([[getattr(c, name) for c in classes] for name in THRESHOLDS])  # (2, C)
+        self.thresholds = np.array(
+            [[getattr(c, name) for c in classes] for name in TEACHER_THRESHOLDS.values()]
+        )  # (2, C)
         if np.isinf(self.thresholds).any():
             raise InputError("a class has a threshold of -inf, around which no logits can lie; expected a number")
         self.directions = {}

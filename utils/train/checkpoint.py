@@ -5,6 +5,7 @@ with `weights_only=True`, which runs no code from the file, and written atomical
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -132,5 +133,10 @@ def _require_fit(path: Path, net: nn.Module, weights: dict[str, torch.Tensor]) -
     if wrong:
         first = ", ".join(wrong[:5])
         raise InputError(f"{path}: {len(wrong)} parameters are missing, unknown or of other shape: {first}")
+    require_finite(path, weights)
+
+
+def require_finite(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises InputError if any of the weights, (...) tensors by name, holds NaN or infinite values."""
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise InputError(f"{path}: holds NaN or infinite weights")

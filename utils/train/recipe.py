@@ -115,10 +115,9 @@ class Recipe(NamedTuple):
         batch = dict(batch)
         for m in MODALITIES:
             if (logits := batch.pop(f"logits_{m}", None)) is not None:
-                thresholds = self.thresholds[m].to(logits.device)
-                extra = (self.temperature,) if self.targets == "soft" else ()
-                make = soft_labels if self.targets == "soft" else binary_labels
-                batch[f"pseudo_{m}"] = make(logits, thresholds, batch["weak"], *extra)
+                known = logits, self.thresholds[m].to(logits.device), batch["weak"]
+                is_soft = self.targets == "soft"
+                batch[f"pseudo_{m}"] = soft_labels(*known, self.temperature) if is_soft else binary_labels(*known)
         if training and self.recombine:
             videos = len(batch["audio"])
             count = round(self.recombine * videos)

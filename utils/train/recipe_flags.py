@@ -9,24 +9,16 @@ import torch
 
 from utils.base import flags
 from utils.base.errors import InputError
-from utils.llp.classes import class_names, read_classes
+from utils.llp.classes import TEACHER_THRESHOLDS, class_names, read_classes
 from utils.llp.pseudo_labels import pseudo_labels
 from utils.train.losses import LOSS_TERMS, SEGMENT_TERMS
 from utils.train.recipe import MODALITIES, SCALES, TARGETS, Recipe, class_weights
 
 MOST_RECOMBINED = 16  # new videos for each video
-THRESHOLDS = {"a": "clap_threshold", "v": "clip_threshold"}  # modality -> which threshold of a class
-# flags that make a recipe, or must fit it
-NAMES = ("losses", "label_smoothing", "targets", "a_logits_dir", "v_logits_dir", "label_thresholds", "temperature")
-NAMES += (
-    "segment_weight",
-    "reweight",
-    "reweight_scale",
-    "mixup",
-    "recombine",
-    "packed",
-    "batch_size",
-    "published_slots",
+NAMES = (  # flags that make a recipe, or must fit it
+    *("losses", "label_smoothing", "segment_weight", "reweight", "reweight_scale", "mixup", "recombine"),
+    *("targets", "a_logits_dir", "v_logits_dir", "label_thresholds", "temperature"),
+    *("packed", "batch_size", "published_slots"),
 )
 CHOICES = [term for term in LOSS_TERMS if term != "mixup"]  # of --losses
 
@@ -97,27 +89,18 @@ def add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
 
 def check_recipe(given: Mapping, processes: int) -> None:
     """Raises InputError if the values of NAMES do not fit each other, or several processes."""
-
     terms, logits = terms_of(given), (given["a_logits_dir"], given["v_logits_dir"])
-    soft, segments = given["targets"] == "soft", set(SEGMENT_TERMS) & set(terms_of(given))
+    soft, segments = given["targets"] == "soft", set(SEGMENT_TERMS) & set(terms)
+    uses_targets, segment_terms = segments or "mixup" in terms, "audio or visual among --losses"
+    thresholds, has_any = given["label_thresholds"], given["packed"] or any(logits)
     needs = (
-        ("--targets soft", soft, segments or "mixup" in terms, "audio or visual among --losses"),
+        ("--targets soft", soft, uses_targets, segment_terms),
         ("--targets soft", soft, given["packed"] or all(logits), "--a_logits_dir and --v_logits_dir"),
-        (
-            "--published_slots",
-            given["published_slots"],
-            not segments and "mixup" not in terms,
-            "weak labels alone, --losses video,guided",
-        ),
-        (
-            "--label_thresholds",
-            given["label_thresholds"],
-            given["packed"] or any(logits),
-            "--a_logits_dir, --v_logits_dir",
-        ),
+        ("--published_slots", given["published_slots"], not uses_targets, "weak labels alone, --losses video,guided"),
+        ("--label_thresholds", thresholds, has_any, "--a_logits_dir, --v_logits_dir"),
         ("--temperature", given["temperature"], soft, "--targets soft"),
-        ("--reweight", given["reweight"], segments, "audio or visual among --losses"),
-        ("--segment_weight", given["segment_weight"] != 1, segments, "audio or visual among --losses"),
+        ("--reweight", given["reweight"], segments, segment_terms),
+        ("--segment_weight", given["segment_weight"] != 1, segments, segment_terms),
         ("--reweight_scale", given["reweight_scale"], given["reweight"], "--reweight"),
         ("--label_smoothing", given["label_smoothing"] is not None, "guided" in terms, "guided among --losses"),
     )
@@ -155,7 +138,8 @@ def read_thresholds(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     classes = read_classes(path)
     if class_names(classes) != tuple(names):
         raise InputError(f"{path}: its {len(classes)} classes are not this run's {len(names)}")
-    return {m: np.array([getattr(c, field) for c in classes], np.float32) for m, field in THRESHOLDS.items()}
+    fields = zip(MODALITIES, TEACHER_THRESHOLDS.values(), strict=True)
+    return {m: np.array([getattr(c, field) for c in classes], np.float32) for m, field in fields}
 
 
 def make_recipe(given: Mapping, thresholds: Mapping[str, np.ndarray], split, device: torch.device) -> Recipe:

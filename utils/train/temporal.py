@@ -142,6 +142,5 @@ def load_teacher(path: Path, text_a: Tensor, text_v: Tensor, nhead: int | None) 
     with weights_file.must_fit(path, f"a temporal teacher with {settings}"):
         net = TemporalTeacher(text_a, text_v, **settings)
         net.load_state_dict(weights)
-    if not all(torch.isfinite(value).all() for value in weights.values()):
-        raise InputError(f"{path}: holds NaN or infinite weights")
+    checkpoint.require_finite(path, weights)
     return net.eval()
