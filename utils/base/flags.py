@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.base.command import EXIT_BAD_INPUT
 
 LLP_CLASSES = Path(__file__).parents[1] / "llp.yaml"
+DATA_SETS = Path(__file__).parents[1] / "datasets"  # a YAML file of each data set that --dataset knows by name
 PRECISIONS = ("fp32", "bf16", "fp16")
 LABELS_FLAG, LOGITS_FLAG = "--pseudo_labels_saved_dir", "--logits_saved_dir"
 GPU_HELP = "number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each process has its own"

@@ -17,7 +17,7 @@ from utils.base.files import read_text, write_text
 from utils.base.flags import LLP_CLASSES
 from utils.llp.tables import fits
 
-T = 10  # segments of one second in a video (VALOR, section 4.1)
+T = 10  # segments of one second in a video of LLP (VALOR, section 4.1)
 MAX_YAML, MAX_NODES, MAX_SCALAR = 2**18, 20_000, 2000  # bytes, values, characters of one: 1000 classes and more
 MAX_THRESHOLD = 1e30
 # modality -> the threshold of its teacher, a field of EventClass
@@ -35,16 +35,31 @@ class EventClass(NamedTuple):
     clap_threshold: float
 
 
+USUAL_THRESHOLDS = {"clip_threshold": 15, "clap_threshold": 2}  # those that most classes of LLP have
+
+
+def plain_class(name: str) -> EventClass:
+    """A class of which only the name is known: captions in LLP's manner, and its usual thresholds."""
+    words = name.replace("_", " ").lower()
+    return EventClass(name, f"A photo of {words}.", words, **USUAL_THRESHOLDS)
+
+
 def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
     """The event classes of a YAML file, in the order of their index.
 
     Raises InputError if the file is missing, or is not a list of the fields of `EventClass` with names that differ.
     """
-    path = Path(path)
-    rows = _read_yaml(path)
+    return classes_of(Path(path), read_yaml(path, "a YAML list of classes"))
+
+
+def classes_of(path: Path, rows: object, separator: str = ",") -> tuple[EventClass, ...]:
+    """The event classes of the list that a YAML file holds. Names must not hold the `separator` of names in a list.
+
+    Raises InputError as `read_classes` does.
+    """
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path}: expected a YAML list of classes, each with {', '.join(EventClass._fields)}")
-    classes = tuple(_event_class(path, number, row) for number, row in enumerate(rows, 1))
+    classes = tuple(_event_class(path, number, row, separator) for number, row in enumerate(rows, 1))
     name, count = collections.Counter(c.name for c in classes).most_common(1)[0]
     if count > 1:
         raise InputError(f"{path}: lists {name} twice")
@@ -54,14 +69,18 @@ def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
 def write_classes(path: Path, classes: Sequence[EventClass]) -> None:
     """Write a file that `read_classes` reads, atomically. Raises InputError if it would not be the same."""
     for number, one in enumerate(classes, 1):
-        _event_class(path, number, one._asdict())
+        _event_class(path, number, one._asdict(), ",")
     printable = all(str(value).isprintable() for one in classes for value in one)  # else escaped: some are line ends
     write_text(path, yaml.safe_dump([c._asdict() for c in classes], sort_keys=False, allow_unicode=printable))
 
 
-def _read_yaml(path: Path) -> object:
-    """What a YAML file holds. Raises InputError if it is missing, damaged, or too large, aliases written out."""
-    text = read_text(path, f"expected a YAML list of classes such as {LLP_CLASSES.name}", MAX_YAML)
+def read_yaml(path: Path, what: str) -> object:
+    """What a YAML file holds; what: is expected of it.
+
+    Raises InputError if it is missing, damaged, or too large, aliases written out.
+    """
+    path = Path(path)
+    text = read_text(path, f"expected {what} such as {LLP_CLASSES.name}", MAX_YAML)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -69,7 +88,7 @@ def _read_yaml(path: Path) -> object:
             return None
         if _weight(node, {}) > MAX_NODES:
             large = f"over {MAX_NODES} values with its aliases written out, or one of over {MAX_SCALAR} characters"
-            raise InputError(f"{path}: too large for a YAML list of classes ({large})")
+            raise InputError(f"{path}: too large for {what} ({large})")
         return loader.construct_document(node)
     except InputError:
         raise
@@ -89,7 +108,7 @@ def _weight(node: yaml.Node, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def _event_class(path: Path, number: int, row) -> EventClass:
+def _event_class(path: Path, number: int, row, separator: str) -> EventClass:
     """One entry of a class file, the `number`th. Raises InputError if it is not one."""
     if not isinstance(row, dict) or set(row) != set(EventClass._fields):
         found = ", ".join(map(str, row)) if isinstance(row, dict) else str(row)
@@ -103,8 +122,9 @@ def _event_class(path: Path, number: int, row) -> EventClass:
         is_threshold = is_number and (abs(value) < MAX_THRESHOLD or value == -math.inf)  # not NaN either
         if kind is float and not is_threshold:
             raise InputError(f"{path}, class {number}: {field} is {value!r:.200}, expected a number")
-    if "," in row["name"] or not fits(row["name"]):
-        raise InputError(f"{path}, class {number}: {row['name']!r:.200} cannot stand in a CSV file; no commas, no tabs")
+    if separator in row["name"] or not fits(row["name"]):
+        signs = "no commas, no tabs" if separator == "," else f"no {separator}, no tabs"
+        raise InputError(f"{path}, class {number}: {row['name']!r:.200} cannot stand in a CSV file; {signs}")
     return EventClass(**row)
 
 

@@ -36,13 +36,16 @@ def video_id(name: str) -> str:
     return match["id"] if match else name
 
 
-def file_names(videos: Sequence[str]) -> list[tuple[str, ...]]:
+def file_names(videos: Sequence[str], ids: str = "llp") -> list[tuple[str, ...]]:
     """For each video of a list, by its name, what its files may be called, without suffix.
 
     The file of the first of these names that exists is meant; what is written of a video gets the last one. That is
-    the whole name, and for a name of LLP's form the id after it, as the published files are named. An id that is
-    another video's whole name is that video's alone; of several clips with one id, the first in the list has it.
+    the whole name, and with ids `llp`, for a name of LLP's form, the id after it, as the published files are named. An
+    id that is another video's whole name is that video's alone; of several clips with one id, the first in the list
+    has it.
     """
+    if ids != "llp":
+        return [(video,) for video in videos]
     whole, owner = set(videos), {}
     names = []
     for video in videos:
@@ -50,6 +53,15 @@ def file_names(videos: Sequence[str]) -> list[tuple[str, ...]]:
         is_own = short not in whole and owner.setdefault(short, video) == video
         names.append((video, short) if is_own else (video,))
     return names
+
+
+def source_names(name: str, ids: str) -> tuple[str, ...]:
+    """What the media file of a video that has files of its whole name may be called, without suffix.
+
+    With ids `numbered`, `BjCEufrlXm4_2` is the second annotation of `BjCEufrlXm4`.
+    """
+    match = re.fullmatch(r"(?P<id>.+)_[0-9]+", name) if ids == "numbered" else None
+    return (name, match["id"]) if match else (name,)
 
 
 def existing_files(folder: Path, videos: Sequence[tuple[str, ...]], suffix: str) -> list[str]:
