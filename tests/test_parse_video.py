@@ -517,7 +517,7 @@ def stand_in(log: list) -> VideoParser:
         "visual": StandIn("res152", lambda image: image[:1, :1].copy(), log),
         "visual_st": StandIn("r2plus1d_18", lambda image: 0, log),
     }
-    return VideoParser(net, CLASS_NAMES, encoders)
+    return VideoParser(net, LLP, encoders)
 
 
 def test_one_call_from_paths_to_events(tmp_path):

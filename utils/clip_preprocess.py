@@ -44,14 +44,16 @@ def main(args: argparse.Namespace) -> int:
     from utils.extract import teachers
     from utils.extract.runner import Settings
     from utils.features.kinds import KINDS
+    from utils.llp.datasets import read_dataset
 
+    dataset = read_dataset(args.dataset, args.classes)
     folder = args.from_videos or args.video_frame_dir
     if not folder.is_dir():
         make = "" if args.from_videos else "; utils/extract_frames.py makes it, or give --from_videos"
         raise InputError(f"{folder}: no such folder{make}")
-    kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, args.classes)
+    kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, dataset)
     layout = kind.layout._replace(columns=None)  # 768 with the published model
-    folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
+    folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "model", "pretrained")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

@@ -29,7 +29,8 @@ from utils.base.errors import InputError
 from utils.base.files import require_room_for_files
 from utils.features.kinds import KINDS
 from utils.llp.annotations import REFERENCE_FILES
-from utils.llp.classes import class_names, read_classes
+from utils.llp.classes import class_names
+from utils.llp.datasets import read_dataset
 from utils.llp.videos import SPLIT_FILES
 from utils.metrics.tables import score_table
 from utils.simulation.files import write_world
@@ -61,7 +62,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "folder of LLP's reference CSVs, to measure the statistics; if not given, ./data if it has them, else a table"
     )
     add("--statistics_from", type=Path, metavar="DIR", help=text)
-    flags.add_classes_flag(parser)
+    flags.add_dataset_flags(parser)
     add = parser.add_argument_group("the world").add_argument
     add("--like", choices=WORLDS, default="llp", help="the world whose numbers hold where no flag says another")
     for modality in ("audio", "visual"):
@@ -106,7 +107,7 @@ def main(args: argparse.Namespace) -> None:
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
     require_room_for_files("--out", args.out)
-    classes = read_classes(args.classes)
+    classes = read_dataset(args.dataset, args.classes).classes
     measured, source = statistics(args, class_names(classes))
     kinds = [kind for kind in KINDS.values() if args.all_features or kind.name in BASE]
     world = World(dials(args), measured, args.seed, kinds, classes)

@@ -24,7 +24,8 @@ from utils.extract.outputs import Extractor, Output, extract
 from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.features.dense_videos import pool_seconds, read_features
-from utils.llp.classes import T, read_class_names
+from utils.llp.classes import T
+from utils.llp.datasets import read_dataset
 from utils.llp.pseudo_labels import logits_layout
 from utils.llp.videos import Video
 from utils.train import temporal
@@ -36,15 +37,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="temporal_labels.py", description=__doc__)
     data = parser.add_argument_group("data")
-    text = "the videos, in a column `filename`"
-    data.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
+    flags.add_list_flag(data)
     add = functools.partial(data.add_argument, type=Path, metavar="DIR")
     add("--audio_dir", required=True, help="CLAP's embeddings, <id>.npy, (L, D) float32")
     add("--video_dir", default="./data/CLIP/features", help="CLIP's embeddings, <id>.npy, (L, D) float32")
     flags.add_text_flags(data)
     for flag, what in zip(LOGITS_FLAGS, ("audio", "visual"), strict=True):
         add(flag, default=f"./data/UWAV/logits_{what[0]}", help=f"folder to write {what} logits to, (10, C) float32")
-    flags.add_classes_flag(data)
+    flags.add_dataset_flags(data)
     add = parser.add_argument_group("model").add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="weights that train_teacher.py wrote")
     text = "attention heads (default: what arguments.txt beside the checkpoint says, else 16)"
@@ -97,12 +97,13 @@ class LogitsExtractor(Extractor):
 
 def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
-    names, folders = read_class_names(args.classes), (args.audio_dir, args.video_dir)
+    dataset, folders = read_dataset(args.dataset, args.classes), (args.audio_dir, args.video_dir)
+    names = dataset.class_names
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder, expected embeddings of seconds as <id>.npy")
     texts = [temporal.read_texts(path, len(names)) for path in (args.text_a, args.text_v)]
-    videos = list_videos(args.label_all_dataset)
+    videos = list_videos(args.label_all_dataset or dataset.lists, dataset)
     extractor = LogitsExtractor(args.checkpoint, args.nhead, texts, folders, args.gpu)
     written = (args.a_logits_saved_dir, args.v_logits_saved_dir)
     outputs = {

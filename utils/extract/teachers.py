@@ -16,7 +16,8 @@ from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.features.kinds import FeatureKind
 from utils.llp import pseudo_labels
-from utils.llp.classes import EventClass, class_names, read_classes
+from utils.llp.classes import EventClass
+from utils.llp.datasets import DataSet
 from utils.llp.videos import Video
 
 
@@ -65,8 +66,8 @@ def run(
     kind: FeatureKind,
     features: Layout,
     source: tuple[Path, bool],
-    list_file: Path,
-    classes_file: Path,
+    lists: Sequence[Path] | None,
+    dataset: DataSet,
     folders: Mapping[str, Path | None],
     settings: Settings,
     **options,
@@ -76,15 +77,18 @@ def run(
     Args:
         features: what a file of the teacher's features holds.
         source: the folder of videos or frames, and whether it holds frames.
-        list_file: CSV of the videos and their event names.
+        lists: CSVs of the videos and their event names; None: those of the data set.
         folders: of labels, features and logits, by flag, in this order; None for logits that are not wanted.
         options: of `load_encoder`.
 
     Raises InputError for bad input, or if memory does not suffice.
     """
-    classes = read_classes(classes_file)
-    layouts = (pseudo_labels.label_layout(len(classes)), features, pseudo_labels.logits_layout(len(classes)))
+    classes, seconds = dataset.classes, dataset.seconds
+    labels, logits = (
+        layout(len(classes), seconds) for layout in (pseudo_labels.label_layout, pseudo_labels.logits_layout)
+    )
+    layouts = (labels, features, logits)
     pairs = zip(folders.items(), layouts, strict=True)
     outputs = {flag: Output(folder, layout) for (flag, folder), layout in pairs if folder}
     extractor = TeacherExtractor(outputs, classes, kind, *source, list(folders)[1], **options)
-    return extract(kind.name, extractor, list_videos(list_file, class_names(classes)), outputs, settings)
+    return extract(kind.name, extractor, list_videos(lists or dataset.lists, dataset, True), outputs, settings)

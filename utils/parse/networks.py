@@ -9,21 +9,21 @@ from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
 from utils.features.kinds import STREAMS, FeatureKind, kinds_of
-from utils.llp.classes import read_class_names
+from utils.llp.datasets import DataSet
 from utils.train import checkpoint
 from utils.train.networks import network_defaults
-from utils.train.run_folder import ARGUMENTS, class_file, read_arguments
+from utils.train.run_folder import ARGUMENTS, class_file, read_arguments, run_dataset
 
 SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
 
 
 def load_network(
-    path: Path, classes: Path | None, nhead: int | None, norm_where: str | None
-) -> tuple[nets.Parser, tuple[str, ...], dict[str, FeatureKind], dict]:
-    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, and what
-    the outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
+    path: Path, dataset: str | Path | None, classes: Path | None, nhead: int | None, norm_where: str | None
+) -> tuple[nets.Parser, DataSet, dict[str, FeatureKind], dict]:
+    """The network of a checkpoint in evaluation mode, its data set, the kinds of its features by stream, and what the
+    outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
 
-    Sizes come from the weights; classes, heads and norm placement from the files beside the checkpoint, else from what
+    Sizes come from the weights; data set, heads and norm placement from the files beside the checkpoint, else from what
     is given, else LLP and the published settings. Raises InputError if the checkpoint cannot be used, or what is
     given is not what it was trained with.
     """
@@ -36,9 +36,8 @@ def load_network(
         raise InputError(f"{path}: {checkpoint.NO_WEIGHTS}") from None
     kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
     recorded = read_arguments(path.parent)
-    class_path = class_file(path.parent, classes)
-    class_names = read_class_names(class_path)
-    settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
+    found = run_dataset(path.parent, dataset, classes)
+    settings = sizes | {"num_classes": len(found.classes), **_recorded(path.parent, recorded, sizes)}
     given = {name: value for name, value in (("nhead", nhead), ("norm_where", norm_where)) if value}
     if "norm_where" in given and "norm_where" not in settings:
         raise InputError(f"{path}: holds weights of {sizes['model']}, for which --norm_where has no meaning")
@@ -47,10 +46,10 @@ def load_network(
         net = accelerate(nets.build(**settings))
     except ValueError as error:
         raise InputError(f"{path}: {error}; give --nhead") from error
-    sources = {"num_classes": f"that of {class_path} (--classes)"}
+    sources = {"num_classes": f"that of {class_file(path.parent, classes)} (--classes)"}
     checkpoint.load_weights(path, net, settings, sources, recorded, weights)
     model = {"sha256": hashlib.sha256(data).hexdigest(), **settings}
-    return net.eval(), class_names, kinds, model
+    return net.eval(), found, kinds, model
 
 
 def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int | str]) -> dict[str, int | str]:

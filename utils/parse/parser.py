@@ -26,6 +26,7 @@ from utils.base.read_ahead import read_ahead
 from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import STREAMS, pool
 from utils.llp.classes import T
+from utils.llp.datasets import DataSet
 from utils.media import windows
 from utils.media.timeline import Survey, presence
 from utils.metrics.eval_metrics import THRESHOLD
@@ -40,7 +41,7 @@ class VideoParser:
 
     Args:
         net: in evaluation mode, on `device`.
-        class_names: C names.
+        dataset: that it was trained on: its C classes, and whether it takes windows of ten seconds or whole videos.
         encoders: of its three features, by stream (STREAMS).
         model: what the outputs say of it.
     """
@@ -48,12 +49,13 @@ class VideoParser:
     def __init__(
         self,
         net: Parser,
-        class_names: Sequence[str],
+        dataset: DataSet,
         encoders: Mapping[str, Encoder],
         device: Device = "cpu",
         model: dict | None = None,
     ):
-        self.net, self.class_names, self.device = net, tuple(class_names), torch.device(device)
+        self.net, self.dataset, self.device = net, dataset, torch.device(device)
+        self.class_names = dataset.class_names
         self.encoders = [encoders[stream] for stream in STREAMS]
         self.audio, *self.visual = self.encoders
         self.model = model or {}
@@ -64,6 +66,7 @@ class VideoParser:
         cls,
         path: Path | str,
         *,
+        dataset: str | Path | None = None,
         classes: Path | None = None,
         nhead: int | None = None,
         norm_where: str | None = None,
@@ -76,7 +79,7 @@ class VideoParser:
 
         Args:
             path: checkpoint_best.pt of a run, or a published one.
-            classes: a class file; nhead, norm_where: of the training. None: from the files beside the checkpoint, else
+            dataset: a data set, as --dataset names it; classes: a class file; nhead, norm_where: of the training. None: from the files beside the checkpoint, else
                 LLP and the published settings.
             checkpoints: local weights of encoders, by the name of their kind; the others are those published.
             options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
@@ -86,7 +89,7 @@ class VideoParser:
         Raises InputError if a file is missing, damaged, or does not fit.
         """
         device = network_device("0", precision) if device is None else device
-        net, class_names, kinds, about = load_network(Path(path), classes, nhead, norm_where)
+        net, found, kinds, about = load_network(Path(path), dataset, classes, nhead, norm_where)
         encoders = {}
         for stream, kind in kinds.items():
             own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
@@ -95,7 +98,7 @@ class VideoParser:
             encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
         features = [kinds[stream].name for stream in STREAMS]
         model = {"checkpoint": as_text(path), **about, "features": features, "precision": precision}
-        return cls(net.to(device), class_names, encoders, device, model)
+        return cls(net.to(device), found, encoders, device, model)
 
     def parse(
         self,

@@ -1,0 +1,40 @@
+"""Lengths of videos that differ in length. Axes: N videos."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.base.errors import InputError
+from utils.llp.datasets import DataSet
+from utils.llp.events import LAST, Events
+from utils.llp.tables import read_table
+
+
+def known_lengths(dataset: DataSet, filenames: Sequence[str], events: Sequence[Events]) -> np.ndarray | None:
+    """Seconds of N videos that differ in length, (N,) int: of the data set's file, else until their last event.
+
+    None if all are equally long. Raises InputError if the file is missing or wrong, or lacks a video.
+    """
+    if dataset.seconds:
+        return None
+    if dataset.lengths:
+        return read_lengths(dataset.path(dataset.lengths), filenames)
+    ends = pd.concat([pd.Series(e.offset, e.filename) for e in events]).groupby(level=0).max()
+    return ends.reindex(list(filenames)).fillna(1).clip(lower=1).to_numpy(np.int64)
+
+
+def read_lengths(path: Path, filenames: Sequence[str]) -> np.ndarray:
+    """Seconds of videos, (N,) int, from a CSV with `filename, seconds`.
+
+    Raises InputError if it is missing or wrong, or lacks one of them.
+    """
+    table = read_table(path, ("filename", "seconds"))
+    seconds = dict(zip(table["filename"], pd.to_numeric(table["seconds"], errors="coerce"), strict=True))
+    found = [seconds.get(name, np.nan) for name in filenames]
+    for name, value in zip(filenames, found, strict=True):
+        if not 1 <= value <= LAST or value != int(value):
+            what = f"seconds of {name} are {value}" if name in seconds else f"has no {name}"
+            raise InputError(f"{path}: {what}; expected a whole number of at least 1 for each video")
+    return np.array(found, np.int64)

@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def mean_average_precision(p, a, v):
+    return {}
