@@ -296,7 +296,8 @@ def test_a_checkpoint_tells_its_network(tmp_path, model):
     described = checkpoint.describe_weights(net.state_dict())
     defaults = {name: value for name, value in settle(model, dict.fromkeys(SHAPE)).items() if name in described}
     wanted = defaults | {"hidden_dim": 16, "ff_dim": 32} | NETWORKS[model]
-    assert described == wanted | {"model": model, "num_classes": 25, "input_a_dim": 128, "input_v_dim": 2048}
+    sizes = {"input_a_dim": 128, "input_v_dim": 2048, "input_st_dim": 512}
+    assert described == wanted | {"model": model, "num_classes": 25} | sizes
     check_weights(path)
     loaded, _, kinds, about = load_network(path, None, 2, None)
     assert about["model"] == model and {kind.name for kind in kinds.values()} == {"vggish", "res152", "r2plus1d_18"}

@@ -14,7 +14,8 @@ from utils.train import checkpoint
 from utils.train.networks import network_defaults
 from utils.train.run_folder import ARGUMENTS, class_file, read_arguments, run_dataset
 
-SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
+# stream -> its size among the network's
+SIZES = {"audio": "input_a_dim", "visual": "input_v_dim", "visual_st": "input_st_dim"}
 
 
 def load_network(
@@ -72,8 +73,6 @@ def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int
 def _kind(path: Path, stream: str, sizes: Mapping[str, int | str]) -> FeatureKind:
     """The kind of feature that a stream of the network takes: the first of its size."""
     kinds = kinds_of(stream)
-    if stream not in SIZES:  # the network has one size for it
-        return kinds[0]
     size = sizes[SIZES[stream]]
     for kind in kinds:
         if kind.size == size:
