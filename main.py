@@ -35,8 +35,8 @@ from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.datasets import DataSet
 from utils.llp.videos import read_split, with_modalities
 from utils.metrics.decision_thresholds import DEFAULT
-from utils.metrics.protocols import best_by, decide
-from utils.metrics.tables import class_report, score_table
+from utils.metrics.protocols import best_by, decide, tables_text
+from utils.metrics.tables import class_report, plain_scores
 from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, scoring, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
 from utils.train.recipe import MODALITIES
@@ -78,16 +78,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
-    add("--model_name", default=networks.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
+    add("--model_name", default=flags.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
-    add(
-        "--log_every",
-        type=positive_int,
-        default=10,
-        help="iterations between lines of iterations.jsonl, and of wandb",
-    )
+    text = "iterations between lines of iterations.jsonl, and of wandb"
+    add("--log_every", type=positive_int, default=10, help=text)
     add("--use_wandb", action="store_true", help="log to Weights & Biases, too")
     add("--wandb_project_name", default="Baseline", help="Weights & Biases project")
     add("--wandb_run_name", help="Weights & Biases name of the run")
@@ -113,7 +109,7 @@ def check_args(args: argparse.Namespace) -> DataSet:
     """
     shape = {name: getattr(args, name) for name in networks.SHAPE}
     vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
-    args.model_name = args.model_name if networks.is_given(args.model_name) else args.model
+    args.model_name = args.model_name if flags.is_given(args.model_name) else args.model
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
     if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):
@@ -371,12 +367,13 @@ def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> No
         rows[f"{args.mode.capitalize()}, tuned"] = scoring.score(evaluation, dataset, reference, thresholds)
         print(f"Tuned decision thresholds: {tuned.describe(run_path(args), thresholds)}")
     print("Evaluation result:")
-    print(score_table(rows))
+    print(tables_text(dataset, rows))
     audio, visual = decide(dataset, said, thresholds)
     if args.classwise:
         print(class_report(audio, visual, reference, dataset.class_names))
     if args.json:
-        write_json(args.json, list(rows.values())[-1] | ({} if thresholds is DEFAULT else tuned.plain(thresholds)))
+        chosen = {} if thresholds is DEFAULT else tuned.plain(thresholds)
+        write_json(args.json, plain_scores(list(rows.values())[-1]) | chosen)
     if args.save_predictions:
         write_predictions(args.save_predictions, split.filenames, audio, visual, dataset, said)
 

@@ -41,8 +41,8 @@ def main(args: argparse.Namespace) -> int:
     from utils.extract import teachers
     from utils.extract.runner import Settings
     from utils.features.kinds import KINDS
-    from utils.llp.datasets import read_dataset
     from utils.llp.classes import T
+    from utils.llp.datasets import read_dataset
 
     dataset = read_dataset(args.dataset, args.classes)
     if not args.audio_dir.is_dir():

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from utils.base.command import EXIT_BAD_INPUT
@@ -99,7 +99,17 @@ def at_most(limit: float) -> Callable[[str], float]:
 share = at_most(1)  # argparse type
 
 
-# flag -> what it is about, and its default below the folder of the data set
+def gives_way(value: bool | float | str) -> bool | float | str:
+    """A flag's default that equals `value`, and can be told from what is given."""
+    return type("Default", (type(value),), {})(value)
+
+
+def is_given(value: object) -> bool:
+    """Whether the value of a flag is given, and no default."""
+    return value is not None and type(value).__name__ != "Default"
+
+
+# flag -> what it is about, and its default for LLP; that of another data set is in its own folder
 FOLDERS = {
     "audio_dir": ("audio features", "feats/vggish"),
     "video_dir": ("visual features", "feats/res152"),
@@ -107,26 +117,28 @@ FOLDERS = {
     "v_pseudo_data_dir": ("visual segment-level pseudo labels", "CLIP/segment_pseudo_labels"),
     "a_pseudo_data_dir": ("audio segment-level pseudo labels", "CLAP/segment_pseudo_labels"),
 }
-OF_DATA_SET = "of the data set's folder, ./data for LLP"
+LISTS = {
+    "label_train": ("videos and their event names", "AVVP_train.csv"),
+    "label_val": ("videos to validate on", "AVVP_val_pd.csv"),
+    "label_test": ("videos to test on", "AVVP_test_pd.csv"),
+}
+DATA, OF_DATA_SET = "./data", "in the folder of the data set, ./data for LLP"
 
 
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
     """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
-    add_folder_flags(group, FOLDERS)
-    for split, what in (("train", "and their event names"), ("val", "to validate on"), ("test", "to test on")):
-        group.add_argument(f"--label_{split}", help=f"videos {what} (default: what the data set says)")
+    add_folder_flags(group, FOLDERS | LISTS)
 
 
-def add_folder_flags(group: argparse._ActionsContainer, names: Iterable[str]) -> None:
-    """Some of FOLDERS, by default those of the data set."""
-    for name in names:
-        what, folder = FOLDERS[name]
-        group.add_argument(f"--{name}", help=f"{what} (default: {folder} {OF_DATA_SET})")
+def add_folder_flags(group: argparse._ActionsContainer, table: Mapping[str, tuple[str, str]]) -> None:
+    """Where something is; the defaults give way to those of another data set than LLP."""
+    for name, (what, path) in table.items():
+        group.add_argument(f"--{name}", default=gives_way(f"{DATA}/{path}"), help=what)
 
 
 def add_pseudo_label_flags(group: argparse._ActionsContainer) -> None:
     """Where the teachers' pseudo labels are."""
-    add_folder_flags(group, ("v_pseudo_data_dir", "a_pseudo_data_dir"))
+    add_folder_flags(group, {name: entry for name, entry in FOLDERS.items() if "pseudo" in name})
 
 
 def add_logits_flags(group: argparse._ActionsContainer, use: str = "") -> None:
@@ -154,13 +166,18 @@ def add_reference_flags(parser: argparse.ArgumentParser, default: str = "the dat
 def add_gt_dir_flag(group: argparse._ActionsContainer) -> None:
     """Where the reference annotations are."""
     text = "folder of the reference annotations, AVVP_eval_{audio,visual}.csv for LLP"
-    group.add_argument("--gt_dir", type=Path, help=f"{text} (default: the data set's folder)")
+    group.add_argument("--gt_dir", default=gives_way(DATA), help=text)
 
 
 def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every command that compares predictions with the reference."""
-    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
+    add_pred_dir_flag(parser, required=True)
     add_reference_flags(parser)
+
+
+def add_pred_dir_flag(group: argparse._ActionsContainer, **settings) -> None:
+    """Where predictions are."""
+    group.add_argument("--pred_dir", type=Path, help="folder of pred_audio.csv and pred_visual.csv", **settings)
 
 
 def add_dataset_flags(group: argparse._ActionsContainer, of_run: bool = False) -> None:

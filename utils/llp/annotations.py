@@ -194,8 +194,7 @@ def read_evaluation(
     of the data set, else they last until their last event.
     Raises InputError if a file is missing or wrong.
     """
-    label_csv = label_csv or dataset.path(dataset.splits["test"])
-    gt_dir = gt_dir or Path(dataset.folder)
+    label_csv, gt_dir = dataset.paths({"label_csv": label_csv, "gt_dir": gt_dir}).values()
     split = read_split(label_csv, dataset, weak_labels=False)
     events = [prediction_events(folder, dataset) for folder in pred_dirs]
     lengths = None

@@ -13,7 +13,7 @@ import yaml
 
 from utils.base.errors import InputError
 from utils.base.files import as_text, write_text
-from utils.base.flags import DATA_SETS, FOLDERS
+from utils.base.flags import DATA_SETS, FOLDERS, is_given
 from utils.llp.classes import CLASS_LIST, EventClass, class_names, classes_of, plain_class, read_yaml
 
 PER_VIDEO = "per_video"
@@ -68,8 +68,8 @@ class DataSet(NamedTuple):
         """What flags give, by name: if they give nothing, files and folders of the data set."""
         own = {name: f"{self.folder}/{folder}" for name, (_, folder) in FOLDERS.items()}
         own |= {f"label_{split}": f"{self.folder}/{name}" for split, name in self.splits.items()}
-        own |= {"gt_dir": self.folder, "label_csv": own["label_test"]}
-        return {name: own[name] if path is None else path for name, path in given.items() if name in own}
+        own |= {"gt_dir": self.folder, "label_csv": self.path(self.splits["test"])}
+        return {name: path if is_given(path) else own[name] for name, path in given.items() if name in own}
 
     @property
     def lists(self) -> list[Path]:

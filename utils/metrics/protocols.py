@@ -13,11 +13,15 @@ from utils.llp.datasets import DataSet
 from utils.llp.events import Segments
 from utils.llp.probabilities import Probabilities
 from utils.llp.ragged import Ragged
+from utils.metrics import accuracy
 from utils.metrics.average_precision import mean_average_precision
 from utils.metrics.decision_thresholds import DEFAULT, Thresholds
-from utils.metrics.eval_metrics import SCORE_NAMES, binarize, ten_scores, video_scores
+from utils.metrics.eval_metrics import SCORE_NAMES, THRESHOLD, binarize, ten_scores, video_scores
+from utils.metrics.tables import score_table
 
 RULES = ("argmax", "gate", "event")
+# how the names of the scores begin that the field publishes for such a data set
+OWN = {"f": (), "map": ("mAP", "Event-a", "Event-v", "Event-type"), "accuracy": ("accuracy", "floor")}
 AV_NAMES = tuple(name for name in SCORE_NAMES if name.endswith("-av"))
 BEST_BY = {
     "f": ("Seg-type",),
@@ -36,13 +40,6 @@ def best_by(dataset: DataSet) -> tuple[str, ...]:
     return AV_NAMES if dataset.metrics == "f" and len(dataset.modalities) == 1 else BEST_BY[dataset.metrics]
 
 
-def f_scores_of(dataset: DataSet, per_video: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
-    """What `video_scores` returns -> the scores that the data set has: of each video, (N,), and their means."""
-    names = score_names(dataset)
-    means = ten_scores(per_video)
-    return {n: x for n, x in per_video.items() if n in names}, {n: means[n] for n in names}
-
-
 def decide(dataset: DataSet, said: Probabilities, thresholds: Thresholds = DEFAULT) -> tuple[Segments, Segments]:
     """Audio and visual decisions, (N, C, T) bool each, or Ragged if videos differ in length, by the data set's gate."""
     return binarize(*said.arrays(dataset), *thresholds, lengths=said.ragged(dataset))
@@ -54,20 +51,45 @@ def second_rows(segments: Segments) -> np.ndarray:
 
 
 def all_scores(
-    dataset: DataSet, said: Probabilities, decided: tuple[Segments, Segments], reference: Reference
-) -> dict[str, float]:
-    """The means of the F-scores that a data set has, and its own scores. decided: audio and visual, (N, C, T) each."""
-    per_video = video_scores(*decided, reference.audio, reference.visual)
-    _, scores = f_scores_of(dataset, per_video)
-    if dataset.metrics == "map":
+    dataset: DataSet,
+    said: Probabilities | None,
+    decided: tuple[Segments, Segments] | None,
+    reference: Reference,
+    rule: str | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The scores that a data set has: its F-scores, of each video, (N,), and the means of all, its own scores first.
+
+    said: what else than decisions is scored. decided: audio and visual, (N, C, T) each; None: no F-scores.
+    rule: one of RULES, by which accuracy is computed; None: by all of them, `event` first.
+    Raises InputError if what a rule needs is missing.
+    """
+    per_video, scores = {}, {}
+    if decided:
+        found = video_scores(*decided, reference.audio, reference.visual)
+        means, names = ten_scores(found), score_names(dataset)
+        per_video = {name: values for name, values in found.items() if name in names}
+        scores = {name: means[name] for name in names}
+    if dataset.metrics == "map" and said:
         rows = second_rows(reference.audio), second_rows(reference.visual)
         scores = mean_average_precision(said.frame_prob, *rows) | scores
     if dataset.metrics == "accuracy":
         truth = single_truth(reference.audio)
-        by_rule = {rule: rule_accuracy(rule, said, truth, decided) for rule in RULES}
-        own = {"accuracy": by_rule["event"], **{f"accuracy_{rule}": by_rule[rule] for rule in ("argmax", "gate")}}
+        own = {"accuracy": rule_accuracy(rule or "event", said, truth, decided)}
+        for other in () if rule else ("argmax", "gate"):
+            own[f"accuracy_{other}"] = rule_accuracy(other, said, truth, decided)
         scores = own | accuracy_floors(reference.audio) | scores
-    return scores
+    return per_video, scores
+
+
+def tables_text(dataset: DataSet, rows: Mapping[str, Mapping[str, float]], first_column: str = "Dataset") -> str:
+    """A row of scores for each name. The data set's own scores have a table of their own above those of LLP."""
+    own = OWN[dataset.metrics]
+    kept = [lambda name: name.startswith(own), lambda name: name in SCORE_NAMES]
+    texts = []
+    for is_kept in kept[not own :]:
+        table = {title: {name: x for name, x in scores.items() if is_kept(name)} for title, scores in rows.items()}
+        texts += [score_table(table, first_column)] if any(table.values()) else []
+    return f"\nScores as for LLP; {dataset.name} publishes only those above:\n".join(texts)
 
 
 def single_truth(segments: Segments) -> np.ndarray:
@@ -95,8 +117,8 @@ def rule_accuracy(
 ) -> float:
     """Accuracy in percent over the classes and background, by one of RULES.
 
-    truth: (S,) int, as `single_truth` makes it. decided: audio and visual, (N, C, T) each; of several events in a second
-    `event` takes the most probable. Without them it decides by `event` and `gate`.
+    truth: (S,) int, as `single_truth` makes it. decided: audio and visual, (N, C, T) each; of several events in a
+    second `event` takes the most probable. Without them it decides by `event` and `gate`.
     Raises InputError if what the rule needs is missing.
     """
     needed = {"argmax": ("frame_score",), "gate": ("event", "gate"), "event": () if decided else ("event", "gate")}
@@ -117,4 +139,4 @@ def rule_accuracy(
 def accuracy_floors(segments: Segments) -> dict[str, float]:
     """What is reached without localisation: background everywhere, and the video's event everywhere; (N, C, T) bool."""
     video_class = segments.any(axis=-1).argmax(axis=1)  # (N,)
-    return accuracy.floors(single_truth(segments), video_class, [segments[i].shape[-1] for i in range(len(segments))])
+    return accuracy.floors(single_truth(segments), video_class, segments.shape[2], segments.shape[1])

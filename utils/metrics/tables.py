@@ -29,6 +29,11 @@ def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "D
     return table.get_string()
 
 
+def plain_scores(scores: dict[str, float]) -> dict[str, float | None]:
+    """Scores as JSON has them: None for NaN."""
+    return {name: None if np.isnan(value) else value for name, value in scores.items()}
+
+
 def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str, np.ndarray]) -> None:
     """Write a comma-separated CSV: filename and the scores of each video, (N,), 0 to 100, full precision."""
     names = [name for name in VIDEO_SCORE_NAMES if name in per_video]

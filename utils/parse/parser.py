@@ -79,8 +79,8 @@ class VideoParser:
 
         Args:
             path: checkpoint_best.pt of a run, or a published one.
-            dataset: a data set, as --dataset names it; classes: a class file; nhead, norm_where: of the training. None: from the files beside the checkpoint, else
-                LLP and the published settings.
+            dataset: as --dataset names it; classes: a class file; nhead, norm_where: of the training. None: from the
+                files beside the checkpoint, else LLP and the published settings.
             checkpoints: local weights of encoders, by the name of their kind; the others are those published.
             options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
             device: None: as the command chooses it, the first GPU if there is one.

@@ -91,7 +91,8 @@ def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]
 
 def page_data(results: Results) -> dict:
     """What the page's script reads, but for `videos`; the keys are those that templates/results.html names."""
-    split, class_names, reference, _ = results.evaluation
+    split, dataset, reference, _ = results.evaluation
+    class_names = dataset.class_names
     runs, names = results.runs, (*SCORE_NAMES, *EXCLUSIVE_SCORE_NAMES)
     rows = score_rows(names, [np.concatenate([run.scores, run.exclusive], axis=1) for run in runs])  # the same draws
     return {

@@ -14,7 +14,8 @@ from utils.base.errors import InputError
 from utils.base.files import write_json
 from utils.base.weights import must_fit
 from utils.llp.datasets import LLP, DataSet
-from utils.metrics.tables import score_table
+from utils.metrics.protocols import tables_text
+from utils.metrics.tables import plain_scores
 from utils.train import checkpoint
 from utils.train.losses import TOTAL
 from utils.train.run_folder import RunFolder, class_file, plain, require_same_arguments
@@ -199,9 +200,9 @@ class Run:
             print(f"{where}: there is no {best.name}")
             return scores
         print(f"Best F scores (at epoch {self.state['best_epoch']}):")
-        print(score_table({"Val": scores}))
+        print(tables_text(self.dataset, {"Val": scores}))
         if not best.is_file():
             print(f"note: {best}, which scored this, is no longer there", file=sys.stderr)
         if json:
-            write_json(json, scores)
+            write_json(json, plain_scores(scores))
         return scores

@@ -28,4 +28,4 @@ def score(
 ) -> dict[str, float]:
     """The scores that the data set has."""
     said = said_by(evaluation, dataset)
-    return all_scores(dataset, said, decide(dataset, said, thresholds), reference)
+    return all_scores(dataset, said, decide(dataset, said, thresholds), reference)[1]
