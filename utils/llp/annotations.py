@@ -151,6 +151,8 @@ def read_predictions(
     segments = [_segments(e, filenames, dataset, lengths) for e in events]
     ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
     issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for", ends)]
+    if len(dataset.modalities) == 1:  # then only what is decided for both can be right
+        segments = [segments[0] & segments[-1]]
     return Predictions(segments[0], segments[-1], issues)
 
 

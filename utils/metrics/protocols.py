@@ -89,7 +89,7 @@ def tables_text(dataset: DataSet, rows: Mapping[str, Mapping[str, float]], first
     for is_kept in kept[not own :]:
         table = {title: {name: x for name, x in scores.items() if is_kept(name)} for title, scores in rows.items()}
         texts += [score_table(table, first_column)] if any(table.values()) else []
-    return f"\nScores as for LLP; {dataset.name} publishes only those above:\n".join(texts)
+    return "\nLLP's scores of the same decisions, for comparison:\n".join(texts)
 
 
 def single_truth(segments: Segments) -> np.ndarray:
