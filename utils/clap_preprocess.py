@@ -49,11 +49,11 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
     kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, dataset)
     layout = kind.layout
-    if args.per_second:
-        if args.audio_feats_saved_dir == Path("./data", kind.folder):
-            raise InputError(f"--per_second: {args.audio_feats_saved_dir} is for token maps; choose {FEATURES_FLAG}")
-        layout = layout._replace(rows=(T,), columns=EMBEDDING)
     folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
+    if args.per_second:
+        if folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
+            raise InputError(f"--per_second: {folders[FEATURES_FLAG]} is for token maps; choose {FEATURES_FLAG}")
+        layout = layout._replace(rows=(T,), columns=EMBEDDING)
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary", "per_second")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 
