@@ -1,7 +1,8 @@
 """Mean average precision over seconds: how well probabilities rank the seconds of all videos.
 
 Source: LFAV (Hou et al., 2023), its segment-level mAP. Videos of different lengths are laid end to end, without
-padding: padded seconds would be ranked, too. Axes: S seconds of all videos, M = 2 modalities (audio, visual), C classes.
+padding: padded seconds would be ranked, too.
+Axes: S seconds of all videos, M = 2 modalities (audio, visual), C classes.
 """
 
 import numpy as np

@@ -74,10 +74,12 @@ def all_scores(
         scores = mean_average_precision(said.frame_prob, *rows) | scores
     if dataset.metrics == "accuracy":
         truth = single_truth(reference.audio)
-        own = {"accuracy": rule_accuracy(rule or "event", said, truth, decided)}
-        for other in () if rule else ("argmax", "gate"):
-            own[f"accuracy_{other}"] = rule_accuracy(other, said, truth, decided)
+        rules = [rule] if rule else ["event", "argmax", "gate"]
+        found = [rule_classes(one, said, decided) for one in rules]
+        names = ["accuracy", *(f"accuracy_{other}" for other in rules[1:])]
+        own = {name: accuracy.of(*pair, truth) for name, *pair in zip(names, rules, found, strict=True)}
         scores = own | accuracy_floors(reference.audio) | scores
+        per_video = {"accuracy": 100 * (found[0] == truth).reshape(len(reference.audio), -1).mean(axis=1)} | per_video
     return per_video, scores
 
 
@@ -112,28 +114,25 @@ def with_events(said: Probabilities) -> Probabilities:
     return said._replace(frame_score=np.concatenate([both, background], axis=1), gate=gate, event=said.global_prob)
 
 
-def rule_accuracy(
-    rule: str, said: Probabilities, truth: np.ndarray, decided: tuple[Segments, Segments] | None = None
-) -> float:
-    """Accuracy in percent over the classes and background, by one of RULES.
+def rule_classes(rule: str, said: Probabilities | None, decided: tuple[Segments, Segments] | None = None) -> np.ndarray:
+    """The class of each second, or C for background, by one of RULES: (S,) int.
 
-    truth: (S,) int, as `single_truth` makes it. decided: audio and visual, (N, C, T) each; of several events in a
-    second `event` takes the most probable. Without them it decides by `event` and `gate`.
+    decided: audio and visual, (N, C, T) each; of several events in a second `event` takes the most probable, or, if
+    nothing but decisions is known, the first. Without decisions it decides by `event` and `gate`.
     Raises InputError if what the rule needs is missing.
     """
     needed = {"argmax": ("frame_score",), "gate": ("event", "gate"), "event": () if decided else ("event", "gate")}
-    if missing := [name for name in needed[rule] if getattr(said, name) is None]:
+    if missing := [name for name in needed[rule] if getattr(said, name, None) is None]:
         raise InputError(f"the probabilities have no {' and no '.join(missing)}, which --rule {rule} needs")
     if rule == "argmax":
-        return accuracy.argmax_accuracy(said.frame_score, truth)
+        return said.frame_score.argmax(axis=1)
     if rule == "gate":
-        return accuracy.gate_accuracy(said.event, said.gate, truth)
+        return accuracy.gate_classes(said.event, said.gate)
     if decided is None:
-        return accuracy.event_accuracy(accuracy.decisions(said.event, said.gate), truth)
+        return accuracy.event_classes(accuracy.decisions(said.event, said.gate))
     both = second_rows(decided[0] & decided[1])  # (S, C)
-    score = np.where(both, said.frame_prob.min(axis=1), -1.0)
-    single = both & (np.arange(both.shape[1]) == score.argmax(axis=1)[:, None])
-    return accuracy.event_accuracy(single, truth)
+    score = np.where(both, said.frame_prob.min(axis=1) if said else 1.0, -1.0)
+    return np.where(both.any(axis=1), score.argmax(axis=1), both.shape[1])
 
 
 def accuracy_floors(segments: Segments) -> dict[str, float]:

@@ -12,7 +12,7 @@ from prettytable import PrettyTable
 
 from utils.base.files import atomic_path
 from utils.llp.annotations import Reference
-from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, class_scores, event_set_scores
+from utils.metrics.eval_metrics import SCORE_NAMES, class_scores, event_set_scores
 
 # CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
 PUBLISHED_TEACHERS = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
@@ -36,8 +36,7 @@ def plain_scores(scores: dict[str, float]) -> dict[str, float | None]:
 
 def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str, np.ndarray]) -> None:
     """Write a comma-separated CSV: filename and the scores of each video, (N,), 0 to 100, full precision."""
-    names = [name for name in VIDEO_SCORE_NAMES if name in per_video]
-    frame = pd.DataFrame({"filename": filenames, **{name: per_video[name] for name in names}})
+    frame = pd.DataFrame({"filename": filenames, **per_video})
     with atomic_path(path) as tmp:
         frame.to_csv(tmp, index=False)
 
