@@ -132,8 +132,6 @@ def check_args(args: argparse.Namespace) -> DataSet:
     vars(args).update(dataset.paths(vars(args)))
     if dataset.seconds is None:
         refuse(args, ("exact",), "videos that differ in length")
-        if torchrun_rank()[1] > 1:
-            raise InputError(f"{dataset.name}: videos that differ in length need one process, not torchrun")
     if args.packed and args.feature_dtype != "float32":
         raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     require_writable("--json", args.json)

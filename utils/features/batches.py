@@ -105,13 +105,13 @@ class BatchLoader:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = torch.arange(len(self.dataset))
         _random_int64()  # a DataLoader would draw the base seed of its workers here
-        generator = torch.Generator()
-        if self.shuffle:
-            order = torch.randperm(len(order), generator=generator.manual_seed(_random_int64()))
-            order = self.group.broadcast_object(order)
         batches = self._batches(order)
-        if self.shuffle and self.groups is not None:
-            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(_random_int64())
+            batches = self._batches(torch.randperm(len(order), generator=generator))
+            if self.groups is not None:
+                batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+            batches = self.group.broadcast_object(batches)
         parts = [self.group.shard(indices) for indices in batches]
         with command.deferred_interrupt() as interrupted:
             for batch in self.dataset.batches(parts):

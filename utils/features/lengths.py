@@ -28,7 +28,7 @@ class Rows:
         """The rows of some videos, one after the other: (n,) int -> (sum of their lengths,) int."""
         lengths = self.lengths[videos]
         ends = torch.cumsum(lengths, 0)
-        return torch.arange(int(ends[-1])) + (self.starts[videos] - (ends - lengths)).repeat_interleave(lengths)
+        return torch.arange(int(lengths.sum())) + (self.starts[videos] - (ends - lengths)).repeat_interleave(lengths)
 
     def batch(self, arrays: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
         """Some videos of arrays, by kind, padded to the longest of them: (n,) int -> (n, T, ...) float32 each.
@@ -36,7 +36,7 @@ class Rows:
         Also `lengths`, (n,) int64. Arrays of PER_VIDEO are not padded.
         """
         lengths = self.lengths[videos]
-        steps = torch.arange(int(lengths.max()))
+        steps = torch.arange(int(lengths.max()) if len(lengths) else 1)  # a shard of a small batch may be empty
         valid = steps < lengths[:, None]  # (n, T)
         rows = torch.where(valid, self.starts[videos][:, None] + steps, 0)
         batch = {"lengths": lengths}
