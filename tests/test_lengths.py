@@ -287,12 +287,21 @@ def test_several_processes_train_as_one(tmp_path):
     data = tmp_path / "data"
     sizes = ("--train", 20, "--val", 4, "--test", 4)
     assert python(ROOT / "utils/simulate.py", "--out", data, "--seconds", 4, 25, *sizes, cwd=tmp_path).returncode == 0
-    flags = (*TRAIN, "--dataset", data / "dataset.yaml", "--dropout", "0", "--losses", "video,audio,visual,guided")
+    flags = (
+        *TRAIN,
+        "--dataset",
+        data / "dataset.yaml",
+        "--dropout",
+        "0",
+        "--losses",
+        "video,audio,visual,guided",
+        "--save_epochs",
+    )
     one = python(ROOT / "main.py", *flags, "--model_name", "one", cwd=tmp_path)
     two = python(
         "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, ROOT / "main.py", *flags,
         "--model_name", "two", cwd=tmp_path,
     )  # fmt: skip
     assert one.returncode == two.returncode == 0, one.stderr + two.stderr
-    weights = [torch.load(tmp_path / f"models/{name}/checkpoint_best.pt") for name in ("one", "two")]
+    weights = [torch.load(tmp_path / f"models/{name}/checkpoint_epoch_2.pt") for name in ("one", "two")]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=2e-5) for key in weights[0])
