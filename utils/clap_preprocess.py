@@ -4,7 +4,8 @@
 
 Reads data/raw_videos/<id>.mp4 (or .wav), each once. Written per video: features (64, 768) float32, CLAP's token map
 of the ten seconds (row = frequency * 32 + time), and pseudo labels (10, 25) int64: 1 if an event that the video is
-known to have is heard in that second. The command can be interrupted; rerun it to resume. Weights (630k-fusion-best.pt
+known to have is heard in that second. With --dataset, videos may have other lengths and classes: (T, C), and, with
+--per_second, features (T, 512). The command can be interrupted; rerun it to resume. Weights (630k-fusion-best.pt
 of lukewys/laion_clap) come from the hub, or from --checkpoint.
 """
 
@@ -40,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     from utils.extract import teachers
     from utils.extract.runner import Settings
-    from utils.features.kinds import KINDS
+    from utils.features.kinds import KINDS, file_layout
     from utils.llp.classes import T
     from utils.llp.datasets import read_dataset
 
@@ -48,12 +49,12 @@ def main(args: argparse.Namespace) -> int:
     if not args.audio_dir.is_dir():
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
     kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, dataset)
-    layout = kind.layout
+    layout = file_layout(kind, dataset.seconds) if not args.per_second else kind.layout
     folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
     if args.per_second:
-        if folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
+        if dataset.seconds == T and folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
             raise InputError(f"--per_second: {folders[FEATURES_FLAG]} is for token maps; choose {FEATURES_FLAG}")
-        layout = layout._replace(rows=(T,), columns=EMBEDDING)
+        layout = layout._replace(rows=(dataset.seconds,) if dataset.seconds else (), columns=EMBEDDING)
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary", "per_second")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

@@ -182,12 +182,17 @@ def add_pred_dir_flag(group: argparse._ActionsContainer, **settings) -> None:
 
 def add_dataset_flags(group: argparse._ActionsContainer, of_run: bool = False) -> None:
     """`--dataset NAME|FILE` and `--classes FILE`, for every command that knows classes; of_run: a run has its own."""
+    add_dataset_flag(group, of_run)
+    text = "YAML list of the event classes, like utils/llp.yaml; if not given, those of the data set"
+    group.add_argument("--classes", type=Path, metavar="FILE", help=text)
+
+
+def add_dataset_flag(group: argparse._ActionsContainer, of_run: bool = False) -> None:
+    """`--dataset NAME|FILE`."""
     names = ", ".join(sorted(path.stem for path in DATA_SETS.glob("*.yaml")))
     default = f"{'the one of the run, else ' * of_run}llp"
     text = f"{names}, or a YAML file that describes the data set; if not given, {default}"
     group.add_argument("--dataset", metavar="NAME|FILE", help=text)
-    text = "YAML list of the event classes, like utils/llp.yaml; if not given, those of the data set"
-    group.add_argument("--classes", type=Path, metavar="FILE", help=text)
 
 
 def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, default_text: str = "") -> None:

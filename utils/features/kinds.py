@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.base.errors import InputError
 from utils.base.npy import Layout
 from utils.features.pooling import pool_clap_map, pool_evenly, pool_frames
 from utils.llp.classes import FPS, C, T
@@ -72,6 +73,18 @@ def stream_layout(stream: str, dataset: DataSet = LLP) -> Layout:
         published = (kind.rows * seconds / T for kind in kinds if seconds == T or kind.rows % T == 0)
         rows = tuple(dict.fromkeys(map(round, (seconds, *published, *(rate * seconds for rate in own.values())))))
     return Layout(rows, size, np.float32, f"{title} features")
+
+
+def file_layout(kind: FeatureKind, seconds: int | None) -> Layout:
+    """What a file of a kind holds for videos of so many seconds, or, if that is None, of any number.
+
+    Raises InputError for CLAP's map of ten seconds, if that is not what they have.
+    """
+    if seconds == T:
+        return kind.layout
+    if kind.rows % T:
+        raise InputError(f"{kind.name} features cover {T} seconds; expected --per_second for videos of other lengths")
+    return kind.layout._replace(rows=(kind.rows // T * seconds,) if seconds else ())
 
 
 def pool(array: np.ndarray, seconds: int = T) -> np.ndarray:

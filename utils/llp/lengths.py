@@ -30,11 +30,18 @@ def read_lengths(path: Path, filenames: Sequence[str]) -> np.ndarray:
 
     Raises InputError if it is missing or wrong, or lacks one of them.
     """
+    seconds = all_lengths(path)
+    if missing := [name for name in filenames if name not in seconds]:
+        raise InputError(f"{path}: has no {missing[0]}; expected each video")
+    return np.array([seconds[name] for name in filenames], np.int64)
+
+
+def all_lengths(path: Path) -> dict[str, int]:
+    """Seconds of all videos of such a CSV, by name. Raises InputError if it is missing or wrong."""
     table = read_table(path, ("filename", "seconds"))
-    seconds = dict(zip(table["filename"], pd.to_numeric(table["seconds"], errors="coerce"), strict=True))
-    found = [seconds.get(name, np.nan) for name in filenames]
-    for name, value in zip(filenames, found, strict=True):
-        if not 1 <= value <= LAST or value != int(value):
-            what = f"seconds of {name} are {value}" if name in seconds else f"has no {name}"
-            raise InputError(f"{path}: {what}; expected a whole number of at least 1 for each video")
-    return np.array(found, np.int64)
+    found = {}
+    for name, text in zip(table["filename"], table["seconds"], strict=True):
+        if not text.isdecimal() or not 1 <= int(text[:10]) <= LAST:
+            raise InputError(f"{path}: seconds of {name} are {text!r:.50}; expected a whole number of at least 1")
+        found[name] = int(text)
+    return found
