@@ -17,9 +17,9 @@ from pathlib import Path
 
 from utils.base import command, flags
 from utils.base.errors import InputError
+from utils.features.kinds import CLAP_EMBEDDING, KINDS, file_layout
 
 FEATURES_FLAG = "--audio_feats_saved_dir"
-EMBEDDING = 512  # size of CLAP's embedding of a sound
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     text = "folder of <id>.mp4 or <id>.wav"
     source.add_argument("--audio_dir", type=Path, default=Path("./data/raw_videos"), help=text)
     flags.add_teacher_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
-    text = f"features are the embeddings of the ten segments, (10, {EMBEDDING}), which temporal_labels.py takes"
+    text = f"features are the embeddings of the ten segments, (10, {CLAP_EMBEDDING}), which temporal_labels.py takes"
     parser.add_argument("--per_second", action="store_true", help=f"{text}; in a folder of their own")
     model = parser.add_argument_group("for trials without network")
     text = "also run with a tokenizer that is not RoBERTa's, such as a synthetic one"
@@ -41,7 +41,6 @@ def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     from utils.extract import teachers
     from utils.extract.runner import Settings
-    from utils.features.kinds import KINDS, file_layout
     from utils.llp.classes import T
     from utils.llp.datasets import read_dataset
 
@@ -54,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     if args.per_second:
         if dataset.seconds == T and folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
             raise InputError(f"--per_second: {folders[FEATURES_FLAG]} is for token maps; choose {FEATURES_FLAG}")
-        layout = layout._replace(rows=(dataset.seconds,) if dataset.seconds else (), columns=EMBEDDING)
+        layout = layout._replace(rows=(dataset.seconds,) if dataset.seconds else (), columns=CLAP_EMBEDDING)
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary", "per_second")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

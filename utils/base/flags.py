@@ -116,8 +116,6 @@ FOLDERS = {
     "st_dir": ("spatio-temporal features", "feats/r2plus1d_18"),
     "v_pseudo_data_dir": ("visual segment-level pseudo labels", "CLIP/segment_pseudo_labels"),
     "a_pseudo_data_dir": ("audio segment-level pseudo labels", "CLAP/segment_pseudo_labels"),
-}
-LISTS = {
     "label_train": ("videos and their event names", "AVVP_train.csv"),
     "label_val": ("videos to validate on", "AVVP_val_pd.csv"),
     "label_test": ("videos to test on", "AVVP_test_pd.csv"),
@@ -127,7 +125,7 @@ DATA, OF_DATA_SET = "./data", "in the folder of the data set, ./data for LLP"
 
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
     """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
-    add_folder_flags(group, FOLDERS | LISTS)
+    add_folder_flags(group, FOLDERS)
 
 
 def add_folder_flags(group: argparse._ActionsContainer, table: Mapping[str, tuple[str, str]]) -> None:

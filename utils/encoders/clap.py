@@ -79,13 +79,23 @@ class ClapTeacher:
         # torchaudio says so of each spectrogram that CLAP makes
         warnings.filterwarnings("ignore", message="Argument 'onesided' has been deprecated")
 
-    def prepare(self, samples: np.ndarray, seconds: float | None = None) -> torch.Tensor:
-        """Input for a sound's token map: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands) float32."""
+    def prepare(self, samples: np.ndarray, seconds: float | None = None) -> "torch.Tensor | ClapInput":
+        """Input for a sound's token map: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands) float32.
+
+        per_second: for its segments.
+        """
+        if self.per_second:
+            return self.preprocess(samples)
         return self._features(fit_to_clip(samples))["mel_fusion"][:1]
 
     @torch.no_grad()
     def embed(self, contents: Sequence[torch.Tensor]) -> np.ndarray:
-        """B prepared sounds -> token maps before pooling, (B, 64, 768) float32, row = frequency * 32 + time."""
+        """B prepared sounds -> token maps before pooling, (B, 64, 768) float32, row = frequency * 32 + time.
+
+        per_second: embeddings of the segments, (B, T, D).
+        """
+        if self.per_second:
+            return self.embed_segments(contents)[0].cpu().numpy()
         items = [{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in contents]
         return self._forward(items, autocast=True)[1].cpu().numpy()
 

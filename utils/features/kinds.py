@@ -16,6 +16,7 @@ from utils.llp.classes import FPS, C, T
 from utils.llp.datasets import LLP, STREAMS, DataSet  # noqa: F401 (STREAMS: a name of this module, too)
 from utils.llp.pseudo_labels import label_layout
 
+CLAP_EMBEDDING = 512  # numbers of CLAP's embedding of a second
 LABELS = {"pseudo_a": "CLAP/segment_pseudo_labels", "pseudo_v": "CLIP/segment_pseudo_labels"}  # kind -> folder in data/
 LOGITS = {"logits_a": "CLAP/logits", "logits_v": "CLIP/logits"}  # the same, of which a recipe makes labels
 

@@ -8,7 +8,8 @@ import nets
 from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
-from utils.features.kinds import STREAMS, FeatureKind, kinds_of
+from utils.features.kinds import CLAP_EMBEDDING, STREAMS, FeatureKind, kinds_of
+from utils.llp.classes import T
 from utils.llp.datasets import DataSet
 from utils.train import checkpoint
 from utils.train.networks import network_defaults
@@ -35,9 +36,9 @@ def load_network(
         sizes = checkpoint.describe_weights(weights if checkpoint.is_state_dict(weights) else {})
     except (KeyError, IndexError):
         raise InputError(f"{path}: {checkpoint.NO_WEIGHTS}") from None
-    kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
     recorded = read_arguments(path.parent)
     found = run_dataset(path.parent, dataset, classes)
+    kinds = {stream: _kind(path, stream, sizes, found) for stream in STREAMS}
     settings = sizes | {"num_classes": len(found.classes), **_recorded(path.parent, recorded, sizes)}
     given = {name: value for name, value in (("nhead", nhead), ("norm_where", norm_where)) if value}
     if "norm_where" in given and "norm_where" not in settings:
@@ -70,9 +71,16 @@ def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int
     return {name: value for name, value in said.items() if name in own}
 
 
-def _kind(path: Path, stream: str, sizes: Mapping[str, int | str]) -> FeatureKind:
-    """The kind of feature that a stream of the network takes: the first of its size."""
+def _kind(path: Path, stream: str, sizes: Mapping[str, int | str], dataset: DataSet) -> FeatureKind:
+    """The kind of feature that a stream of the network takes: the first of its size.
+
+    CLAP's map is for networks of ten seconds; others take its embeddings of seconds.
+    """
     kinds = kinds_of(stream)
+    if dataset.seconds != T:
+        kinds = [
+            kind if kind.rows % T == 0 else kind._replace(rows=T, size=CLAP_EMBEDDING, pool=None) for kind in kinds
+        ]
     size = sizes[SIZES[stream]]
     for kind in kinds:
         if kind.size == size:
