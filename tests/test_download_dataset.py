@@ -19,6 +19,7 @@ from utils.base.errors import InputError
 from utils.download import clips, watch
 from utils.download.clips import Clip, Unavailable
 from utils.extract.videos import list_videos
+from utils.llp.datasets import LLP
 from utils.media.clips import read_audio, read_frames
 
 MP4 = {"Content-Type": "video/mp4"}
@@ -320,11 +321,23 @@ def test_a_full_disk_ends_the_run(site, source):
 def test_which_clip_a_name_means(filename, clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (video,) = list_videos(write_list(filename))
-    assert Clip.of(video) == clip
+    assert Clip.of(video) == (*clip, 10)
+
+
+def test_whole_videos_of_data_sets_of_any_length(download, site, source):
+    """As they are, if they are H.264 and AAC in mp4; clips whose seconds a list does not say are refused."""
+    site.add("/v/longer-id.mp4", source.read_bytes(), headers=MP4)
+    Path("d.yaml").write_text("{name: mine, seconds: per_video, classes: [a]}")
+    write_list("longer-id", "gone")
+    result = download("--dataset", "d.yaml")
+    assert result.status == 1 and set(failures()) == {"gone"}
+    assert Path("out/longer-id.mp4").read_bytes() == source.read_bytes()
+    refused = download("--dataset", "ave")
+    assert refused.status == 2 and "its lists do not say which 10 seconds of a video are meant" in refused.error
 
 
 def test_all_of_llps_names_mean_a_clip(llp_dir):
-    videos = download_dataset.list_clips(llp_dir / "AVVP_dataset_full.csv")
+    videos = download_dataset.list_clips([llp_dir / "AVVP_dataset_full.csv"], LLP)
     assert len(videos) == 11849 and not [v for v in videos if v.problem]
     clips = [Clip.of(v) for v in videos]
     assert all(clip.name == video.id for clip, video in zip(clips, videos, strict=True))

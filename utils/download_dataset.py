@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base import command, flags
@@ -26,6 +27,7 @@ from utils.download.clip_files import Clip
 from utils.download.clips import ClipDownloader
 from utils.extract.runner import Run, Settings
 from utils.extract.videos import list_videos
+from utils.llp.datasets import LLP, DataSet, read_dataset
 from utils.llp.names import clip_times
 from utils.llp.videos import Video
 from utils.media.ffmpeg import ffmpeg_on_path, find_ffmpeg
@@ -42,8 +44,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = flags.ArgumentParser(prog="download_dataset.py", description=__doc__)
     text = "folder to write <id>.mp4 to"
     parser.add_argument("--videos_saved_dir", type=Path, default="./data/raw_videos", help=text)
-    text = "CSV with the clips, in a column `filename`"
-    parser.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
+    flags.add_list_flag(parser)
+    flags.add_dataset_flag(parser)
     site = parser.add_argument_group("site")
     site.add_argument("--url_template", default=YOUTUBE, metavar="URL", help="address of a video, with {id}")
     site.add_argument("--height", type=flags.positive_int, default=360, help="preferred lines of the picture")
@@ -58,15 +60,22 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def list_clips(path: Path) -> list[Video]:
-    """The videos of a CSV; names without times have a problem."""
+def list_clips(paths: Sequence[Path], dataset: DataSet) -> list[Video]:
+    """The videos of CSVs; those of LLP whose names have no times have a problem.
+
+    Raises InputError if a file cannot be read, or which seconds of a video are wanted is not known.
+    """
+    if dataset.seconds and dataset.ids != LLP.ids:
+        what = f"its lists do not say which {dataset.seconds} seconds of a video are meant"
+        raise InputError(f"{dataset.name}: {what}; get its clips from its authors")
     videos = []
-    for video in list_videos(path):
+    for video in list_videos(paths, dataset):
         try:
             if not video.problem:
                 Clip.of(video)
         except InputError as error:
-            video = video._replace(problem=f"{path}, line {video.line}: {error}")
+            where = f"{paths[0]}, line {video.line}: " if len(paths) == 1 else ""
+            video = video._replace(problem=f"{where}{error}")
         videos.append(video)
     return videos
 
@@ -84,7 +93,8 @@ def main(args: argparse.Namespace) -> int:
     folder = args.videos_saved_dir
     require_writable("--videos_saved_dir", folder, folder=True)
     downloader = make_downloader(args)
-    videos = list_clips(args.label_all_dataset)
+    dataset = read_dataset(args.dataset)
+    videos = list_clips(args.label_all_dataset or dataset.lists, dataset)
 
     def read(video: Video) -> float:
         downloader.stopped.wait(args.sleep)
@@ -94,7 +104,8 @@ def main(args: argparse.Namespace) -> int:
     with Run("videos", Settings.of(vars(args)), folder) as run:
 
         def is_finished(video: Video) -> bool:
-            return clip_files.is_finished(folder / f"{video.id}.mp4", clip_times(video.filename))
+            times = clip_times(video.filename) if dataset.ids == LLP.ids else None
+            return clip_files.is_finished(folder / f"{video.id}.mp4", times)
 
         left = run.left_to_do(videos, is_finished)
         for video in run.part:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.base.errors import InputError
+from utils.llp.classes import T
+from utils.llp.datasets import LLP
 from utils.llp.videos import Video
 from utils.media.files import choose_tracks, open_media
 from utils.media.timeline import clip_span
@@ -15,14 +17,17 @@ NO_SOUND = "has no audio track"
 
 
 class Clip(NamedTuple):
-    """Which ten seconds of which video, by a name such as BjCEufrlXm4_20_30."""
+    """Which ten seconds of which video, by a name such as BjCEufrlXm4_20_30; or the whole video."""
 
     name: str  # of the video, at its site
     start: float  # seconds
+    seconds: float | None = T  # None: until the end
 
     @classmethod
     def of(cls, video: Video) -> "Clip":
-        """From a row of LLP's CSVs. Raises InputError for a name without times."""
+        """From a row of LLP's CSVs; of other data sets the whole video. Raises InputError for a name without times."""
+        if video.id_rule != LLP.ids:
+            return cls(video.sources[-1], 0.0, None)
         times = re.fullmatch(r"(.+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", video.filename)
         if not times or float(times[2]) >= float(times[3]):
             raise InputError(f"{video.filename!r} does not end in start and end in seconds, as BjCEufrlXm4_20_30 does")

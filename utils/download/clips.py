@@ -172,11 +172,12 @@ class ClipDownloader:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(self, clip: Clip, folder: Path) -> tuple[float, Path]:
-        """Only the ten seconds if the site serves parts of a video, else a cut of the complete one."""
-        made = self._fetch_section(clip, folder)
+        """Only the ten seconds if the site serves parts of a video, else a cut of the complete one, or all of that."""
+        made = self._fetch_section(clip, folder) if clip.seconds else None
         if made is None:
             source, _ = self._download(clip, folder / "whole", only_section=False)
-            made = self._cut(source, clip.start, folder)
+            keep = clip.seconds is None and is_finished(source)
+            made = source if keep else self._cut(source, clip, folder)
         try:
             return check_clip(made), made
         except InputError as error:
@@ -187,7 +188,7 @@ class ClipDownloader:
         """The ten seconds alone; None if the site does not serve them, or not all of them."""
         try:
             source, length = self._download(clip, folder / "section", only_section=True)
-            made = source if is_finished(source) else self._cut(source, 0, folder)
+            made = source if is_finished(source) else self._cut(source, clip._replace(start=0), folder)
             seconds = check_clip(made)
         except InputError as error:
             if getattr(error, "kind", "damaged") in ("damaged", "too short", "no parts"):
@@ -223,8 +224,9 @@ class ClipDownloader:
             raise Unavailable("no video", f"{url} gave {len(files)} files, expected one")
         return files[0], info.get("duration")
 
-    def _cut(self, source: Path, start: float, folder: Path) -> Path:
-        """Ten seconds of a file, encoded as H.264 and AAC."""
+    def _cut(self, source: Path, clip: Clip, folder: Path) -> Path:
+        """The clip of a file, encoded as H.264 and AAC."""
+        start = clip.start
         try:
             with open_media(source) as container:
                 length = (container.duration or 0) / av.time_base
@@ -232,13 +234,14 @@ class ClipDownloader:
             raise Unavailable("damaged", f"the video {str(error).removeprefix(f'{source}: ')}") from error
         if length and length <= start:
             raise Unavailable("too short", f"the video lasts {length:.1f} s, and the clip begins at {start:g} s")
-        made = folder / "clip.mp4"
-        cut = ["-ss", str(start), "-t", str(T), "-i", f"file:{source}", "-map", "0:v:0", "-map", "0:a:0?"]
+        made, part = folder / "clip.mp4", ["-ss", str(start), "-t", str(T)] if clip.seconds else []
+        cut = [*part, "-i", f"file:{source}", "-map", "0:v:0", "-map", "0:a:0?"]
         problem = run_ffmpeg(self.ffmpeg, "-y", *cut, "-c:v", "libx264", "-c:a", "aac", f"file:{made}")
         if problem:
             self._check_stopped()
             raise Unavailable("damaged", f"ffmpeg failed ({problem[:200]})")
         seconds = check_length(made)
-        if length and seconds < min(T, length - start) - CUT_SLACK:
-            raise Unavailable("damaged", f"{seconds:.1f} s came of a clip of {min(T, length - start):.1f} s")
+        expected = min(clip.seconds or length, length - start)
+        if length and seconds < expected - CUT_SLACK:
+            raise Unavailable("damaged", f"{seconds:.1f} s came of a clip of {expected:.1f} s")
         return made
