@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import nets
 from nets import fast
+from nets.parser import ParserOutput
 from tests.conftest import ROOT, TRAIN, python
 from utils.llp.pseudo_labels import NOTHING
 from utils.train import engine
@@ -142,6 +143,19 @@ def test_eight_frames_a_second_are_masked_with_their_second(name):
         assert torch.allclose(found.global_prob[row], net(*inputs).global_prob[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("junk", [torch.nan, 1e30])
+def test_the_heads_take_features_with_junk_behind_the_ends(junk):
+    net, gradients, lengths = build("post_norm"), [], torch.tensor(LENGTHS)
+    features = torch.randn(4, max(LENGTHS), 2, SIZES["hidden_dim"])
+    behind = (torch.arange(max(LENGTHS)) >= lengths[:, None])[..., None, None]
+    for value in (0.0, junk):
+        net.zero_grad()
+        output = net.classify(features.masked_fill(behind, value), lengths)
+        (output.global_prob.sum() + output.frame_logits.square().sum()).backward()
+        gradients.append([*output, *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    assert all(torch.equal(x, y) for x, y in zip(*gradients, strict=True))
+
+
 def test_weights_tell_the_size_of_spatio_temporal_features():
     for name in NETWORKS:
         sizes = describe_weights(build(name).state_dict(), st_dim=S)
@@ -234,6 +248,17 @@ def test_guided_losses_take_the_labels_of_their_modality_without_smoothing():
     output, found = forward_losses(net, batch, ("guided",))
     for prob, weak, name in ((output.a_prob, "weak_a", "loss_guided_a"), (output.v_prob, "weak_v", "loss_guided_v")):
         assert float(found[name]) == pytest.approx(float(F.binary_cross_entropy(prob, batch[weak])), abs=1e-6)
+
+
+def test_cells_are_weighted_by_the_labels_of_their_modality():
+    """Logits of 0 cost log 2 a cell: times 2 where the modality has the class, times 1 elsewhere."""
+    batch, _ = labelled()
+    output = ParserOutput(None, None, None, None, torch.zeros(4, max(LENGTHS), 2, C))
+    losses = parser_losses(output, batch, ("audio", "visual"), Recipe(weights={m: (2.0, 1.0) for m in "av"}))
+    for m in "av":
+        share = np.average(batch[f"weak_{m}"].numpy().mean(1), weights=LENGTHS)
+        assert float(losses[f"loss_valor_{m}"]) == pytest.approx(np.log(2) * (1 + share), abs=1e-6)
+    assert not torch.equal(batch["weak_a"], batch["weak"])
 
 
 def test_mixup_mixes_seconds_of_videos_only(monkeypatch):
