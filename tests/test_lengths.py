@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 import nets
 from nets import fast
+from nets.parser import ParserOutput
 from tests.conftest import ROOT, TRAIN, python
 from utils.llp.pseudo_labels import NOTHING
 from utils.train import engine
+from utils.train.checkpoint import describe_weights
 from utils.train.losses import parser_losses
 from utils.train.recipe import Recipe, class_weights, recombine
 from utils.train.step import forward_losses
@@ -131,13 +133,33 @@ def test_bf16_stays_finite():
         assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
 
-def test_eight_frames_a_second_are_masked_with_their_second():
-    net = build("post_norm").eval()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_eight_frames_a_second_are_masked_with_their_second(name):
+    net = build(name).eval()
     singles = videos(frames=8)
     batch, lengths = pad(singles, 1e30)
     found = net(*batch, lengths)
     for row, inputs in enumerate(singles):
         assert torch.allclose(found.global_prob[row], net(*inputs).global_prob[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("junk", [torch.nan, 1e30])
+def test_the_heads_take_features_with_junk_behind_the_ends(junk):
+    net, gradients, lengths = build("post_norm"), [], torch.tensor(LENGTHS)
+    features = torch.randn(4, max(LENGTHS), 2, SIZES["hidden_dim"])
+    behind = (torch.arange(max(LENGTHS)) >= lengths[:, None])[..., None, None]
+    for value in (0.0, junk):
+        net.zero_grad()
+        output = net.classify(features.masked_fill(behind, value), lengths)
+        (output.global_prob.sum() + output.frame_logits.square().sum()).backward()
+        gradients.append([*output, *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    assert all(torch.equal(x, y) for x, y in zip(*gradients, strict=True))
+
+
+def test_weights_tell_the_size_of_spatio_temporal_features():
+    for name in NETWORKS:
+        sizes = describe_weights(build(name).state_dict(), st_dim=S)
+        assert [sizes[f"input_{m}_dim"] for m in ("a", "v", "st")] == [A, V, S]
 
 
 def test_lengths_that_cannot_be_are_refused():
@@ -228,6 +250,17 @@ def test_guided_losses_take_the_labels_of_their_modality_without_smoothing():
         assert float(found[name]) == pytest.approx(float(F.binary_cross_entropy(prob, batch[weak])), abs=1e-6)
 
 
+def test_cells_are_weighted_by_the_labels_of_their_modality():
+    """Logits of 0 cost log 2 a cell: times 2 where the modality has the class, times 1 elsewhere."""
+    batch, _ = labelled()
+    output = ParserOutput(None, None, None, None, torch.zeros(4, max(LENGTHS), 2, C))
+    losses = parser_losses(output, batch, ("audio", "visual"), Recipe(weights={m: (2.0, 1.0) for m in "av"}))
+    for m in "av":
+        share = np.average(batch[f"weak_{m}"].numpy().mean(1), weights=LENGTHS)
+        assert float(losses[f"loss_valor_{m}"]) == pytest.approx(np.log(2) * (1 + share), abs=1e-6)
+    assert not torch.equal(batch["weak_a"], batch["weak"])
+
+
 def test_mixup_mixes_seconds_of_videos_only(monkeypatch):
     net = build("post_norm").eval()
     batch, _ = labelled()
@@ -260,6 +293,63 @@ def test_recombined_videos_end_with_the_shorter_of_the_two():
         heard = each[sound]["pseudo_a"][0, :length].amax(0)
         seen = each[picture]["pseudo_v"][0, :length].amax(0)
         assert torch.equal(found["weak"][new], torch.maximum(heard, seen))
+        assert torch.equal(found["weak_a"][new], heard) and torch.equal(found["weak_v"][new], seen)
+        for array in ("audio", "visual", "visual_st", "pseudo_a", "pseudo_v"):
+            assert not found[array][new, length:].any()  # zeros, where NaN was
+
+
+def test_recombination_trains_on_videos_of_different_lengths():
+    """Behind the first four videos, the losses are those of the recombined ones, cut by hand."""
+    net, recipe = build("post_norm").eval(), Recipe()
+    batch, each = labelled()
+    _, found = forward_losses(net, recombine(batch, [1, 0, 3, 2]), ("audio", "visual"), recipe)
+    sums, seconds = {"loss_valor_a": 0.0, "loss_valor_v": 0.0}, 0
+    for sound, picture in [(0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (1, 0), (2, 3), (3, 2)]:
+        length = min(LENGTHS[sound], LENGTHS[picture])
+        sources = {"audio": sound, "pseudo_a": sound, "visual": picture, "visual_st": picture, "pseudo_v": picture}
+        _, alone = forward_losses(net, {k: each[i][k][:, :length] for k, i in sources.items()}, ("audio", "visual"))
+        sums = {name: value + length * float(alone[name]) for name, value in sums.items()}
+        seconds += length
+    for name, value in sums.items():
+        assert float(found[name]) == pytest.approx(value / seconds, abs=2e-6)
+
+
+def test_the_least_logit_of_a_batch_is_one_of_its_videos():
+    """A threshold of -inf becomes the least logit minus 1: not of the padding, whatever that holds."""
+    thresholds = {m: torch.full((C,), -torch.inf) for m in "av"}
+    recipe = Recipe(targets="soft", thresholds=thresholds, temperature=1.0)
+    batch, each = labelled(logits=True)
+    behind = torch.arange(max(LENGTHS)) >= batch["lengths"][:, None]
+    for junk in (torch.nan, 1e30, -7.0, NOTHING):
+        filled = {f"logits_{m}": batch[f"logits_{m}"].masked_fill(behind[..., None], junk) for m in "av"}
+        prepared = recipe.prepare(batch | filled, training=False)
+        for m in "av":
+            lowest = torch.cat([one[f"logits_{m}"][0] for one in each]).amin(0) - 1
+            for i, one in enumerate(each):
+                expected = torch.sigmoid(one[f"logits_{m}"][0] - lowest) * one[f"weak_{m}"]
+                torch.testing.assert_close(prepared[f"pseudo_{m}"][i, : LENGTHS[i]], expected)
+                assert not prepared[f"pseudo_{m}"][i, LENGTHS[i] :].any()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_junk_behind_the_ends_changes_no_gradient(name):
+    """Features, targets and logits of NaN, with all terms and recipes at once, give finite gradients of no padding."""
+    thresholds = {m: torch.tensor([0.1, -torch.inf, 0.3]) for m in "av"}
+    weights = {"a": (2.0, 0.5), "v": (1.5, 0.25)}
+    recipe = Recipe("soft", thresholds, weights=weights, mixup=1.7, recombine=1.0)
+    batch, _ = labelled(logits=True)
+    behind = torch.arange(max(LENGTHS)) >= batch["lengths"][:, None]
+    gradients = []
+    for junk in (0.0, torch.nan, 1e30):
+        net = build(name).train()
+        arrays = ("audio", "visual", "visual_st", "logits_a", "logits_v")
+        filled = batch | {k: batch[k].masked_fill(behind[..., None], junk) for k in arrays}
+        torch.manual_seed(4)
+        _, found = forward_losses(net, filled, ("video", "audio", "visual", "guided", "mixup"), recipe)
+        found["loss_all"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+    assert torch.isfinite(gradients[0]).all() and gradients[0].any()
+    assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
 
 
 def test_class_weights_of_seconds_in_one_row():
