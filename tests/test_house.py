@@ -24,6 +24,7 @@ ROOMS = (
     "utils.train",
     "utils.simulation",
     "utils.download",
+    "utils.convert",
     "utils.report",
     "utils.parse",
 )

@@ -45,18 +45,26 @@ class DenseVideo(NamedTuple):
     events: tuple[Event, ...]
 
 
+def read_database(path: Path) -> dict[str, object]:
+    """What a JSON file in UnAV's form says of each video, by id, unchecked.
+
+    Raises InputError if the file is missing or not of this form.
+    """
+    expected = f"expected {FORM}"
+    try:
+        return dict(json.loads(read_text(path, expected))["database"].items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not annotations in UnAV's form, {expected}") from None
+
+
 def read_annotations(path: Path, class_names: Sequence[str]) -> list[DenseVideo]:
     """The videos of a JSON file in UnAV's form. An event has `label_id`, an index into the classes, or else `label`.
 
     Raises InputError if the file is missing, not of this form, or has an impossible time or an unknown class.
     """
-    expected = f"expected {FORM}"
-    try:
-        videos = json.loads(read_text(path, expected))["database"].items()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not annotations in UnAV's form, {expected}") from None
+    videos = read_database(path).items()
     return [_video(f"{path}, {name!r:.100}", name, entry, class_names) for name, entry in videos]
 
 
