@@ -32,12 +32,12 @@ from utils.base.files import require_writable, write_json
 from utils.features.cache import FEATURE_DTYPES
 from utils.features.kinds import LOGITS
 from utils.llp.annotations import Reference, read_reference, write_predictions
-from utils.llp.classes import read_class_names
-from utils.llp.videos import read_split
-from utils.metrics.decision_thresholds import DEFAULT, Thresholds
-from utils.metrics.eval_metrics import ten_scores, video_scores
-from utils.metrics.tables import class_report, score_table
-from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, seeds, tuned
+from utils.llp.datasets import DataSet
+from utils.llp.videos import read_split, with_modalities
+from utils.metrics.decision_thresholds import DEFAULT
+from utils.metrics.protocols import best_by, decide, tables_text
+from utils.metrics.tables import class_report, plain_scores
+from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, scoring, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
 from utils.train.recipe import MODALITIES
 from utils.train.run import Run
@@ -48,6 +48,7 @@ MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memor
 EVALUATION_BATCH = 256  # videos
 SCHEDULE = ("scheduler", "lr", "epochs", "stepsize", "gamma", "warm_up_epoch", "lr_min")
 SIZES = {"input_a_dim": "audio", "input_v_dim": "visual"}  # flag -> the features whose size it is
+ST_SIZE = "input_st_dim"  # an argument of the network, without a flag
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -57,8 +58,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     add = data.add_argument
     flags.add_data_flags(data)
-    add("--gt_dir", default="./data", help="folder of AVVP_eval_audio.csv, AVVP_eval_visual.csv")
-    flags.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
+    flags.add_gt_dir_flag(data)
+    flags.add_dataset_flags(data, of_run=True)
     packed = "features and labels from this file of utils/pack_features.py, instead of the folders and lists above"
     add("--packed", type=Path, metavar="FILE", help=packed)
     add("--exact", action="store_true", help="published order of arithmetic, on raw features (slower)")
@@ -77,16 +78,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
-    add("--model_name", default=networks.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
+    add("--model_name", default=flags.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
-    add(
-        "--log_every",
-        type=positive_int,
-        default=10,
-        help="iterations between lines of iterations.jsonl, and of wandb",
-    )
+    text = "iterations between lines of iterations.jsonl, and of wandb"
+    add("--log_every", type=positive_int, default=10, help=text)
     add("--use_wandb", action="store_true", help="log to Weights & Biases, too")
     add("--wandb_project_name", default="Baseline", help="Weights & Biases project")
     add("--wandb_run_name", help="Weights & Biases name of the run")
@@ -105,11 +102,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_args(args: argparse.Namespace) -> None:
-    """Settles the network's flags, and checks what argparse cannot. Raises InputError for flags that do not fit."""
+def check_args(args: argparse.Namespace) -> DataSet:
+    """Settles the flags of the network and of files, and checks what argparse cannot; the run's data set.
+
+    Raises InputError for flags that do not fit.
+    """
     shape = {name: getattr(args, name) for name in networks.SHAPE}
     vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
-    args.model_name = args.model_name if networks.is_given(args.model_name) else args.model
+    args.model_name = args.model_name if flags.is_given(args.model_name) else args.model
     training = ("resume", "save_epochs", "use_wandb", "seeds")
     refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
     if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):
@@ -126,12 +126,17 @@ def check_args(args: argparse.Namespace) -> None:
         if torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
         refuse(args, ("memory_limit",), "--exact, which keeps features in their files")
-    if args.packed and args.feature_dtype != "float32":
-        raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
+    dataset = run_folder.run_dataset(run_path(args), args.dataset, args.classes)
+    vars(args).update(dataset.paths(vars(args)))
+    if dataset.seconds is None:
+        refuse(args, ("exact",), "videos that differ in length")
+    if args.packed and args.feature_dtype != "float32":
+        raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     require_writable("--json", args.json)
     require_writable("--save_predictions", args.save_predictions, folder=True)
+    return dataset
 
 
 def refuse(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
@@ -151,27 +156,23 @@ def run_path(args: argparse.Namespace) -> Path:
     return Path(args.model_save_dir, args.model_name)
 
 
-def run_class_names(args: argparse.Namespace) -> tuple[str, ...]:
-    """Names of the classes that the run distinguishes. Raises InputError if --classes names others."""
-    return read_class_names(run_folder.class_file(run_path(args), args.classes))
-
-
-def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], class_names: Sequence[str]) -> SplitData:
+def open_split(args: argparse.Namespace, name: str, labels: Sequence[str], dataset: DataSet) -> SplitData:
     """The split `name`, not yet loaded, with the arrays of `labels`: weak, pseudo_a, pseudo_v, logits_a, logits_v.
 
     Raises InputError if files are missing or do not fit.
     """
     limit = args.memory_limit * 1e9 if args.memory_limit else MEMORY_SHARE * devices.available_memory()
     if args.packed:
-        return PackedDataset(args.packed, name, labels, class_names, memory_limit=limit)
+        return PackedDataset(args.packed, name, labels, dataset, memory_limit=limit)
     folders = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     for m in MODALITIES:
         folders[f"{m}_pseudo_dir"] = getattr(args, f"{m}_pseudo_data_dir") if f"pseudo_{m}" in labels else None
         folders[f"{m}_logits_dir"] = getattr(args, f"{m}_logits_dir") if f"logits_{m}" in labels else None
     cache = {"cache_dir": None if args.no_cache else args.cache_dir, "feature_dtype": args.feature_dtype}
     reading = {"num_workers": args.num_workers, "memory_limit": limit, "exact": args.exact}
-    split = read_split(getattr(args, f"label_{name}"), class_names)
-    return LLPDataset(split, **folders, **cache, **reading, num_classes=len(class_names))
+    split = read_split(getattr(args, f"label_{name}"), dataset)
+    split = with_modalities(split, dataset) if name == "train" else split
+    return LLPDataset(split, **folders, **cache, **reading, dataset=dataset)
 
 
 def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) -> dict[str, networks.Setting]:
@@ -188,6 +189,7 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
             where = data.where(kind)
             raise InputError(f"{where}: feature vectors for {data.name} have size {found}, but {flag} is {given}")
         settings[flag] = found
+    settings[ST_SIZE] = data.shapes["visual_st"][1]
     return settings | networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE})
 
 
@@ -197,45 +199,39 @@ def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting]) -
     return net if args.exact else accelerate(net, PRECISIONS[args.precision])
 
 
-def read_split_reference(gt_dir: str, filenames: Sequence[str], class_names: Sequence[str]) -> Reference:
-    """Reference annotations of videos; prints once what is odd about the files. Raises InputError for bad files."""
-    reference = read_reference(gt_dir, filenames, class_names)
+def read_split_reference(gt_dir: str, split: SplitData, dataset: DataSet) -> Reference:
+    """Reference annotations of a split; prints once what is odd about the files. Raises InputError for bad files."""
+    lengths = None if split.rows is None else split.rows.lengths.numpy()
+    reference = read_reference(gt_dir, split.filenames, dataset, lengths)
     for line in reference.issues:
         print(f"note: {line}", file=sys.stderr)
     return reference
 
 
-def score(evaluation: engine.Evaluation, reference: Reference, thresholds: Thresholds = DEFAULT) -> dict[str, float]:
-    """The ten scores of an evaluation."""
-    return ten_scores(video_scores(*evaluation.predictions(thresholds), reference.audio, reference.visual))
-
-
 class Data(NamedTuple):
     """What a run reads: loaded once, also for several runs."""
 
-    class_names: tuple[str, ...]
+    dataset: DataSet
     train: SplitData
     val: SplitData
     reference: Reference  # of the validation videos
     thresholds: dict[str, np.ndarray]  # of the teachers' logits, (C,) by modality
 
 
-def load_data(args: argparse.Namespace, device: torch.device) -> Data:
+def load_data(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> Data:
     """The training and validation videos. Raises InputError for missing or bad files."""
-    class_names = run_class_names(args)
-    path = args.label_thresholds or run_folder.class_file(run_path(args), args.classes)
-    thresholds = recipe_flags.read_thresholds(path, class_names)
+    thresholds = recipe_flags.read_thresholds(args.label_thresholds, dataset)
     labels = recipe_flags.label_kinds(recipe_values(args))
-    train, val = (open_split(args, name, labels, class_names) for name in ("train", "val"))
+    train, val = (open_split(args, name, labels, dataset) for name in ("train", "val"))
     for split in (train, val):
-        net_settings(args, split, len(class_names))
-    reference = read_split_reference(args.gt_dir, val.filenames, class_names)
+        net_settings(args, split, len(dataset.classes))
+    reference = read_split_reference(args.gt_dir, val, dataset)
     train.require_same_layout(val)
-    return Data(class_names, train.load().to(device), val.load().to(device), reference, thresholds)
+    return Data(dataset, train.load().to(device), val.load().to(device), reference, thresholds)
 
 
 def train(
-    args: argparse.Namespace, device: torch.device, group: ProcessGroup, load: Callable[[], Data]
+    args: argparse.Namespace, device: torch.device, group: ProcessGroup, dataset: DataSet, load: Callable[[], Data]
 ) -> dict[str, float]:
     """Train, validate after each epoch, keep the best weights and everything to resume; returns the best scores.
 
@@ -244,7 +240,7 @@ def train(
     terms, rates = recipe_flags.terms_of(recipe_values(args)), {name: getattr(args, name) for name in SCHEDULE}
     known = {name: value for name, value in vars(args).items() if value is not None or name not in SIZES}
     known |= {"device": device.type, "processes": group.world_size}
-    with Run(run_path(args), group, known, args.resume, args.classes) as run:
+    with Run(run_path(args), group, known, args.resume, args.classes, dataset, best_by(dataset)) as run:
         if run.epoch < args.epochs:
             data = group.rank_zero_first(load)
             net, step = build(args, data, device, group)
@@ -262,7 +258,7 @@ def train(
             validation = None
             if group.is_rank_zero:
                 evaluation = engine.evaluate(net, val_loader, device=device, terms=terms, recipe=val_recipe)
-                validation = evaluation.losses, score(evaluation, data.reference)
+                validation = evaluation.losses, scoring.score(evaluation, dataset, data.reference)
             run.finish_epoch(epoch, len(train_loader), lr, time.perf_counter() - start, losses, validation)
         return run.finish(args.json)
 
@@ -272,13 +268,14 @@ def build(
 ) -> tuple[nets.Parser, TrainStep]:
     """The network with its first values, and what trains it."""
     devices.seed_everything(args.seed)
-    net = build_net(args, net_settings(args, data.train, len(data.class_names))).to(device)
+    net = build_net(args, net_settings(args, data.train, len(data.dataset.classes))).to(device)
     adam = {"betas": (args.beta1, args.beta2), "eps": args.eps, "weight_decay": args.weight_decay}
     optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
     if group.rank:
         devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
     recipe = recipe_flags.make_recipe(recipe_values(args), data.thresholds, data.train, device)
-    kind = GraphedStep if device.type == "cuda" and not args.exact and not recipe.is_random else TrainStep
+    is_fixed = not args.exact and not recipe.is_random and data.train.rows is None
+    kind = GraphedStep if device.type == "cuda" and is_fixed else TrainStep
     settings = {"terms": recipe_flags.terms_of(recipe_values(args)), "recipe": recipe, "grad_norm": args.grad_norm}
     return net, kind(net, optimizer, **settings, device=device, group=group)
 
@@ -302,7 +299,7 @@ def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step
         print(f"{data.train.name}: {size:.1f} GB, read ahead from the disk", flush=True)
 
 
-def train_seeds(args: argparse.Namespace, device: torch.device, group: ProcessGroup) -> None:
+def train_seeds(args: argparse.Namespace, device: torch.device, group: ProcessGroup, dataset: DataSet) -> None:
     """Train, validate and test a run with each of the seeds, on data that is read once; then mean and deviation.
 
     Raises InputError for bad input.
@@ -316,31 +313,31 @@ def train_seeds(args: argparse.Namespace, device: torch.device, group: ProcessGr
     if group.is_rank_zero and not args.resume:
         for seed in args.seeds:  # now, and not after the others have been trained
             run_folder.RunFolder(run_path(run_of(seed))).require_new()
-    load = functools.cache(lambda: load_data(args, device))
-    class_names = run_class_names(args)
-    split = open_split(args, "test", (), class_names)
-    reference = read_split_reference(args.gt_dir, split.filenames, class_names)
+    load = functools.cache(lambda: load_data(args, device, dataset))
+    split = open_split(args, "test", (), dataset)
+    reference = read_split_reference(args.gt_dir, split, dataset)
     scores = {}
     for seed in args.seeds:
         one = run_of(seed)
         if group.is_rank_zero:
             print(f"== seed {seed}", flush=True)
-        best = train(one, device, group, load)
+        best = train(one, device, group, dataset, load)
         if group.is_rank_zero and best:
-            scores[seed] = {"Val": best, "Test": score(evaluate_best(one, device, class_names, split), reference)}
+            said = evaluate_best(one, device, dataset, split)
+            scores[seed] = {"Val": best, "Test": scoring.score(said, dataset, reference)}
     if group.is_rank_zero:
         print(f"Annotations: {reference.version}")
         print(seeds.report(run_path(args), args.seeds, scores))
 
 
 def evaluate_best(
-    args: argparse.Namespace, device: torch.device, class_names: Sequence[str], split: SplitData
+    args: argparse.Namespace, device: torch.device, dataset: DataSet, split: SplitData
 ) -> engine.Evaluation:
     """What checkpoint_best.pt of a run says of a split, which is loaded if it was not before.
 
     Raises InputError if the checkpoint cannot be used.
     """
-    path, settings = run_path(args) / checkpoint.BEST, net_settings(args, split, len(class_names))
+    path, settings = run_path(args) / checkpoint.BEST, net_settings(args, split, len(dataset.classes))
     net = build_net(args, settings)
     sources = {flag: f"that of {split.where(kind)}" for flag, kind in SIZES.items()}
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
@@ -351,47 +348,47 @@ def evaluate_best(
     return engine.evaluate(net.to(device), loader, device=device)
 
 
-def test(args: argparse.Namespace, device: torch.device) -> None:
+def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> None:
     """Evaluate checkpoint_best.pt of a run on the val or test split. Raises InputError for bad input."""
     checkpoint.require(run_path(args) / checkpoint.BEST)
-    class_names = run_class_names(args)
-    split = open_split(args, args.mode, (), class_names)
-    reference = read_split_reference(args.gt_dir, split.filenames, class_names)
-    evaluation = evaluate_best(args, device, class_names, split)
-    thresholds, rows = DEFAULT, {args.mode.capitalize(): score(evaluation, reference)}
+    split = open_split(args, args.mode, (), dataset)
+    reference = read_split_reference(args.gt_dir, split, dataset)
+    evaluation = evaluate_best(args, device, dataset, split)
+    thresholds, rows = DEFAULT, {args.mode.capitalize(): scoring.score(evaluation, dataset, reference)}
+    said = scoring.said_by(evaluation, dataset)
     print(f"Annotations: {reference.version}")
     if args.tune_thresholds:
-        thresholds = tuned.choose(run_path(args), *evaluation[:2], reference, args.tune_thresholds == "per_class")
+        thresholds = tuned.choose(run_path(args), said, dataset, reference, args.tune_thresholds == "per_class")
     elif args.thresholds == "tuned":
-        thresholds = tuned.read(run_path(args), len(class_names))
+        thresholds = tuned.read(run_path(args), len(dataset.classes))
     if thresholds is not DEFAULT:
-        rows[f"{args.mode.capitalize()}, tuned"] = score(evaluation, reference, thresholds)
+        rows[f"{args.mode.capitalize()}, tuned"] = scoring.score(evaluation, dataset, reference, thresholds)
         print(f"Tuned decision thresholds: {tuned.describe(run_path(args), thresholds)}")
     print("Evaluation result:")
-    print(score_table(rows))
-    audio, visual = evaluation.predictions(thresholds)
+    print(tables_text(dataset, rows))
+    audio, visual = decide(dataset, said, thresholds)
     if args.classwise:
-        print(class_report(audio, visual, reference, class_names))
+        print(class_report(audio, visual, reference, dataset.class_names))
     if args.json:
-        write_json(args.json, list(rows.values())[-1] | ({} if thresholds is DEFAULT else tuned.plain(thresholds)))
+        chosen = {} if thresholds is DEFAULT else tuned.plain(thresholds)
+        write_json(args.json, plain_scores(list(rows.values())[-1]) | chosen)
     if args.save_predictions:
-        prob = {"global_prob": evaluation.global_prob, "frame_prob": evaluation.frame_prob}
-        write_predictions(args.save_predictions, split.filenames, audio, visual, class_names, **prob)
+        write_predictions(args.save_predictions, split.filenames, audio, visual, dataset, said)
 
 
 def main(args: argparse.Namespace) -> None:
     """Run one mode. Raises InputError for bad input."""
-    check_args(args)
+    dataset = check_args(args)
     device = devices.select_training_device(args.gpu, args.precision, exact=args.exact)
     if args.mode != "train":
         if torchrun_rank()[0] == 0:
-            test(args, device)
+            test(args, device, dataset)
         return
     group = ProcessGroup.init(device.type)
     if args.seeds:
-        train_seeds(args, device, group)
+        train_seeds(args, device, group, dataset)
     else:
-        train(args, device, group, lambda: load_data(args, device))
+        train(args, device, group, dataset, lambda: load_data(args, device, dataset))
     group.destroy()
 
 

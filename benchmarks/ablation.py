@@ -37,11 +37,11 @@ from utils.base.distributed import SINGLE
 from utils.base.files import append_line
 from utils.features.kinds import LOGITS, STREAMS
 from utils.llp.annotations import Reference
-from utils.llp.classes import CLASS_NAMES
+from utils.llp.datasets import LLP
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.simulation.scores import posterior_scores, posterior_thresholds, teacher_scores
 from utils.simulation.world import WORLDS, Videos, World
-from utils.train import engine, recipe_flags, schedule
+from utils.train import engine, recipe_flags, schedule, scoring
 
 SOFT, WEIGHTS, MIXUP = ["--targets=soft"], ["--reweight=0.5"], ["--mixup=1.7"]
 RECIPES = {  # name -> flags of main.py
@@ -126,15 +126,15 @@ def train(args: argparse.Namespace, data: valor.Data, test: SplitData, reference
         start = time.process_time()
         engine.train_one_epoch(step, loader, terms=terms, **log)
         seconds.append(time.process_time() - start)
-        found = valor.score(engine.evaluate(net, loaders[0], device=device), data.reference)["Seg-type"]
+        found = scoring.score(engine.evaluate(net, loaders[0], device=device), LLP, data.reference)["Seg-type"]
         if found > best:
             best, weights = found, {key: value.clone() for key, value in net.state_dict().items()}
     net.load_state_dict(weights)
     val, tested = (engine.evaluate(net, loader, device=device) for loader in loaders)
     thresholds, _ = choose_thresholds(val.global_prob, val.frame_prob, data.reference.audio, data.reference.visual)
     return {
-        "at 0.5": valor.score(tested, reference),
-        "tuned": valor.score(tested, reference, thresholds),
+        "at 0.5": scoring.score(tested, LLP, reference),
+        "tuned": scoring.score(tested, LLP, reference, thresholds),
         "thresholds": list(thresholds),
         "seconds": float(np.median(seconds)),
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -150,7 +150,7 @@ def simulated(world: str, seed: int) -> tuple[dict[bool, valor.Data], SplitData,
     data = {}
     for perfect in (False, True):
         train, val = (SimulatedSplit(videos[split], perfect) for split in ("train", "val"))
-        data[perfect] = valor.Data(CLASS_NAMES, train, val, references["val"], thresholds)
+        data[perfect] = valor.Data(LLP, train, val, references["val"], thresholds)
     tracks = videos["test"].tracks
     val, found = (source.posterior(videos[split].features) for split in ("val", "test"))
     tuned = posterior_thresholds(videos["val"].tracks, val)
@@ -180,10 +180,10 @@ def real_runs(settings: argparse.Namespace, world: str, seed: int, done: set[str
     """The rows of the table that are not done, on LLP."""
     for name in [name for name in RECIPES if name not in done]:
         args = parse(name, settings, seed)
-        test = valor.open_split(args, "test", (), CLASS_NAMES).load()
-        reference = valor.read_split_reference(args.gt_dir, test.filenames, CLASS_NAMES)
+        test = valor.open_split(args, "test", (), LLP).load()
+        reference = valor.read_split_reference(args.gt_dir, test, LLP)
         device = devices.select_training_device(args.gpu, args.precision, exact=False)
-        yield name, train(args, valor.load_data(args, device), test, reference)
+        yield name, train(args, valor.load_data(args, device, LLP), test, reference)
 
 
 def run(settings: argparse.Namespace, place: tuple[str, int]) -> None:

@@ -38,7 +38,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def measure(path: Path, memory_limit: float, batches: int) -> tuple[float, float, float]:
     """ms a video of reading, and of training, and peak memory in GB of this process."""
-    data = PackedDataset(path, "train", ("weak", "pseudo_a", "pseudo_v"), CLASS_NAMES, memory_limit=memory_limit)
+    data = PackedDataset(path, "train", ("weak", "pseudo_a", "pseudo_v"), memory_limit=memory_limit)
     data.load()
     args = parse(*training_data.network_flags("VALOR"), "--gpu", "-1")
     _, step = network_and_step(args, valor.net_settings(args, data, len(CLASS_NAMES)), torch.device("cpu"))

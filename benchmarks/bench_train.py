@@ -44,7 +44,8 @@ from utils.base.devices import select_device, select_training_device
 from utils.base.errors import InputError
 from utils.base.files import write_json
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import CLASS_NAMES, C
+from utils.llp.classes import C
+from utils.llp.datasets import LLP
 from utils.metrics.eval_metrics import binarize, ten_scores, video_scores
 from utils.train.engine import evaluate, forward
 from utils.train.schedule import make_optimizer
@@ -103,7 +104,7 @@ class Trainer:
         )
         self.device = device = select_training_device(gpu, self.args.precision, exact=self.args.exact)
         self.train, self.test = (
-            valor.open_split(self.args, name, terms, CLASS_NAMES).load().to(device)
+            valor.open_split(self.args, name, terms, LLP).load().to(device)
             for name, terms in (("train", ("video", "audio", "visual")), ("test", ()))
         )
         self.net, self.step = network_and_step(self.args, valor.net_settings(self.args, self.train, C), device)

@@ -37,18 +37,21 @@ class HANLayer(nn.Module):
         self.dropout2 = nn.Dropout(dropout)  # after it
         self.pre_norm = norm_where == "pre_norm"
 
-    def forward(self, query: Tensor, other: Tensor) -> Tensor:
-        """Update one stream from itself and the other: (T, B, D), (T, B, D) -> (T, B, D)."""
+    def forward(self, query: Tensor, other: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Update one stream from itself and the other: (T, B, D), (T, B, D) -> (T, B, D).
+
+        padding: (B, T) bool, segments behind the end of a video, to which no other attends.
+        """
         if self.pre_norm:
-            query = self._attend(self.norm1(query), other, query)
+            query = self._attend(self.norm1(query), other, query, padding)
             return query + self._feed_forward(self.norm2(query))
-        query = self.norm1(self._attend(query, other, query))
+        query = self.norm1(self._attend(query, other, query, padding))
         return self.norm2(query + self._feed_forward(query))
 
-    def _attend(self, query: Tensor, other: Tensor, residual: Tensor) -> Tensor:
+    def _attend(self, query: Tensor, other: Tensor, residual: Tensor, padding: Tensor | None) -> Tensor:
         # Cross-modal first: dropout takes its random numbers in this order.
-        cross_modal, _ = self.cm_attn(query, other, other)
-        self_modal, _ = self.self_attn(query, query, query)
+        cross_modal, _ = self.cm_attn(query, other, other, key_padding_mask=padding)
+        self_modal, _ = self.self_attn(query, query, query, key_padding_mask=padding)
         return residual + self.dropout11(cross_modal) + self.dropout12(self_modal)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
@@ -80,12 +83,12 @@ class HANEncoder(nn.Module):
         self.final_norm_v = nn.LayerNorm(hidden_dim)
         self.pre_norm = norm_where == "pre_norm"
 
-    def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio, visual (B, T, D) -> the same."""
+    def forward(self, audio: Tensor, visual: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Audio, visual (B, T, D), and padding (B, T) bool -> audio, visual (B, T, D)."""
         audio, visual = (x.transpose(0, 1).contiguous() for x in (audio, visual))  # (T, B, D)
         for layer in self.layers:
-            audio = layer(audio, visual)
-            visual = layer(visual, audio)
+            audio = layer(audio, visual, padding)
+            visual = layer(visual, audio, padding)
         if self.pre_norm:
             audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
         return audio.transpose(0, 1), visual.transpose(0, 1)

@@ -4,7 +4,7 @@ Source: VALOR (NeurIPS 2023), section 3.1; HAN (ECCV 2020), sections 4.2 and 4.3
 """
 
 from nets.han import DROPOUT, HANEncoder
-from nets.parser import CLAP_MAP, LinearFront, ParserOutput, mmil_pooling, pool_time, upsample_clap_map
+from nets.parser import CLAP_MAP, ST_DIM, LinearFront, ParserOutput, mmil_pooling, pool_time, upsample_clap_map
 
 __all__ = ["CLAP_MAP", "MMIL_Net", "ParserOutput", "mmil_pooling", "pool_time", "upsample_clap_map"]
 
@@ -16,6 +16,7 @@ class MMIL_Net(LinearFront):
         input_a_dim: Da, size of an audio feature vector. input_v_dim: Dv, size of a visual one.
         hidden_dim: D. nhead: attention heads, a divisor of D. ff_dim: width of the feed-forward blocks.
         num_layers: HAN layers. norm_where: `post_norm` or `pre_norm`. num_classes: C. dropout: its rate.
+        input_st_dim: Ds, size of a spatio-temporal feature vector.
 
     Raises:
         ValueError: nhead does not divide hidden_dim, or norm_where is unknown.
@@ -32,11 +33,12 @@ class MMIL_Net(LinearFront):
         norm_where: str = "post_norm",
         num_classes: int = 25,
         dropout: float = DROPOUT,
+        input_st_dim: int = ST_DIM,
     ):
-        super().__init__(input_a_dim, input_v_dim, hidden_dim, nhead, num_classes)
+        super().__init__(input_a_dim, input_v_dim, hidden_dim, nhead, num_classes, input_st_dim)
         self.hat_encoder = HANEncoder(hidden_dim, nhead, ff_dim, num_layers, norm_where, dropout)
 
     @property
     def encoder(self) -> HANEncoder:
-        """Audio, visual (B, T, D) -> the same."""
+        """Audio, visual (B, T, D), padding (B, T) or None -> the streams."""
         return self.hat_encoder

@@ -1,7 +1,8 @@
 """What all networks share: embedded features -> encoder -> three heads -> attentive MMIL pooling.
 
 Source: HAN (ECCV 2020), section 4.3; VALOR (NeurIPS 2023), section 3.1.
-Axes: B videos, T segments (10 in LLP), M = 2 modalities (audio, visual), C classes, D hidden.
+Axes: B videos, T segments (10 in LLP), M = 2 modalities (audio, visual), C classes, D hidden. In a batch of
+videos of different lengths T is the greatest; nets/padding.py describes the others.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nets.padding import blank, padding_of
 
 SEGMENTS = 10
 FRAMES_PER_SEGMENT = 8  # ResNet-152 features: 8 frames a second
@@ -89,37 +92,59 @@ class Parser(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """Relates segments and streams to each other: audio, visual (B, T, D) -> the same."""
+        """Relates segments and streams to each other: audio, visual (B, T, D), padding (B, T) or None -> the streams.
+
+        A segment must depend on no padding; what the encoder returns there is not used.
+        """
         raise NotImplementedError
 
     def embed(self, audio: Tensor, visual: Tensor, visual_st: Tensor | None) -> tuple[Tensor, Tensor]:
         """The inputs of `forward` -> audio, visual (B, T, D), the inputs of the encoder."""
         raise NotImplementedError
 
-    def encode(self, audio: Tensor, visual: Tensor, visual_st: Tensor | None) -> Tensor:
-        """The inputs of `forward` -> features after the encoder (B, T, M, D), audio first."""
-        return torch.stack(self.encoder(*self.embed(audio, visual, visual_st)), dim=2)
+    def encode(self, audio: Tensor, visual: Tensor, visual_st: Tensor | None, lengths: Tensor | None = None) -> Tensor:
+        """The inputs of `forward` -> features after the encoder (B, T, M, D), audio first; arbitrary at the padding."""
+        padding = None
+        if lengths is not None:
+            each_segment = audio if visual_st is None else visual_st
+            if audio.shape[1] != each_segment.shape[1]:  # CLAP's token map has no place for a length
+                found = f"audio has {audio.shape[1]} rows a video"
+                raise ValueError(f"{found}, expected {each_segment.shape[1]} with lengths: one for each segment")
+            padding = padding_of(lengths, each_segment)
+        if padding is not None:
+            audio, visual, visual_st = (x if x is None else blank(x, padding) for x in (audio, visual, visual_st))
+        return torch.stack(self.encoder(*self.embed(audio, visual, visual_st), padding), dim=2)
 
-    def classify(self, features: Tensor) -> ParserOutput:
-        """Features of `encode` (B, T, M, D) -> probabilities of segments and videos."""
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> ParserOutput:
+        """Features of `encode` (B, T, M, D) -> probabilities of segments and videos; 0 for segments of padding."""
+        padding = padding_of(lengths, features)
+        features = features if padding is None else blank(features, padding)
         # Three products, not one: a layer whose output no loss uses must get no gradient, or it would decay.
         frame_logits = self.fc_prob(features)  # (B, T, M, C)
         frame_prob = torch.sigmoid(frame_logits)
-        frame_att = torch.softmax(self.fc_frame_att(features), dim=1)  # over segments
+        frame_att = self.fc_frame_att(features)
+        if padding is not None:
+            frame_logits, frame_prob = blank(frame_logits, padding), blank(frame_prob, padding)
+            frame_att = frame_att.masked_fill(padding[:, :, None, None], -torch.inf)
+        frame_att = torch.softmax(frame_att, dim=1)  # over segments
         av_att = torch.softmax(self.fc_av_att(features), dim=2)  # over modalities
         return ParserOutput(*mmil_pooling(frame_prob, frame_att, av_att), frame_prob, frame_logits)
 
-    def forward(self, audio: Tensor, visual: Tensor, visual_st: Tensor | None) -> ParserOutput:
+    def forward(
+        self, audio: Tensor, visual: Tensor, visual_st: Tensor | None, lengths: Tensor | None = None
+    ) -> ParserOutput:
         """Parse B videos, given as float tensors.
 
         Args:
             audio: (B, T, Da). visual: (B, T, Dv), or several frames a segment, (B, n T, Dv). visual_st: (B, T, Ds).
                 A network says which T, n and Ds it takes, and whether visual_st may be missing.
+            lengths: (B,) int64, the segments of each video, from its first; on the CPU, where they are read. None, or
+                all of them T: no video is padded, and nothing is masked.
 
         Raises:
-            ValueError: an input has another length.
+            ValueError: an input has another length, or a length is not in 1..T.
         """
-        return self.classify(self.encode(audio, visual, visual_st))
+        return self.classify(self.encode(audio, visual, visual_st, lengths), lengths)
 
 
 class LinearFront(Parser):
@@ -127,23 +152,31 @@ class LinearFront(Parser):
 
     Args:
         input_a_dim: Da, size of an audio feature vector. input_v_dim: Dv, size of a visual one.
-        hidden_dim, nhead, num_classes: of Parser.
+        hidden_dim, nhead, num_classes: of Parser. input_st_dim: Ds, size of a spatio-temporal feature vector.
     """
 
-    def __init__(self, input_a_dim: int, input_v_dim: int, hidden_dim: int, nhead: int, num_classes: int):
+    def __init__(
+        self,
+        input_a_dim: int,
+        input_v_dim: int,
+        hidden_dim: int,
+        nhead: int,
+        num_classes: int,
+        input_st_dim: int = ST_DIM,
+    ):
         super().__init__(hidden_dim, nhead, num_classes)
         self.fc_a = nn.Linear(input_a_dim, hidden_dim)
         self.fc_v = nn.Linear(input_v_dim, hidden_dim)
-        self.fc_st = nn.Linear(ST_DIM, hidden_dim)
+        self.fc_st = nn.Linear(input_st_dim, hidden_dim)
         self.fc_fusion = nn.Linear(2 * hidden_dim, hidden_dim)
 
     def embed(self, audio: Tensor, visual: Tensor, visual_st: Tensor) -> tuple[Tensor, Tensor]:
         """Float tensors -> (B, T, D), (B, T, D). Raw or pooled features are told apart by their length.
 
         Args:
-            audio: (B, T, Da), or CLAP's token map (B, 64, Da).
+            audio: (B, T, Da), or CLAP's token map of ten seconds (B, 64, Da).
             visual: (B, T, Dv), or 8 frames a second (B, 8 T, Dv).
-            visual_st: (B, T, 512).
+            visual_st: (B, T, Ds).
 
         Raises:
             ValueError: an input has another length.
@@ -160,6 +193,9 @@ class LinearFront(Parser):
             return self.fc_a(audio)
         if rows != CLAP_MAP[0] * CLAP_MAP[1]:
             raise ValueError(f"audio has {rows} rows a video, expected {segments}, or 64 for CLAP's token map")
+        if segments != SEGMENTS:
+            covers = f"CLAP's token map covers {SEGMENTS} seconds"
+            raise ValueError(f"audio has {rows} rows a video, expected {segments}: {covers}")
         x = self.fc_a(upsample_clap_map(audio))  # (B, 2, 1024, D)
         return pool_time(x.mean(dim=1), segments)
 

@@ -32,7 +32,10 @@ class Attention(nn.Module):
         self.nhead = nhead
 
     def forward(self, query: Tensor, other: Tensor, outside: Tensor | None = None) -> Tensor:
-        """Attend to `other`: (B, T, D), (B, S, D) -> (B, T, D). outside: (T, S) bool, pairs that have no part."""
+        """Attend to `other`: (B, T, D), (B, S, D) -> (B, T, D). outside: bool, pairs that have no part.
+
+        outside: (T, S), or (B, 1, T, S) if the videos differ.
+        """
         q, k, v = (
             linear(x).unflatten(-1, (self.nhead, -1)).transpose(1, 2)
             for linear, x in zip(self.linears[:3], (query, other, other), strict=True)
@@ -81,7 +84,7 @@ class Layer(nn.Module):
         self.sublayer = nn.ModuleList(Residual(hidden_dim) for _ in range(2))
 
     def forward(self, x: Tensor, other: Tensor, outside: Tensor | None = None) -> Tensor:
-        """Update x from `other`: (B, T, D), (B, S, D), (T, S) bool -> (B, T, D)."""
+        """Update x from `other`: (B, T, D), (B, S, D), `outside` of Attention -> (B, T, D)."""
         first, second = self.sublayer
         x = x + first.dropout(self.self_attn(first.norm(x), other, outside))
         return x + second.dropout(self.feed_forward(second.norm(x)))
@@ -99,7 +102,7 @@ class Level(nn.Module):
         self.lv1, self.lv2, self.la1, self.la2 = (nn.Linear(2 * hidden_dim, hidden_dim) for _ in range(4))
 
     def forward(self, visual: Tensor, audio: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D), (B, T, D), (T, T) bool -> (B, T, D), (B, T, D)."""
+        """(B, T, D), (B, T, D), `outside` of Attention -> (B, T, D), (B, T, D)."""
         visual_self = self.vsablock["layer"](visual, visual, outside)
         audio_self = self.asablock["layer"](audio, audio, outside)
         cross = self.cmablock["layer"]
@@ -141,11 +144,22 @@ class Capture(nn.Module):
             self.anetwork.append(TemporalBlock(hidden_dim, 2**i))
             self.msa.append(Level(hidden_dim, nhead, feed_forward))
 
-    def forward(self, visual: Tensor, audio: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """(B, T, D), (B, T, D) -> of each stream the outputs of all levels, L times (B, T, D)."""
+    def forward(
+        self, visual: Tensor, audio: Tensor, padding: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, T, D), (B, T, D) -> of each stream the outputs of all levels, L times (B, T, D).
+
+        padding: (B, T) bool, segments behind the end of a video. No other attends to them, and convolutions find zeros
+        there, as they do behind the last of the T segments.
+        """
         visual_levels, audio_levels = [], []
         for i, level in enumerate(self.msa):
-            visual, audio = level(visual, audio, outside_window(visual.shape[1], 2**i, visual.device))
+            outside = outside_window(visual.shape[1], 2**i, visual.device)
+            if padding is not None:
+                outside = outside | padding[:, None, None]  # (B, 1, T, T)
+            visual, audio = level(visual, audio, outside)
+            if padding is not None:
+                visual, audio = (x.masked_fill(padding[:, :, None], 0) for x in (visual, audio))
             visual, audio = self.vnetwork[i](visual), self.anetwork[i](audio)
             visual_levels.append(visual), audio_levels.append(audio)
         return visual_levels, audio_levels
@@ -182,7 +196,7 @@ class Pyramid(nn.Module):
         self.capture = Capture(hidden_dim, nhead, ff_dim, num_layers)
         self.fusion = Fusion(hidden_dim, nhead, ff_dim)
 
-    def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D), (B, T, D) -> the same shapes. Dropout draws for visual first."""
-        visual, audio = self.fusion(*self.capture(visual, audio))
+    def forward(self, audio: Tensor, visual: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, T, D), (B, T, D), and padding (B, T) bool -> (B, T, D), (B, T, D). Dropout draws for visual first."""
+        visual, audio = self.fusion(*self.capture(visual, audio, padding))
         return audio, visual

@@ -66,7 +66,7 @@ class UWAV_Net(Parser):
 
     @property
     def encoder(self) -> HANEncoder:
-        """Audio, visual (B, T, D) -> the same."""
+        """Audio, visual (B, T, D), padding (B, T) or None -> the streams."""
         return self.hat_encoder
 
     def embed(self, audio: Tensor, visual: Tensor, visual_st: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,10 @@ CLAP_CLIP_FEATURES=(
   --audio_dir "$ROOT/data/CLAP/features"
   --video_dir "$ROOT/data/CLIP/features"
 )
+RUNS=(
+  --cache_dir "$ROOT/data/cache"
+  --model_save_dir "$ROOT/models/"
+)
 DATA=(
   --st_dir "$ROOT/data/feats/r2plus1d_18"
   --label_train "$ROOT/data/AVVP_train.csv"
@@ -37,8 +41,18 @@ DATA=(
   --gt_dir "$ROOT/data"
   --a_pseudo_data_dir "$ROOT/data/CLAP/segment_pseudo_labels"
   --v_pseudo_data_dir "$ROOT/data/CLIP/segment_pseudo_labels"
-  --cache_dir "$ROOT/data/cache"
-  --model_save_dir "$ROOT/models/"
+  "${RUNS[@]}"
+)
+# Converted by utils/convert_dataset.py, with features of the teachers and of R(2+1)D-18 beside the lists.
+AVE=(
+  --dataset "$ROOT/data/ave/dataset.yaml"
+  --audio_dir "$ROOT/data/ave/CLAP/features"
+  --video_dir "$ROOT/data/ave/CLIP/features"
+)
+LFAV=(
+  --dataset "$ROOT/data/lfav/dataset.yaml"
+  --audio_dir "$ROOT/data/lfav/CLAP/features"
+  --video_dir "$ROOT/data/lfav/CLIP/features"
 )
 
 valor() { exec "$PYTHON" "$ROOT/main.py" "$@"; }

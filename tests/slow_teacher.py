@@ -16,7 +16,7 @@ from utils.base.npy import Layout
 from utils.extract.outputs import Extractor, Output, extract
 from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
-from utils.llp.classes import CLASS_NAMES, T
+from utils.llp.classes import T
 
 LAYOUT = Layout((T,), None, np.float32, "synthetic features")
 
@@ -50,7 +50,7 @@ class SlowExtractor(Extractor):
 
 def main(args: argparse.Namespace) -> int:
     outputs = {f"--{name}": Output(Path("out", name), LAYOUT) for name in ("first", "second")}
-    videos = list_videos(args.label_all_dataset, CLASS_NAMES)
+    videos = list_videos(args.label_all_dataset, weak_labels=True)
     return extract("toy", SlowExtractor(args.seconds), videos, outputs, Settings.of(vars(args)))
 
 

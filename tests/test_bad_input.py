@@ -343,7 +343,7 @@ def test_damaged_arguments_beside_a_checkpoint_are_named(tmp_path, line):
     checkpoint = write_small_parser(tmp_path / "checkpoint_best.pt")
     (tmp_path / "arguments.txt").write_text(f"nhead: 2\n{line}\n")
     with pytest.raises(InputError, match=r"^[^\n]*arguments\.txt: nhead is '.*, norm_where '.*; expected 1 to 16"):
-        load_network(checkpoint, None, None, None)
+        load_network(checkpoint, None, None, None, None)
 
 
 def test_sizes_beyond_all_memory_are_named(workspace, command):

@@ -11,7 +11,6 @@ from dataloader import LLPDataset, PackedDataset, make_loader
 from utils import pack_features
 from utils.base.errors import InputError
 from utils.features.pooling import pool_clap_map, pool_frames
-from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import read_split, video_id
 
 VALOR = {"audio_dir": "feats/vggish", "video_dir": "feats/res152"}
@@ -21,7 +20,7 @@ LABELS = {"a_pseudo_dir": "CLAP/segment_pseudo_labels", "v_pseudo_dir": "CLIP/se
 
 def dataset(data, features=VALOR, csv="AVVP_train.csv", **kwargs):
     folders = {k: data / v for k, v in {"st_dir": "feats/r2plus1d_18", **features, **LABELS}.items()}
-    return LLPDataset(read_split(data / csv), **folders, num_classes=25, **kwargs).load()
+    return LLPDataset(read_split(data / csv), **folders, **kwargs).load()
 
 
 @pytest.mark.parametrize("features", [VALOR, VALORPP])
@@ -116,13 +115,13 @@ def test_a_packed_file_that_repeats_a_video_is_refused(lookalike, tmp_path, comm
     """Of an earlier program, which packed such lists."""
     monkeypatch.chdir(lookalike.parent)
     assert command(pack_features, "--out", tmp_path / "p.h5", "--splits", "test").status == 0
-    PackedDataset(tmp_path / "p.h5", "test", ["weak"], CLASS_NAMES)
+    PackedDataset(tmp_path / "p.h5", "test", ["weak"])
     with h5py.File(tmp_path / "p.h5", "r+") as file:
         name = file["test/filename"][3].decode()
         file["test/filename"][5] = file["test/filename"][3]
         del file["test/filename"].attrs["crc32"]
     with pytest.raises(InputError, match=f"p.h5: lists a video twice, '{name}' as its videos number 4 and 6"):
-        PackedDataset(tmp_path / "p.h5", "test", ["weak"], CLASS_NAMES)
+        PackedDataset(tmp_path / "p.h5", "test", ["weak"])
 
 
 def test_a_missing_folder_is_named(data):

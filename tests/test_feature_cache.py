@@ -22,7 +22,6 @@ from utils import pack_features
 from utils.base.errors import InputError
 from utils.features.folder import FeatureFolder
 from utils.features.packed import Packed
-from utils.llp.classes import CLASS_NAMES
 from utils.llp.videos import read_split
 
 CACHED = tuple(flag for flag in TRAIN if flag != "--no_cache")
@@ -32,7 +31,7 @@ PACK = ("--audio_dir", "data/feats/vggish", "--num_workers", "2", "--out", "v.h5
 def dataset(data, features=VALOR, **kwargs):
     folders = {"st_dir": "feats/r2plus1d_18", **features, **LABELS}
     split = read_split(data / "AVVP_train.csv")
-    return LLPDataset(split, **{k: data / v for k, v in folders.items()}, num_classes=25, **kwargs)
+    return LLPDataset(split, **{k: data / v for k, v in folders.items()}, **kwargs)
 
 
 def everything(data) -> dict[str, torch.Tensor]:
@@ -355,7 +354,7 @@ def test_a_damaged_packed_file_is_named(workspace, command):
 
 def test_kinds_of_a_packed_split(workspace, command):
     assert command(pack_features, *PACK).status == 0
-    data = PackedDataset("v.h5", "val", ("weak", "pseudo_v"), CLASS_NAMES).load()
+    data = PackedDataset("v.h5", "val", ("weak", "pseudo_v")).load()
     assert set(everything(data)) == {"audio", "visual", "visual_st", "weak", "pseudo_v"}
     assert data.filenames == read_split("data/AVVP_val_pd.csv").filenames
 

@@ -90,8 +90,8 @@ def test_evaluation_needs_no_pseudo_labels_and_its_predictions_score_the_same(tr
 
     saved = np.load(trained / "pred/probabilities.npz", allow_pickle=False)
     assert saved["filename"].tolist() == [line.split("\t")[0] for line in csv.read_text().splitlines()[1:]]
-    assert saved["global_prob"].shape == (8, 25) and saved["frame_prob"].shape == (8, 10, 2, 25)
-    audio, _ = binarize(saved["global_prob"], saved["frame_prob"])
+    assert saved["global_prob"].shape == (8, 25) and saved["frame_prob"].shape == (80, 2, 25)
+    audio, _ = binarize(saved["global_prob"], saved["frame_prob"].reshape(8, 10, 2, 25))
     rows = (trained / "pred/pred_audio.csv").read_text().splitlines()[1:]
     assert audio.sum() == sum(int(r.split("\t")[2]) - int(r.split("\t")[1]) for r in rows)
 
@@ -147,7 +147,7 @@ def test_schedules_and_optimisers_do_what_their_flags_say(workspace, command):
 
 
 def test_a_run_that_never_scores_says_so(workspace, command, monkeypatch):
-    monkeypatch.setattr(main, "score", lambda evaluation, reference: dict.fromkeys(SCORE_NAMES, 0.0))
+    monkeypatch.setattr(main.scoring, "score", lambda *of: dict.fromkeys(SCORE_NAMES, 0.0))
     result = command(main, *TRAIN, "--model_name", "run")
     assert result.status == 0, result.err
     assert "no epoch scored above 0" in result.out and "Best F scores" not in result.out
@@ -261,6 +261,7 @@ DEFAULTS = {
     "memory_limit": None,
     "precision": "fp32",
     "seeds": None,
+    "dataset": None,
 }
 
 

@@ -18,6 +18,7 @@ from utils.base import files
 from utils.base.errors import InputError
 from utils.llp.annotations import Evaluation, Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
+from utils.llp.datasets import LLP
 from utils.llp.videos import read_split
 from utils.metrics import bootstrap
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
@@ -121,7 +122,7 @@ def test_scores_and_videos_do_not_depend_on_how_many_are_at_hand_at_once(lookali
     for number in (len(filenames), at_once):
         monkeypatch.setattr(page, "VIDEOS_AT_ONCE", number)
         run = ScoredRun.of("a", predictions, reference)
-        results = page.Results(Evaluation(split, CLASS_NAMES, reference, [predictions]), [run], None)
+        results = page.Results(Evaluation(split, LLP, reference, [predictions]), [run], None)
         found.append((run.scores.tolist(), run.exclusive.tolist(), page.render(results)))
     assert found[0] == found[1]
 
@@ -252,7 +253,7 @@ def test_figures_are_vector_and_name_their_classes(folder, command):
 
 def test_worst_median_and_best_are_drawn(folder):
     args = make_report.get_args_parser().parse_args([str(x) for x in flags(folder, "--compare", folder / "second")])
-    results = make_report.read_results(args)
+    results = make_report.read_results(args, LLP)
     assert paper_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
     figure = paper_figures.draw_timelines(results, {1: "worst"})
     audio, visual = figure.axes

@@ -296,9 +296,10 @@ def test_a_checkpoint_tells_its_network(tmp_path, model):
     described = checkpoint.describe_weights(net.state_dict())
     defaults = {name: value for name, value in settle(model, dict.fromkeys(SHAPE)).items() if name in described}
     wanted = defaults | {"hidden_dim": 16, "ff_dim": 32} | NETWORKS[model]
-    assert described == wanted | {"model": model, "num_classes": 25, "input_a_dim": 128, "input_v_dim": 2048}
+    sizes = {"input_a_dim": 128, "input_v_dim": 2048, "input_st_dim": 512}
+    assert described == wanted | {"model": model, "num_classes": 25} | sizes
     check_weights(path)
-    loaded, _, kinds, about = load_network(path, None, 2, None)
+    loaded, _, kinds, about = load_network(path, None, None, 2, None)
     assert about["model"] == model and {kind.name for kind in kinds.values()} == {"vggish", "res152", "r2plus1d_18"}
     with torch.no_grad():
         for a, b in zip(loaded(*inputs()), net(*inputs()), strict=True):
@@ -310,7 +311,7 @@ def test_exchanged_streams_are_parsed_as_they_were_trained(tmp_path):
     torch.save(small("MM_Pyramid", num_classes=25).state_dict(), tmp_path / "best.pt")
     for said in ("True", "False"):
         (tmp_path / "arguments.txt").write_text(f"nhead: 2\nnorm_where: None\npublished_slots: {said}\n")
-        net, *_, about = load_network(tmp_path / "best.pt", None, None, None)
+        net, *_, about = load_network(tmp_path / "best.pt", None, None, None, None)
         assert str(net.published_slots) == str(about["published_slots"]) == said
     with pytest.raises(InputError, match=r"holds weights of MM_Pyramid, for which --norm_where has no meaning$"):
-        load_network(tmp_path / "best.pt", None, None, "pre_norm")
+        load_network(tmp_path / "best.pt", None, None, None, "pre_norm")

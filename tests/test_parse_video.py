@@ -21,6 +21,7 @@ from utils.base.errors import InputError
 from utils.features.kinds import KINDS
 from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES
 from utils.llp.classes import CLASS_NAMES
+from utils.llp.datasets import LLP
 from utils.llp.events import events_to_segments, read_events
 from utils.media import windows
 from utils.media.audio import Block, assemble, place
@@ -315,7 +316,7 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
     result = command(main, "--model_save_dir", small, *network.split(), *data.split(), *folders)
     assert result.status == 0, result.err
     expected = np.load("predicted/probabilities.npz")
-    frame = expected["frame_prob"][0]
+    frame = expected["frame_prob"]  # of one video
     checkpoints = {kind: small / f"{kind}.pt" for kind in synthetic.SMALL_BASES} | {"CLAP": clap}
     options = {"CLIP": {"model": f"local-dir:{small / 'clip'}"}}
     parser = VideoParser.load(small / model / "checkpoint_best.pt", checkpoints=checkpoints, options=options)
@@ -517,7 +518,7 @@ def stand_in(log: list) -> VideoParser:
         "visual": StandIn("res152", lambda image: image[:1, :1].copy(), log),
         "visual_st": StandIn("r2plus1d_18", lambda image: 0, log),
     }
-    return VideoParser(net, CLASS_NAMES, encoders)
+    return VideoParser(net, LLP, encoders)
 
 
 def test_one_call_from_paths_to_events(tmp_path):

@@ -11,6 +11,7 @@ from tests.browser import emulate
 from utils import make_report
 from utils.llp.annotations import REFERENCE_FILES, read_predictions, read_reference, write_predictions
 from utils.llp.classes import CLASS_NAMES, CLASSES
+from utils.llp.datasets import LLP
 from utils.llp.events import segments_to_events
 from utils.llp.videos import read_split
 from utils.make_lookalike import synthetic_events, synthetic_names
@@ -35,7 +36,7 @@ def run_folder(tmp_path_factory):
             events.to_csv(folder / REFERENCE_FILES[modality], sep="\t", index=False)
         for run, noise in (("<b>first", 0.02), ("second", 0.01)):
             wrong = np.repeat(rng.random((*reference.shape[:-1], 5)) < noise, 2, axis=-1)  # two seconds at a time
-            write_predictions(folder / run, names, *(reference ^ wrong), class_names)
+            write_predictions(folder / run, names, *(reference ^ wrong), LLP.named(class_names))
         keys = ("epoch", "lr", "train_loss_all", "val_loss_all", "Seg-type")
         epochs = ((1, 1e-4, 2.0, 1.0, 10), (2, 1e-4, 1.0, None, 20), (3, 1e-4, 2 / 3, 1 / 3, 30))
         lines = [json.dumps(dict(zip(keys, values, strict=True))) + "\n" for values in epochs]

@@ -18,6 +18,7 @@ from utils.features import packed
 from utils.features.packed import ColumnSpec, Packed, Writer
 from utils.llp.annotations import read_predictions, write_predictions
 from utils.llp.classes import CLASSES, read_classes, write_classes
+from utils.llp.datasets import LLP
 from utils.llp.events import EVENT_COLUMNS, read_events, write_events
 from utils.llp.tables import write_table
 from utils.llp.videos import SPLIT_COLUMNS, read_split
@@ -59,8 +60,8 @@ def test_predictions(folder, name, label):
     if label == "other" or name == "one":
         return
     with refused(name, label):
-        write_predictions(folder, ["one", name], segments(), segments(), (label, "other"))
-        back = read_predictions(folder, ["one", name], Path("list.csv"), (label, "other"))
+        write_predictions(folder, ["one", name], segments(), segments(), LLP.named((label, "other")))
+        back = read_predictions(folder, ["one", name], Path("list.csv"), LLP.named((label, "other")))
         assert np.array_equal(back.audio, segments()) and not back.issues
 
 
@@ -70,14 +71,14 @@ def test_events_and_splits(folder, name, label):
     with refused(name, label):
         events = pd.DataFrame([(name, 0, 4, label)], columns=EVENT_COLUMNS)
         write_events(folder / "events.csv", events)
-        found = read_events(folder / "events.csv", (label,))
+        found = read_events(folder / "events.csv", LLP.named((label,)))
         assert found.filename.tolist() == [name] and (found.onset[0], found.offset[0], found.label[0]) == (0, 4, 0)
     if "," in label:  # separates the labels of a split
         return
     with refused(name, label):
         write_table(folder / "split.csv", SPLIT_COLUMNS, [(name, label), ("b", label)])
         with contextlib.suppress(InputError):  # a name that would leave the folder of features
-            assert read_split(folder / "split.csv", (label,)).filenames == [name, "b"]
+            assert read_split(folder / "split.csv", LLP.named((label,))).filenames == [name, "b"]
 
 
 @FEW

@@ -14,12 +14,14 @@ from utils.metrics.average_precision import average_precision, mean_average_prec
 def test_accuracy_by_hand():
     event, gate = np.array([[1.0, 3, 2], [5, 0, 0]]), np.array([1.0, -1, 0, 2, 2, -1000])
     truth = np.array([1, 1, 3, 0, 2, 3])  # two videos of three seconds, three classes
-    assert accuracy.gate_accuracy(event, gate, truth) == pytest.approx(100 * 4 / 6)  # wrong: seconds 1 and 4
+    assert accuracy.of("gate", accuracy.gate_classes(event, gate), truth) == pytest.approx(
+        100 * 4 / 6
+    )  # wrong: seconds 1 and 4
     decided = accuracy.decisions(event, gate)
     assert np.argwhere(decided).tolist() == [[0, 1], [3, 0], [4, 0]]
-    assert accuracy.event_accuracy(decided, truth) == 4 / (6 + 1e-8) * 100
+    assert accuracy.of("event", accuracy.event_classes(decided), truth) == 4 / (6 + 1e-8) * 100
     scores = np.eye(4)[[1, 0, 3, 0, 2, 3]]
-    assert accuracy.argmax_accuracy(scores, truth) == pytest.approx(100 * 5 / 6)
+    assert accuracy.of("argmax", scores.argmax(axis=1), truth) == pytest.approx(100 * 5 / 6)
     assert accuracy.floors(truth, [1, 0], 3, 3) == pytest.approx(
         {"floor_background": 100 * 2 / 6, "floor_true_class": 50}
     )
@@ -28,19 +30,21 @@ def test_accuracy_by_hand():
 
 def test_a_gate_too_small_for_its_sigmoid_is_closed():
     event, gate, background = np.array([[1.0, 0]]), np.array([1e-300]), np.array([2])
-    assert accuracy.gate_accuracy(event, gate, background) == 100  # sigmoid(gate) is 0.5, not above
-    assert accuracy.event_accuracy(accuracy.decisions(event, gate), background) == 0  # the gate is above 0
+    assert accuracy.of("gate", accuracy.gate_classes(event, gate), background) == 100  # sigmoid(gate) is 0.5, not above
+    assert (
+        accuracy.of("event", accuracy.event_classes(accuracy.decisions(event, gate)), background) == 0
+    )  # the gate is above 0
 
 
 def test_accuracy_refuses_what_it_cannot_count():
     with pytest.raises(ValueError, match="second 1 has 2 classes"):
-        accuracy.event_accuracy([[0, 1], [1, 1]], [1, 1])
+        accuracy.of("event", accuracy.event_classes([[0, 1], [1, 1]]), [1, 1])
     with pytest.raises(ValueError, match="7 seconds of 2 videos"):
         accuracy.decisions(np.zeros((2, 3)), np.zeros(7))
     with pytest.raises(ValueError, match=r"\(2,\) and truth \(3,\)"):
-        accuracy.argmax_accuracy(np.zeros((2, 3)), [0, 0, 0])
+        accuracy.of("argmax", np.zeros(2, int), [0, 0, 0])
     with pytest.raises(ValueError, match="S > 0"):
-        accuracy.gate_accuracy(np.zeros((0, 3)), np.zeros(0), np.zeros(0, int))
+        accuracy.of("gate", accuracy.gate_classes(np.zeros((0, 3)), np.zeros(0)), np.zeros(0, int))
 
 
 def test_accuracy_of_the_golden_predictions():
@@ -66,9 +70,9 @@ def test_accuracy_of_the_golden_predictions():
         assert [scores.sum(), gate.sum(), event.sum()] == pytest.approx(expected["sums"])
         truth, scores = y.argmax(-1).ravel(), scores.reshape(-1, 29)
         found = {
-            "acc_argmax": accuracy.argmax_accuracy(scores, truth),
-            "acc_gate": accuracy.gate_accuracy(event, gate, truth),
-            "acc_uwav": accuracy.event_accuracy(accuracy.decisions(event, gate), truth),
+            "acc_argmax": accuracy.of("argmax", scores.argmax(axis=1), truth),
+            "acc_gate": accuracy.of("gate", accuracy.gate_classes(event, gate), truth),
+            "acc_uwav": accuracy.of("event", accuracy.event_classes(accuracy.decisions(event, gate)), truth),
         }
         floors = accuracy.floors(truth, one_hot[order].argmax(1), 10, 28)
         found["floor_background"] = floors["floor_background"]

@@ -107,7 +107,8 @@ def test_the_commands_find_the_scores_of_the_summary(written, tmp_path, command)
     split = read_split(written / "AVVP_test_pd.csv")
     assert said["filename"].tolist() == split.filenames and said["frame_prob"].dtype == np.float32
     reference = read_reference(written, split.filenames)
-    decided = binarize(said["global_prob"], said["frame_prob"], **summary["thresholds"])
+    frame_prob = said["frame_prob"].reshape(-1, 10, 2, 25)
+    decided = binarize(said["global_prob"], frame_prob, **summary["thresholds"])
     assert ten_scores(video_scores(*decided, reference.audio, reference.visual)) == summary["test"]["posterior"]
     assert summary["published"]["Seg-a"] == 80.5
 

@@ -4,7 +4,8 @@
 
 Reads data/raw_videos/<id>.mp4 (or .wav), each once. Written per video: features (64, 768) float32, CLAP's token map
 of the ten seconds (row = frequency * 32 + time), and pseudo labels (10, 25) int64: 1 if an event that the video is
-known to have is heard in that second. The command can be interrupted; rerun it to resume. Weights (630k-fusion-best.pt
+known to have is heard in that second. With --dataset, videos may have other lengths and classes: (T, C), and, with
+--per_second, features (T, 512). The command can be interrupted; rerun it to resume. Weights (630k-fusion-best.pt
 of lukewys/laion_clap) come from the hub, or from --checkpoint.
 """
 
@@ -16,9 +17,9 @@ from pathlib import Path
 
 from utils.base import command, flags
 from utils.base.errors import InputError
+from utils.features.kinds import CLAP_EMBEDDING, KINDS, file_layout
 
 FEATURES_FLAG = "--audio_feats_saved_dir"
-EMBEDDING = 512  # size of CLAP's embedding of a sound
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     text = "folder of <id>.mp4 or <id>.wav"
     source.add_argument("--audio_dir", type=Path, default=Path("./data/raw_videos"), help=text)
     flags.add_teacher_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
-    text = f"features are the embeddings of the ten segments, (10, {EMBEDDING}), which temporal_labels.py takes"
+    text = f"features are the embeddings of the ten segments, (10, {CLAP_EMBEDDING}), which temporal_labels.py takes"
     parser.add_argument("--per_second", action="store_true", help=f"{text}; in a folder of their own")
     model = parser.add_argument_group("for trials without network")
     text = "also run with a tokenizer that is not RoBERTa's, such as a synthetic one"
@@ -40,18 +41,19 @@ def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     from utils.extract import teachers
     from utils.extract.runner import Settings
-    from utils.features.kinds import KINDS
     from utils.llp.classes import T
+    from utils.llp.datasets import read_dataset
 
+    dataset = read_dataset(args.dataset, args.classes)
     if not args.audio_dir.is_dir():
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
-    kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, args.classes)
-    layout = kind.layout
+    kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, dataset)
+    layout = file_layout(kind, dataset.seconds) if not args.per_second else kind.layout
+    folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
     if args.per_second:
-        if args.audio_feats_saved_dir == Path("./data", kind.folder):
-            raise InputError(f"--per_second: {args.audio_feats_saved_dir} is for token maps; choose {FEATURES_FLAG}")
-        layout = layout._replace(rows=(T,), columns=EMBEDDING)
-    folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
+        if dataset.seconds == T and folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
+            raise InputError(f"--per_second: {folders[FEATURES_FLAG]} is for token maps; choose {FEATURES_FLAG}")
+        layout = layout._replace(rows=(dataset.seconds,) if dataset.seconds else (), columns=CLAP_EMBEDDING)
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "any_vocabulary", "per_second")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

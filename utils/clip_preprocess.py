@@ -4,8 +4,9 @@
     python utils/clip_preprocess.py
 
 Of each video ten frames, evenly spaced, go through CLIP. Written per video: features (10, 768) float32, of length 1,
-and pseudo labels (10, 25) int64: 1 if an event that the video is known to have is seen in that second. The command can
-be interrupted; rerun it to resume. Weights come from the hub, or from --checkpoint.
+and pseudo labels (10, 25) int64: 1 if an event that the video is known to have is seen in that second. With --dataset,
+videos may have other lengths and classes: (T, 768) and (T, C). The command can be interrupted; rerun it to resume.
+Weights come from the hub, or from --checkpoint.
 """
 
 if __name__ == "__main__":
@@ -43,15 +44,17 @@ def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
     from utils.extract import teachers
     from utils.extract.runner import Settings
-    from utils.features.kinds import KINDS
+    from utils.features.kinds import KINDS, file_layout
+    from utils.llp.datasets import read_dataset
 
+    dataset = read_dataset(args.dataset, args.classes)
     folder = args.from_videos or args.video_frame_dir
     if not folder.is_dir():
         make = "" if args.from_videos else "; utils/extract_frames.py makes it, or give --from_videos"
         raise InputError(f"{folder}: no such folder{make}")
-    kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, args.classes)
-    layout = kind.layout._replace(columns=None)  # 768 with the published model
-    folders, settings = flags.teacher_folders(args, FEATURES_FLAG), Settings.of(vars(args))
+    kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, dataset)
+    layout = file_layout(kind, dataset.seconds)._replace(columns=None)  # 768 with the published model
+    folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "model", "pretrained")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

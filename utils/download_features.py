@@ -22,7 +22,7 @@ from utils.base import command, flags
 from utils.base.files import locked
 from utils.download.release import BASE, CSV_URL, FEATS_URL, REVISIONS
 from utils.download.run import Download
-from utils.llp.classes import read_class_names
+from utils.llp.datasets import read_dataset
 
 PARTS = ("csv", "feats", *BASE, "CLIP", "CLAP", "models")
 
@@ -35,7 +35,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--parts", nargs="+", choices=PARTS, metavar="PART", default=PARTS, help=help_text)
     help_text = "version of LLP's audio annotations; the paper's numbers used 2020's. Replaces the other one (default: "
     add("--annotations", choices=sorted(REVISIONS), help=f"{help_text}the existing one, else 2024)")
-    flags.add_classes_flag(parser)
+    flags.add_dataset_flags(parser)
     add = parser.add_argument_group("where").add_argument
     add("--data_dir", type=Path, default="./data", help="folder of the data")
     add("--model_save_dir", type=Path, default="./models", help="of the models")
@@ -55,9 +55,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Fetch and check, or only check. The exit status is 1 if files are missing, wrong or could not be fetched."""
-    archive_dir, class_names = args.archive_dir or args.data_dir / "archives", read_class_names(args.classes)
+    archive_dir, dataset = args.archive_dir or args.data_dir / "archives", read_dataset(args.dataset, args.classes)
     folders = args.data_dir, args.model_save_dir, archive_dir
-    download = Download(args.parts, *folders, class_names, args.annotations, args.workers)
+    download = Download(args.parts, *folders, dataset, args.annotations, args.workers)
     if not args.check:
         with contextlib.ExitStack() as stack:
             for folder in sorted(set(folders)):

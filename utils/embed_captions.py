@@ -24,7 +24,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = flags.ArgumentParser(prog="embed_captions.py", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    flags.add_classes_flag(parser)
+    flags.add_dataset_flags(parser)
     for kind in FILES:
         text = f"{kind}'s local weights, instead of the published ones"
         add(f"--{kind.lower()}_checkpoint", type=Path, metavar="FILE", help=text)
@@ -41,10 +41,10 @@ def main(args: argparse.Namespace) -> None:
     from utils.base.npy import write_npy
     from utils.encoders import load_encoder
     from utils.features.kinds import KINDS
-    from utils.llp.classes import read_classes
+    from utils.llp.datasets import read_dataset
 
     require_writable("--out", args.out, folder=True)
-    classes, device = read_classes(args.classes), network_device(args.gpu, "fp32")
+    classes, device = read_dataset(args.dataset, args.classes).classes, network_device(args.gpu, "fp32")
     options = {"CLAP": {"any_vocabulary": args.any_vocabulary}, "CLIP": {"model": args.clip_model}}
     for name, file in FILES.items():
         key, kind = f"{name.lower()}_checkpoint", KINDS[name]

@@ -19,7 +19,8 @@ from pathlib import Path
 from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX
-from utils.features.kinds import KINDS, FeatureKind
+from utils.features.kinds import KINDS, FeatureKind, file_layout
+from utils.llp.datasets import DataSet, read_dataset
 from utils.llp.videos import Video
 
 FRAME_DIR, AUDIO_DIR = Path("./data/video_frames"), Path("./data/raw_videos")
@@ -48,9 +49,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     text = f"{audio}: folder of <id>.mp4 or <id>.wav (default: {AUDIO_DIR})"
     source.add_argument("--audio_dir", type=Path, metavar="DIR", help=text)
     data = parser.add_argument_group("data")
-    text = "CSV that lists the videos (default: all in the folder)"
-    data.add_argument("--label_all_dataset", type=Path, metavar="FILE", help=text)
-    data.add_argument(OUT_FLAG, type=Path, help="folder to write to (default: ./data/feats/<kind>)")
+    text = "CSVs that list the videos (default: all in the folder)"
+    data.add_argument("--label_all_dataset", type=Path, nargs="+", metavar="FILE", help=text)
+    data.add_argument(OUT_FLAG, type=Path, help=f"folder to write to (default: feats/<kind> {flags.OF_DATA_SET})")
+    flags.add_dataset_flag(data)
     flags.add_network_flags(parser, None, ", ".join(f"{kind.name} {batch_size(kind)}" for kind in kinds))
     flags.add_extraction_flags(parser)
     return parser
@@ -73,13 +75,13 @@ def source_folder(args: argparse.Namespace, is_audio: bool) -> Path:
     return folder
 
 
-def list_all(args: argparse.Namespace, folder: Path, is_audio: bool) -> list[Video]:
+def list_all(args: argparse.Namespace, folder: Path, is_audio: bool, dataset: DataSet) -> list[Video]:
     """The videos of --label_all_dataset, else all of the folder."""
     from utils.extract.videos import list_files, list_videos
     from utils.media.files import SUFFIXES, VIDEO_SUFFIXES, report_skipped
 
     if args.label_all_dataset:
-        return list_videos(args.label_all_dataset)
+        return list_videos(args.label_all_dataset, dataset)
     if is_audio or args.from_videos:
         suffixes = SUFFIXES if is_audio else VIDEO_SUFFIXES
         report_skipped(folder, suffixes)
@@ -97,10 +99,12 @@ def main(args: argparse.Namespace) -> int:
     is_audio = kind.stream == "audio"
     folder = source_folder(args, is_audio)
     source = (folder, not (is_audio or args.from_videos))
-    extractor = FeatureExtractor(kind, *source, OUT_FLAG, args.gpu, args.precision, checkpoint=args.checkpoint)
+    dataset, network = read_dataset(args.dataset), (args.gpu, args.precision)
+    extractor = FeatureExtractor(kind, *source, OUT_FLAG, *network, dataset, checkpoint=args.checkpoint)
     settings = Settings.of(vars(args) | {"batch_size": args.batch_size or batch_size(kind)})
-    outputs = {OUT_FLAG: Output(args.out_dir or Path("./data/feats", kind.name), kind.layout)}
-    return extract(kind.name, extractor, list_all(args, folder, is_audio), outputs, settings)
+    out = args.out_dir or Path(dataset.folder, "feats", kind.name)
+    outputs = {OUT_FLAG: Output(out, file_layout(kind, dataset.seconds))}
+    return extract(kind.name, extractor, list_all(args, folder, is_audio, dataset), outputs, settings)
 
 
 if __name__ == "__main__":

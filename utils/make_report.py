@@ -17,7 +17,8 @@ from pathlib import Path
 from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import require_room_for_files, require_writable, write_text
-from utils.llp.annotations import PREDICTION_FILES, REFERENCE_FILES, read_evaluation
+from utils.llp.annotations import PREDICTION_FILES, read_evaluation
+from utils.llp.datasets import DataSet, read_dataset
 from utils.metrics.tables import score_table
 from utils.report.page import Results, ScoredRun, render
 
@@ -36,10 +37,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_results(args: argparse.Namespace) -> Results:
+def read_results(args: argparse.Namespace, dataset: DataSet) -> Results:
     """Everything the flags name, read and scored. Raises InputError for bad input."""
     folders = [args.pred_dir, *([args.compare] if args.compare else [])]
-    evaluation = read_evaluation(folders, args.label_csv, args.gt_dir, args.classes)
+    evaluation = read_evaluation(folders, args.label_csv, args.gt_dir, dataset)
     names = [f"{x}: {path}" for x, path in zip("AB", folders, strict=True)] if args.compare else [str(args.pred_dir)]
     pairs = zip(names, evaluation.predictions, strict=True)
     runs = [ScoredRun.of(name, predictions, evaluation.reference) for name, predictions in pairs]
@@ -50,12 +51,13 @@ def read_results(args: argparse.Namespace) -> Results:
     return Results(evaluation, runs, read_curves(args.log))
 
 
-def require_own_place(args: argparse.Namespace) -> None:
+def require_own_place(args: argparse.Namespace, dataset: DataSet) -> None:
     """Raises InputError if the page would replace a file that is read, or is in the way of the figures."""
     folders = [folder for folder in (args.pred_dir, args.compare) if folder]
     read = [folder / name for folder in folders for name in PREDICTION_FILES.values()]
-    read += [args.gt_dir / name for name in REFERENCE_FILES.values()]
-    read += [path for path in (args.label_csv, args.log, args.classes) if path]
+    paths = dataset.paths({"label_csv": args.label_csv, "gt_dir": args.gt_dir})
+    read += [Path(paths["gt_dir"], name) for name in dataset.reference.values()]
+    read += [path for path in (paths["label_csv"], args.log, args.classes) if path]
     for path in map(Path, read):
         if args.out.exists() and path.exists() and args.out.samefile(path):
             raise InputError(f"--out {args.out}: is {path}, which is read; choose another name")
@@ -67,10 +69,11 @@ def main(args: argparse.Namespace) -> None:
     """Read, score, write. Raises InputError for bad input, before anything is written."""
     require_writable("--out", args.out)
     require_writable("--figures", args.figures, folder=True)
-    require_own_place(args)
+    dataset = read_dataset(args.dataset, args.classes)
+    require_own_place(args, dataset)
     if args.videos and not args.figures:
         raise InputError("--videos has no meaning without --figures; the page shows all videos")
-    results = read_results(args)
+    results = read_results(args, dataset)
     results.evaluation.indices("--videos", args.videos or ())
     for line in results.evaluation.issues:
         print(f"note: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""All features and labels of LLP in one HDF5 file, pooled to ten segments: what `main.py --packed FILE` reads.
+"""All features and labels of a data set in one HDF5 file, pooled to segments: what `main.py --packed FILE` reads.
 
     python utils/pack_features.py --out data/valor.h5
     python utils/pack_features.py --out data/valor++.h5 --audio_dir data/CLAP/features --video_dir data/CLIP/features
@@ -24,13 +24,12 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import as_text, require_space, require_writable, size_text
 from utils.features.cache import FEATURE_DTYPES, pooled_spec
-from utils.features.folder import FeatureFolder, find_folders, require_files
+from utils.features.folder import FeatureFolder, find_folders, find_lengths, require_files
 from utils.features.kinds import LABELS, LOGITS
 from utils.features.packed import ColumnSpec, Packed, Writer, encode_texts, plan_text
-from utils.llp.classes import read_class_names
-from utils.llp.videos import SPLIT_FILES, read_split
+from utils.llp.datasets import SPLITS, DataSet, read_dataset
+from utils.llp.videos import read_split, with_modalities
 
-SPLITS = tuple(SPLIT_FILES)
 Source = FeatureFolder | np.ndarray  # arrays: what a CSV says
 
 
@@ -44,25 +43,29 @@ def get_args_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data, as for main.py")
     flags.add_data_flags(data)
     flags.add_logits_flags(data)
-    flags.add_classes_flag(data)
+    flags.add_dataset_flags(data)
     parser.add_argument("--num_workers", type=flags.positive_int, default=4, help="threads that read files")
     return parser
 
 
-def find_sources(args: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> dict[str, Source]:
+def find_sources(args: argparse.Namespace, name: str, dataset: DataSet) -> dict[str, Source]:
     """What is packed of one split, by kind. Raises InputError for missing or wrong files."""
-    split = read_split(getattr(args, f"label_{name}"), class_names)
+    split = read_split(getattr(args, f"label_{name}"), dataset)
+    split = with_modalities(split, dataset) if name == "train" else split
     features = {"audio_dir": args.audio_dir, "video_dir": args.video_dir, "st_dir": args.st_dir}
     labels = {"a_pseudo_dir": args.a_pseudo_data_dir, "v_pseudo_dir": args.v_pseudo_data_dir}
     labels |= {"a_logits_dir": args.a_logits_dir, "v_logits_dir": args.v_logits_dir}
-    folders = find_folders(split, **features, **labels, num_classes=len(class_names))
+    folders = find_folders(split, **features, **labels, dataset=dataset)
     if name == "test":  # testing needs no labels
         kinds = [kind for kind in (*LABELS, *LOGITS) if kind in folders]
         for kind in [kind for kind in kinds if not any(path.is_file() for path in folders[kind].paths)]:
             print(f"note: {folders[kind].folder} has no files for {split.path}; test has no {kind}", file=sys.stderr)
             del folders[kind]
+    lengths = find_lengths(split, folders, dataset, args.num_workers)
     require_files(folders.values(), args.num_workers)
-    return {"filename": encode_texts(split.filenames), "weak": split.weak.astype(np.uint8), **folders}
+    arrays = {"weak": split.weak} | {f"weak_{m[0]}": weak for m, weak in split.by_modality.items()}
+    listed = {"filename": encode_texts(split.filenames)} | ({} if lengths is None else {"lengths": lengths})
+    return listed | {kind: weak.astype(np.uint8) for kind, weak in arrays.items()} | folders
 
 
 def describe(source: Source, feature_dtype: str) -> ColumnSpec:
@@ -75,10 +78,12 @@ def describe(source: Source, feature_dtype: str) -> ColumnSpec:
 def main(args: argparse.Namespace) -> None:
     """Write the file, unless it exists and has the same sources. Raises InputError for bad input."""
     require_writable("--out", args.out)
-    class_names = read_class_names(args.classes)
-    sources, attributes = {}, {"/": {"classes": "\n".join(class_names), "feature_dtype": args.feature_dtype}}
+    dataset = read_dataset(args.dataset, args.classes)
+    vars(args).update(dataset.paths(vars(args)))
+    sources = {}
+    attributes = {"/": {"classes": "\n".join(dataset.class_names), "feature_dtype": args.feature_dtype}}
     for name in args.splits:
-        found = find_sources(args, name, class_names)
+        found = find_sources(args, name, dataset)
         sources |= {f"{name}/{kind}": source for kind, source in found.items()}
         label_csv = as_text(Path(getattr(args, f"label_{name}")))
         attributes[name] = {"label_csv": label_csv, "videos": len(found["filename"])}

@@ -48,7 +48,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, required=True, metavar="FILE", help=text)
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     model = args_parser.add_argument_group("the parser, if the files beside the checkpoint do not say")
-    flags.add_classes_flag(model, default=None, or_else="the run's own copy, or LLP's 25")
+    flags.add_dataset_flags(model, of_run=True)
     model.add_argument("--nhead", type=flags.positive_int, help="attention heads (default: the run's, or 8)")
     model.add_argument("--norm_where", choices=("post_norm", "pre_norm"), help="default: the run's, or post_norm")
     add = args_parser.add_argument_group("events").add_argument
@@ -75,7 +75,7 @@ def load_video_parser(args: argparse.Namespace):
     from utils.base.devices import network_device
     from utils.parse import VideoParser
 
-    training = {"classes": args.classes, "nhead": args.nhead, "norm_where": args.norm_where}
+    training = {"dataset": args.dataset, "classes": args.classes, "nhead": args.nhead, "norm_where": args.norm_where}
     weights = {name: getattr(args, checkpoint_flag(kind).removeprefix("--")) for name, kind in KINDS.items()}
     options = {"CLIP": {"model": args.clip_model, "pretrained": args.clip_pretrained}}
     networks = {"device": network_device(args.gpu, args.precision), "precision": args.precision}

@@ -1,9 +1,11 @@
-"""Score predictions on LLP, of this program or any other: ten F-scores, per video, per class.
+"""Score predictions on a data set, of this program or any other: F-scores, per video, per class, and its own scores.
 
     python utils/score_predictions.py --pred_dir DIR --label_csv data/AVVP_test_pd.csv --gt_dir data
+    python utils/score_predictions.py --dataset data/lfav/dataset.yaml --probabilities FILE.npz
 
-DIR holds pred_audio.csv and pred_visual.csv, tab-separated `filename, onset, offset, event_labels` as in
-AVVP_eval_audio.csv: from second `onset` to `offset` the video has that event. A video without rows has no events.
+DIR holds pred_audio.csv and pred_visual.csv, tab-separated `filename, onset, offset, event_labels` as in the data set's
+annotations, AVVP_eval_audio.csv for LLP: from second `onset` to `offset` the video has that event. A video without rows
+has no events. FILE.npz holds probabilities, as docs/DATASETS.md describes them; main.py --save_predictions writes both.
 """
 
 if __name__ == "__main__":
@@ -12,43 +14,82 @@ if __name__ == "__main__":
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.base import command, flags
+from utils.base.errors import InputError
 from utils.base.files import require_writable, write_json
-from utils.llp.annotations import read_evaluation
-from utils.metrics.eval_metrics import ten_scores, video_scores
-from utils.metrics.tables import class_report, score_table, write_video_scores
+from utils.llp.annotations import Reference, read_evaluation, read_reference
+from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.events import Segments
+from utils.llp.probabilities import Probabilities, read_probabilities
+from utils.llp.videos import read_split
+from utils.metrics import protocols
+from utils.metrics.tables import class_report, plain_scores, write_video_scores
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="score_predictions.py", description=__doc__)
-    flags.add_scoring_flags(parser)
-    parser.add_argument("--json", type=Path, metavar="F", help="write the ten scores to this file")
-    parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with eight scores of each video")
+    source = parser.add_mutually_exclusive_group(required=True)
+    flags.add_pred_dir_flag(source)
+    source.add_argument("--probabilities", type=Path, metavar="FILE", help="probabilities of the videos, an .npz file")
+    flags.add_reference_flags(parser)
+    text = "of accuracy: the highest score of a second, the video's event if the gate is open, or the event decided"
+    parser.add_argument("--rule", choices=protocols.RULES, help=f"{text} (default: event)")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the scores to this file")
+    parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with the scores of each video")
     parser.add_argument("--classwise", action="store_true", help="also print the scores of each class")
     return parser
+
+
+class Scored(NamedTuple):
+    """What is scored: N videos, their reference, and decisions or probabilities for them."""
+
+    filenames: list[str]
+    reference: Reference
+    decided: tuple[Segments, Segments] | None  # audio and visual, (N, C, T)
+    said: Probabilities | None
+    issues: list[str]
+
+
+def read(args: argparse.Namespace, dataset: DataSet) -> Scored:
+    """What the flags name. Raises InputError for bad input."""
+    if args.pred_dir:
+        found = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, dataset)
+        return Scored(found.split.filenames, found.reference, found.predictions[0][:2], None, found.issues)
+    paths = dataset.paths({"label_csv": args.label_csv, "gt_dir": args.gt_dir})
+    filenames = read_split(paths["label_csv"], dataset, weak_labels=False).filenames
+    said = read_probabilities(args.probabilities, filenames, dataset)
+    reference = read_reference(paths["gt_dir"], filenames, dataset, said.lengths)
+    is_decided = said.frame_prob is not None or dataset.metrics != "accuracy"
+    decided = protocols.decide(dataset, said) if is_decided else None
+    return Scored(filenames, reference, decided, said, reference.issues)
 
 
 def main(args: argparse.Namespace) -> None:
     """Score and print. Raises InputError for bad input."""
     require_writable("--json", args.json)
     require_writable("--per_video", args.per_video)
-    evaluation = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, args.classes)
-    for line in evaluation.issues:
+    dataset = read_dataset(args.dataset, args.classes)
+    if args.rule and dataset.metrics != "accuracy":
+        raise InputError(f"--rule has no meaning with {dataset.name}, which is not scored by accuracy")
+    scored = read(args, dataset)
+    for line in scored.issues:
         print(f"note: {line}", file=sys.stderr)
 
-    reference, (audio, visual, _) = evaluation.reference, evaluation.predictions[0]
-    per_video = video_scores(audio, visual, reference.audio, reference.visual)
-    scores = ten_scores(per_video)
-    print(f"Annotations: {reference.version}")
-    print(score_table({args.label_csv.stem: scores}))
-    if args.classwise:
-        print(class_report(audio, visual, reference, evaluation.class_names))
+    per_video, scores = protocols.all_scores(
+        dataset, scored.said, scored.decided, scored.reference, args.rule or "event"
+    )
+    print(f"Annotations: {scored.reference.version}")
+    name = (args.label_csv or dataset.path(dataset.splits["test"])).stem
+    print(protocols.tables_text(dataset, {name: scores}))
+    if args.classwise and scored.decided:
+        print(class_report(*scored.decided, scored.reference, dataset.class_names))
     if args.json:
-        write_json(args.json, scores)
+        write_json(args.json, plain_scores(scores))
     if args.per_video:
-        write_video_scores(args.per_video, evaluation.split.filenames, per_video)
+        write_video_scores(args.per_video, scored.filenames, per_video)
 
 
 if __name__ == "__main__":

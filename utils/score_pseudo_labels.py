@@ -26,28 +26,22 @@ from utils.base.npy import Layout
 from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
-from utils.llp.classes import (
-    CLASS_NAMES,
-    TEACHER_THRESHOLDS,
-    EventClass,
-    class_indices,
-    class_names,
-    read_classes,
-    write_classes,
-)
+from utils.llp.classes import CLASS_NAMES, TEACHER_THRESHOLDS, class_indices, write_classes
+from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.events import Segments
+from utils.llp.ragged import Ragged
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
 from utils.metrics.tables import PUBLISHED_TEACHERS, score_table
 from utils.metrics.threshold_sweep import Sweep
 
-SCORED, SWEPT = Path("data/AVVP_test_pd.csv"), Path("data/AVVP_val_pd.csv")
 THREADS = 8
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="score_pseudo_labels.py", description=__doc__)
-    flags.add_reference_flags(parser, None, f"{SCORED}, with --sweep {SWEPT}")
+    flags.add_reference_flags(parser, "the data set's test videos, with --sweep its val videos")
     flags.add_pseudo_label_flags(parser)
     help_text = "write the ten scores, or with --sweep its table, to this file"
     parser.add_argument("--json", type=Path, metavar="F", help=help_text)
@@ -62,25 +56,44 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_arrays(folder: Path, split: Split, layout: Layout) -> np.ndarray:
-    """The (T, C) arrays of a split, as (N, C, T). Raises InputError for missing or wrong files."""
-    files = FeatureFolder(folder, split, layout)
+def read_rows(folder: Path, split: Split, layout: Layout, seconds: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The (T, C) arrays of a split, one after the other, (S, C), and the lengths of its N videos, (N,) int.
+
+    Raises InputError for missing or wrong files.
+    """
+    files = FeatureFolder(folder, split, layout, seconds or 0)
     require_files([files], THREADS)
-    return files.read_all("float32", THREADS, str(folder)).transpose(0, 2, 1)
+    files.lengths = lengths = files.rows
+    return files.read_all("float32", THREADS, str(folder)), lengths
 
 
-def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
-    """Print the ten scores of the pseudo labels, of the weak labels, and those published."""
-    layout = pseudo_labels.label_layout(len(classes))
+def read_noted_reference(args: argparse.Namespace, dataset: DataSet, split: Split, lengths: np.ndarray) -> Reference:
+    """The annotations of the N videos of a split, (N,) seconds long; prints what is odd about them."""
+    reference = read_reference(args.gt_dir, split.filenames, dataset, None if dataset.seconds else lengths)
+    for line in reference.issues:
+        print(f"note: {line}", file=sys.stderr)
+    return reference
+
+
+def as_ragged(segments: Segments) -> Ragged:
+    """(N, C, T) bool with the lengths of the videos."""
+    return segments if isinstance(segments, Ragged) else Ragged.of(segments, np.full(len(segments), segments.shape[-1]))
+
+
+def score(args: argparse.Namespace, dataset: DataSet, split: Split) -> None:
+    """Print the scores of the pseudo labels, of the weak labels, and those published."""
+    layout = pseudo_labels.label_layout(len(dataset.classes), dataset.seconds)
     folders = (args.a_pseudo_data_dir, args.v_pseudo_data_dir)
-    audio, visual = (read_arrays(folder, split, layout).astype(bool) for folder in folders)
-    copied = np.broadcast_to(split.weak.astype(bool)[..., None], audio.shape)
-    scores = ten_scores(video_scores(audio, visual, reference.audio, reference.visual))
+    (audio, lengths), (visual, _) = (read_rows(folder, split, layout, dataset.seconds) for folder in folders)
+    reference = read_noted_reference(args, dataset, split, lengths)
+    truth = as_ragged(reference.audio), as_ragged(reference.visual)
+    copied = Ragged(np.repeat(split.weak > 0, lengths, axis=0), lengths)
+    scores = ten_scores(video_scores(Ragged(audio, lengths), Ragged(visual, lengths), *truth))
     rows = {
         f"pseudo labels, {args.label_csv.stem}": scores,
-        "weak labels in all segments": ten_scores(video_scores(copied, copied, reference.audio, reference.visual)),
+        "weak labels in all segments": ten_scores(video_scores(copied, copied, *truth)),
     }
-    if class_names(classes) == CLASS_NAMES:
+    if dataset.class_names == CLASS_NAMES:
         rows["published pseudo labels, LLP test"] = {name: PUBLISHED_TEACHERS.get(name) for name in SCORE_NAMES}
     print(f"Annotations: {reference.version}")
     print(score_table(rows, "Labels"))
@@ -88,26 +101,27 @@ def score(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
         write_json(args.json, scores)
 
 
-def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Split, reference: Reference) -> None:
+def sweep(args: argparse.Namespace, dataset: DataSet, split: Split) -> None:
     """Print, draw and write F against thresholds, for the classes of --sweep and each teacher with logits.
 
     Raises InputError for an unknown class, or for missing or wrong logits.
     """
-    names = class_names(classes)
+    classes, names = dataset.classes, dataset.class_names
     try:
         chosen = range(len(names)) if args.sweep == "all" else class_indices([args.sweep], names)
     except InputError as error:
         raise InputError(f"--sweep {args.sweep}: {error}") from None
     folders = {"audio": args.a_logits_dir, "visual": args.v_logits_dir}
-    sweeps = []
-    for modality, folder in folders.items():
-        if folder:
-            logits = read_arrays(folder, split, pseudo_labels.logits_layout(len(classes)))
-            segments = getattr(reference, modality)
-            for c in chosen:
-                listed = split.weak[:, c] > 0
-                used = getattr(classes[c], TEACHER_THRESHOLDS[modality])
-                sweeps.append(Sweep.of(names[c], modality, logits[listed, c], segments[:, c], listed, used))
+    sweeps, layout = [], pseudo_labels.logits_layout(len(classes), dataset.seconds)
+    read = {m: read_rows(folder, split, layout, dataset.seconds) for m, folder in folders.items() if folder}
+    lengths = next(iter(read.values()))[1]
+    reference = read_noted_reference(args, dataset, split, lengths)
+    for modality, (logits, _) in read.items():
+        rows = as_ragged(getattr(reference, modality)).rows  # (S, C)
+        for c in chosen:
+            listed = np.repeat(split.weak[:, c] > 0, lengths)
+            used, videos = getattr(classes[c], TEACHER_THRESHOLDS[modality]), int(split.weak[:, c].sum())
+            sweeps.append(Sweep.of(names[c], modality, logits[listed, c], rows[:, c], listed, used, videos))
     print(f"Annotations: {reference.version}")
     print(sweep_table(sweeps))
     from utils.report.sweep_figure import draw_sweeps  # matplotlib, which scoring does without
@@ -120,11 +134,12 @@ def sweep(args: argparse.Namespace, classes: tuple[EventClass, ...], split: Spli
     for flag, threshold in found.items():
         if path := getattr(args, flag):
             best = {(s.name, TEACHER_THRESHOLDS[s.modality]): threshold(s) for s in sweeps}
-            write_thresholds(path, classes, best)
+            write_thresholds(path, dataset, best)
             print(path)
             kept = len(TEACHER_THRESHOLDS) * len(classes) - sum(value is not None for value in best.values())
             if kept:
-                print(f"note: {path}: {kept} of its thresholds are those of {args.classes}", file=sys.stderr)
+                source = args.classes or dataset.name
+                print(f"note: {path}: {kept} of its thresholds are those of {source}", file=sys.stderr)
 
 
 def sweep_table(sweeps: list[Sweep]) -> str:
@@ -139,11 +154,12 @@ def sweep_table(sweeps: list[Sweep]) -> str:
     return f"F of segments, pooled over the videos of the split; labels only for classes among the weak labels\n{table}"
 
 
-def write_thresholds(path: Path, classes: tuple[EventClass, ...], found: dict[tuple[str, str], float | None]) -> None:
+def write_thresholds(path: Path, dataset: DataSet, found: dict[tuple[str, str], float | None]) -> None:
     """Write a class file for --classes, with the threshold that was `found` for a class's name and teacher, if any."""
+    classes = dataset.classes
     own = ({t: found.get((c.name, t)) for t in TEACHER_THRESHOLDS.values()} for c in classes)
     new = [c._replace(**{t: x for t, x in one.items() if x is not None}) for c, one in zip(classes, own, strict=True)]
-    write_classes(path, new)
+    write_classes(path, new, dataset.separator)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -160,13 +176,11 @@ def main(args: argparse.Namespace) -> None:
     written = [path.resolve() for path in (args.classes, args.best_classes, args.exact_classes) if path]
     if len(set(written)) < len(written):
         raise InputError("--classes, --best_classes and --exact_classes name one file twice; choose different files")
-    args.label_csv = args.label_csv or (SWEPT if args.sweep else SCORED)
-    classes = read_classes(args.classes)
-    split = read_split(args.label_csv, class_names(classes))
-    reference = read_reference(args.gt_dir, split.filenames, class_names(classes))
-    for line in reference.issues:
-        print(f"note: {line}", file=sys.stderr)
-    (sweep if args.sweep else score)(args, classes, split, reference)
+    dataset = read_dataset(args.dataset, args.classes)
+    args.label_csv = args.label_csv or dataset.path(dataset.splits["val" if args.sweep else "test"])
+    vars(args).update(dataset.paths(vars(args)))
+    split = read_split(args.label_csv, dataset)
+    (sweep if args.sweep else score)(args, dataset, split)
 
 
 if __name__ == "__main__":

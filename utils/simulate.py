@@ -29,10 +29,12 @@ from utils.base.errors import InputError
 from utils.base.files import require_room_for_files
 from utils.features.kinds import KINDS
 from utils.llp.annotations import REFERENCE_FILES
-from utils.llp.classes import class_names, read_classes
+from utils.llp.classes import class_names
+from utils.llp.datasets import LONGEST, read_dataset
 from utils.llp.videos import SPLIT_FILES
 from utils.metrics.tables import score_table
 from utils.simulation.files import write_world
+from utils.simulation.ragged import write_ragged
 from utils.simulation.statistics import LLP_STATISTICS, Statistics, measure_folder, read_statistics
 from utils.simulation.world import BASE, WORLDS, Dials, World
 
@@ -57,11 +59,13 @@ def get_args_parser() -> argparse.ArgumentParser:
         add(f"--{split}", type=split_size, default=count, metavar="N", help=f"videos of the {split} split")
     add("--seed", type=flags.non_negative_int, default=0, help="the same seed and sizes give the same files")
     add("--all_features", action="store_true", help="write CLIP's and CLAP's features, too, as clear as the others")
+    text = "videos of MIN to MAX seconds instead of ten, in the layout of convert_dataset.py, without the posterior"
+    add("--seconds", type=flags.positive_int, nargs=2, metavar=("MIN", "MAX"), help=text)
     text = (
         "folder of LLP's reference CSVs, to measure the statistics; if not given, ./data if it has them, else a table"
     )
     add("--statistics_from", type=Path, metavar="DIR", help=text)
-    flags.add_classes_flag(parser)
+    flags.add_dataset_flags(parser)
     add = parser.add_argument_group("the world").add_argument
     add("--like", choices=WORLDS, default="llp", help="the world whose numbers hold where no flag says another")
     for modality in ("audio", "visual"):
@@ -106,17 +110,23 @@ def main(args: argparse.Namespace) -> None:
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f"{args.out}: exists and is not an empty folder; choose another --out")
     require_room_for_files("--out", args.out)
-    classes = read_classes(args.classes)
+    if args.seconds and not args.seconds[0] <= args.seconds[1] <= LONGEST:
+        raise InputError(f"--seconds {args.seconds[0]} {args.seconds[1]}: expected MIN, and MAX from MIN to {LONGEST}")
+    classes = read_dataset(args.dataset, args.classes).classes
     measured, source = statistics(args, class_names(classes))
     kinds = [kind for kind in KINDS.values() if args.all_features or kind.name in BASE]
     world = World(dials(args), measured, args.seed, kinds, classes)
     print(f"statistics of label tracks: {source}, {measured.set_counts.sum()} videos", flush=True)
     start, counts = time.perf_counter(), {split: getattr(args, split) for split in SPLIT_FILES}
-    summary = write_world(args.out, world, counts)
+    if args.seconds:
+        scores = write_ragged(args.out, world, counts, tuple(args.seconds))
+        print(score_table({f"teachers, {split}": row for split, row in scores.items()}, "Labels"))
+    else:
+        summary = write_world(args.out, world, counts)
+        rows = {f"{title}, {split}": s for split in ("val", "test") for title, s in summary[split].items()}
+        print(score_table(rows | {"published teachers, LLP test": summary["published"]}, "Labels"))
+        print("posterior: decided at {video} (video) and {segment} (segments)".format(**summary["thresholds"]))
     seconds = time.perf_counter() - start
-    rows = {f"{title}, {split}": s for split in ("val", "test") for title, s in summary[split].items()}
-    print(score_table(rows | {"published teachers, LLP test": summary["published"]}, "Labels"))
-    print("posterior: decided at {video} (video) and {segment} (segments)".format(**summary["thresholds"]))
     rate = sum(counts.values()) / seconds
     print(f"{args.out}: {', '.join(f'{n} {split}' for split, n in counts.items())} videos, {rate:.0f} a second")
 

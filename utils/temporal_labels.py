@@ -24,7 +24,8 @@ from utils.extract.outputs import Extractor, Output, extract
 from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.features.dense_videos import pool_seconds, read_features
-from utils.llp.classes import T, read_class_names
+from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.lengths import all_lengths
 from utils.llp.pseudo_labels import logits_layout
 from utils.llp.videos import Video
 from utils.train import temporal
@@ -36,15 +37,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     """Flags of the command."""
     parser = flags.ArgumentParser(prog="temporal_labels.py", description=__doc__)
     data = parser.add_argument_group("data")
-    text = "the videos, in a column `filename`"
-    data.add_argument("--label_all_dataset", type=Path, default="./data/AVVP_dataset_full.csv", help=text)
+    flags.add_list_flag(data)
     add = functools.partial(data.add_argument, type=Path, metavar="DIR")
     add("--audio_dir", required=True, help="CLAP's embeddings, <id>.npy, (L, D) float32")
     add("--video_dir", default="./data/CLIP/features", help="CLIP's embeddings, <id>.npy, (L, D) float32")
     flags.add_text_flags(data)
     for flag, what in zip(LOGITS_FLAGS, ("audio", "visual"), strict=True):
         add(flag, default=f"./data/UWAV/logits_{what[0]}", help=f"folder to write {what} logits to, (10, C) float32")
-    flags.add_classes_flag(data)
+    flags.add_dataset_flags(data)
     add = parser.add_argument_group("model").add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="weights that train_teacher.py wrote")
     text = "attention heads (default: what arguments.txt beside the checkpoint says, else 16)"
@@ -59,13 +59,21 @@ class LogitsExtractor(Extractor):
 
     Args:
         checkpoint, nhead: as for `load_teacher`. texts: (C, E) each, audio and visual. folders: of both features.
-        gpu: number of the CUDA device, -1 for the CPU.
+        gpu: number of the CUDA device, -1 for the CPU. dataset: of the videos.
     """
 
     def __init__(
-        self, checkpoint: Path, nhead: int | None, texts: list[torch.Tensor], folders: tuple[Path, Path], gpu: str
+        self,
+        checkpoint: Path,
+        nhead: int | None,
+        texts: list[torch.Tensor],
+        folders: tuple[Path, Path],
+        gpu: str,
+        dataset: DataSet,
     ):
         self.net, self.folders, self.gpu = temporal.load_teacher(checkpoint, *texts, nhead), folders, gpu
+        self.dataset, listed = dataset, not dataset.seconds and dataset.lengths
+        self.lengths = all_lengths(dataset.path(dataset.lengths)) if listed else {}
 
     def load(self) -> None:
         """Bring the network to its device. Raises InputError if there is no such device."""
@@ -84,29 +92,39 @@ class LogitsExtractor(Extractor):
             features = read_features(path)
             if features.shape[1] != size:
                 raise InputError(f"{path}: holds features of size {features.shape[1]}, expected {size}")
-            found.append(pool_seconds(features, T))
-        return found, float(T)
+            found.append(features)
+        seconds = self.seconds(video, found[0])
+        return [pool_seconds(features, seconds) for features in found], float(seconds)
+
+    def seconds(self, video: Video, audio: torch.Tensor) -> int:
+        """T of a video: the data set's, else that of its list of lengths, else the rows of (L, D) audio features."""
+        if self.dataset.seconds:
+            return self.dataset.seconds
+        return self.lengths.get(video.filename, len(audio))
 
     @torch.no_grad()
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
         """Audio and visual logits of each video, (T, C) float32, one video at a time."""
-        valid = torch.ones(1, T, device=self.device)
-        logits = [self.net(*(x[None].to(self.device) for x in content), valid) for content in contents]
+        valid = [torch.ones(1, len(content[0]), device=self.device) for content in contents]
+        pairs = zip(contents, valid, strict=True)
+        logits = [self.net(*(x[None].to(self.device) for x in content), seconds) for content, seconds in pairs]
         return [dict(zip(LOGITS_FLAGS, (z[0].cpu().numpy() for z in pair), strict=True)) for pair in logits]
 
 
 def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
-    names, folders = read_class_names(args.classes), (args.audio_dir, args.video_dir)
+    dataset, folders = read_dataset(args.dataset, args.classes), (args.audio_dir, args.video_dir)
+    names = dataset.class_names
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder, expected embeddings of seconds as <id>.npy")
     texts = [temporal.read_texts(path, len(names)) for path in (args.text_a, args.text_v)]
-    videos = list_videos(args.label_all_dataset)
-    extractor = LogitsExtractor(args.checkpoint, args.nhead, texts, folders, args.gpu)
+    videos = list_videos(args.label_all_dataset or dataset.lists, dataset)
+    extractor = LogitsExtractor(args.checkpoint, args.nhead, texts, folders, args.gpu, dataset)
     written = (args.a_logits_saved_dir, args.v_logits_saved_dir)
     outputs = {
-        flag: Output(folder, logits_layout(len(names))) for flag, folder in zip(LOGITS_FLAGS, written, strict=True)
+        flag: Output(folder, logits_layout(len(names), dataset.seconds))
+        for flag, folder in zip(LOGITS_FLAGS, written, strict=True)
     }
     return extract("temporal teacher", extractor, videos, outputs, Settings.of(vars(args)))
 

@@ -25,7 +25,6 @@ from utils.base import command, devices, flags
 from utils.base.distributed import SINGLE, torchrun_rank
 from utils.base.errors import InputError
 from utils.features.dense_videos import DenseSplit, read_annotations
-from utils.llp.classes import read_class_names
 from utils.train import engine, networks, recipe_flags, run_folder, schedule, temporal
 from utils.train.run import Run
 
@@ -44,7 +43,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--audio_dir", help="CLAP's embeddings, <id>.npy, (L, D) float32")
     add("--video_dir", help="CLIP's embeddings, <id>.npy, (L, D) float32")
     flags.add_text_flags(data)
-    flags.add_classes_flag(data, default=None, or_else="the run's own copy, or LLP's 25")
+    flags.add_dataset_flags(data, of_run=True)
 
     add = parser.add_argument_group("run").add_argument
     add("--seed", type=flags.seed, default=1000, help="seed of all random numbers")
@@ -81,7 +80,7 @@ def load_data(args: argparse.Namespace, path: Path) -> tuple[dict[str, DenseSpli
 
     path: of the run. Raises InputError for missing or bad files.
     """
-    names = read_class_names(run_folder.class_file(path, args.classes))
+    names = run_folder.run_dataset(path, args.dataset, args.classes).class_names
     texts = {name: temporal.read_texts(getattr(args, name), len(names)) for name in ("text_a", "text_v")}
     videos = read_annotations(args.annotations, names)
     folders = {"audio": args.audio_dir, "visual": args.video_dir}
@@ -114,7 +113,8 @@ def main(args: argparse.Namespace) -> None:
     device = devices.select_training_device(args.gpu, "fp32", exact=False)
     path, rates = Path(args.model_save_dir, args.model_name), {name: getattr(args, name) for name in SCHEDULE}
     arguments = vars(args) | {"device": device.type}
-    with Run(path, SINGLE, arguments, args.resume, args.classes, best_by="Seg-av") as run:
+    dataset = run_folder.run_dataset(path, args.dataset, args.classes)
+    with Run(path, SINGLE, arguments, args.resume, args.classes, dataset, best_by=("Seg-av",)) as run:
         if run.epoch < args.epochs:
             splits, texts = load_data(args, path)
             train, val = splits.values()

@@ -10,12 +10,13 @@ from torch import nn
 from nets.fast.attention import FastAttention
 from nets.fast.dropout import FastDropout
 from nets.fast.linear import FastLinear
+from nets.fast.pyramid import FastPyramid
 from nets.fast.temporal import FastTemporalBlock
 from nets.parser import Parser
-from nets.pyramid import TemporalBlock
+from nets.pyramid import Pyramid, TemporalBlock
 
 LAYERS = {nn.Linear: FastLinear, nn.MultiheadAttention: FastAttention, nn.Dropout: FastDropout}
-LAYERS |= {TemporalBlock: FastTemporalBlock}
+LAYERS |= {TemporalBlock: FastTemporalBlock, Pyramid: FastPyramid}
 
 
 def accelerate(net: Parser, dtype: torch.dtype = torch.float32) -> Parser:

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from utils.base.command import EXIT_BAD_INPUT
@@ -99,22 +99,44 @@ def at_most(limit: float) -> Callable[[str], float]:
 share = at_most(1)  # argparse type
 
 
+def gives_way(value: bool | float | str) -> bool | float | str:
+    """A flag's default that equals `value`, and can be told from what is given."""
+    return type("Default", (type(value),), {})(value)
+
+
+def is_given(value: object) -> bool:
+    """Whether the value of a flag is given, and no default."""
+    return value is not None and type(value).__name__ != "Default"
+
+
+# flag -> what it is about, and its default for LLP; that of another data set is in its own folder
+FOLDERS = {
+    "audio_dir": ("audio features", "feats/vggish"),
+    "video_dir": ("visual features", "feats/res152"),
+    "st_dir": ("spatio-temporal features", "feats/r2plus1d_18"),
+    "v_pseudo_data_dir": ("visual segment-level pseudo labels", "CLIP/segment_pseudo_labels"),
+    "a_pseudo_data_dir": ("audio segment-level pseudo labels", "CLAP/segment_pseudo_labels"),
+    "label_train": ("videos and their event names", "AVVP_train.csv"),
+    "label_val": ("videos to validate on", "AVVP_val_pd.csv"),
+    "label_test": ("videos to test on", "AVVP_test_pd.csv"),
+}
+DATA, OF_DATA_SET = "./data", "in the folder of the data set, ./data for LLP"
+
+
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
     """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
-    group.add_argument("--audio_dir", default="./data/feats/vggish", help="audio features")
-    group.add_argument("--video_dir", default="./data/feats/res152", help="visual features")
-    group.add_argument("--st_dir", default="./data/feats/r2plus1d_18", help="spatio-temporal features")
-    add_pseudo_label_flags(group)
-    group.add_argument("--label_train", default="./data/AVVP_train.csv", help="videos and their event names")
-    group.add_argument("--label_val", default="./data/AVVP_val_pd.csv", help="videos to validate on")
-    group.add_argument("--label_test", default="./data/AVVP_test_pd.csv", help="videos to test on")
+    add_folder_flags(group, FOLDERS)
+
+
+def add_folder_flags(group: argparse._ActionsContainer, table: Mapping[str, tuple[str, str]]) -> None:
+    """Where something is; the defaults give way to those of another data set than LLP."""
+    for name, (what, path) in table.items():
+        group.add_argument(f"--{name}", default=gives_way(f"{DATA}/{path}"), help=what)
 
 
 def add_pseudo_label_flags(group: argparse._ActionsContainer) -> None:
     """Where the teachers' pseudo labels are."""
-    for flag, teacher, what in (("v", "CLIP", "visual"), ("a", "CLAP", "audio")):
-        folder = f"./data/{teacher}/segment_pseudo_labels"
-        group.add_argument(f"--{flag}_pseudo_data_dir", default=folder, help=f"{what} segment-level pseudo labels")
+    add_folder_flags(group, {name: entry for name, entry in FOLDERS.items() if "pseudo" in name})
 
 
 def add_logits_flags(group: argparse._ActionsContainer, use: str = "") -> None:
@@ -131,33 +153,44 @@ def add_text_flags(group: argparse._ActionsContainer) -> None:
         group.add_argument(f"--text_{flag}", type=Path, required=True, metavar="FILE", help=text)
 
 
-def add_reference_flags(
-    parser: argparse.ArgumentParser, label_csv: str | None = "./data/AVVP_test_pd.csv", default_text: str = ""
-) -> None:
-    """The flags of every command that reads the reference annotations of a split.
+def add_reference_flags(parser: argparse.ArgumentParser, default: str = "the data set's test videos") -> None:
+    """The flags of every command that reads the reference annotations of a split; default: of --label_csv, in words."""
+    help_text = f"the videos, in a column `filename` (default: {default})"
+    parser.add_argument("--label_csv", type=Path, help=help_text)
+    add_gt_dir_flag(parser)
+    add_dataset_flags(parser)
 
-    default_text: the default of --label_csv in words, if `label_csv` is None.
-    """
-    text = f" (default: {default_text})" if default_text else ""
-    help_text = f"the videos, in a column `filename`{text}"
-    parser.add_argument("--label_csv", type=Path, default=label_csv, help=help_text)
-    help_text = "folder of the reference annotations, AVVP_eval_{audio,visual}.csv"
-    parser.add_argument("--gt_dir", type=Path, default="./data", help=help_text)
-    add_classes_flag(parser)
+
+def add_gt_dir_flag(group: argparse._ActionsContainer) -> None:
+    """Where the reference annotations are."""
+    text = "folder of the reference annotations, AVVP_eval_{audio,visual}.csv for LLP"
+    group.add_argument("--gt_dir", default=gives_way(DATA), help=text)
 
 
 def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every command that compares predictions with the reference."""
-    parser.add_argument("--pred_dir", type=Path, required=True, help="folder of pred_audio.csv and pred_visual.csv")
+    add_pred_dir_flag(parser, required=True)
     add_reference_flags(parser)
 
 
-def add_classes_flag(
-    group: argparse._ActionsContainer, default: Path | None = LLP_CLASSES, or_else: str = "LLP's 25"
-) -> None:
-    """`--classes FILE`, for every command that knows classes."""
-    text = f"YAML list of the event classes, like utils/llp.yaml; if not given, {or_else}"
-    group.add_argument("--classes", type=Path, metavar="FILE", default=default, help=text)
+def add_pred_dir_flag(group: argparse._ActionsContainer, **settings) -> None:
+    """Where predictions are."""
+    group.add_argument("--pred_dir", type=Path, help="folder of pred_audio.csv and pred_visual.csv", **settings)
+
+
+def add_dataset_flags(group: argparse._ActionsContainer, of_run: bool = False) -> None:
+    """`--dataset NAME|FILE` and `--classes FILE`, for every command that knows classes; of_run: a run has its own."""
+    add_dataset_flag(group, of_run)
+    text = "YAML list of the event classes, like utils/llp.yaml; if not given, those of the data set"
+    group.add_argument("--classes", type=Path, metavar="FILE", help=text)
+
+
+def add_dataset_flag(group: argparse._ActionsContainer, of_run: bool = False) -> None:
+    """`--dataset NAME|FILE`."""
+    names = ", ".join(sorted(path.stem for path in DATA_SETS.glob("*.yaml")))
+    default = f"{'the one of the run, else ' * of_run}llp"
+    text = f"{names}, or a YAML file that describes the data set; if not given, {default}"
+    group.add_argument("--dataset", metavar="NAME|FILE", help=text)
 
 
 def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, default_text: str = "") -> None:
@@ -180,21 +213,30 @@ def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_fl
     """
     data = parser.add_argument_group("data")
     add = data.add_argument
-    videos, folder = "./data/AVVP_dataset_full.csv", f"./data/{teacher}"
-    add("--label_all_dataset", type=Path, default=videos, help="the videos and their event names")
-    text = "folder to write pseudo labels to, (10, C) int64"
-    add(LABELS_FLAG, type=Path, default=f"{folder}/segment_pseudo_labels", help=text)
-    add(features_flag, type=Path, default=f"{folder}/features", help="folder to write features to, float32")
-    text = "folder to write the logits to, too, (10, C) float32, before thresholds"
+    add_list_flag(data)
+    text = f"folder to write pseudo labels to, (T, C) int64 (default: {teacher}/segment_pseudo_labels {OF_DATA_SET})"
+    add(LABELS_FLAG, type=Path, help=text)
+    text = f"folder to write features to, float32 (default: {teacher}/features {OF_DATA_SET})"
+    add(features_flag, type=Path, help=text)
+    text = "folder to write the logits to, too, (T, C) float32, before thresholds"
     add(LOGITS_FLAG, type=Path, metavar="DIR", help=text)
-    add_classes_flag(data)
+    add_dataset_flags(data)
     add_network_flags(parser, batch_size)
     add_extraction_flags(parser)
 
 
-def teacher_folders(args: argparse.Namespace, features_flag: str) -> dict[str, Path | None]:
-    """The folders to write to that the flags of a teacher's command say, by flag."""
-    return {flag: getattr(args, flag.removeprefix("--")) for flag in (LABELS_FLAG, features_flag, LOGITS_FLAG)}
+def add_list_flag(group: argparse._ActionsContainer) -> None:
+    """The videos that a command goes through."""
+    text = "the videos and their event names (default: those of the data set, AVVP_dataset_full.csv for LLP)"
+    group.add_argument("--label_all_dataset", type=Path, nargs="+", metavar="CSV", help=text)
+
+
+def teacher_folders(args: argparse.Namespace, features_flag: str, teacher: str, data: str) -> dict[str, Path | None]:
+    """The folders to write to that the flags of a teacher's command say, by flag; data: the data set's folder."""
+    default = {LABELS_FLAG: "segment_pseudo_labels", features_flag: "features"}
+    default = {flag: Path(data, teacher, folder) for flag, folder in default.items()}
+    given = {flag: getattr(args, flag.removeprefix("--")) for flag in (*default, LOGITS_FLAG)}
+    return {flag: folder or default.get(flag) for flag, folder in given.items()}
 
 
 def add_extraction_flags(parser: argparse.ArgumentParser) -> None:

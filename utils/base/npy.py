@@ -11,11 +11,15 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.base.files import atomic_path
 
+MOST_ROWS = 2**24  # of a video, whatever its length
 HEADER, MAX_HEADER = 128, 2**16  # bytes: what numpy writes before a small array's data, and before any
 
 
 class Layout(NamedTuple):
-    """What a `.npy` file of one kind holds: one of these numbers of rows, a row size (None: any), a dtype."""
+    """What a `.npy` file of one kind holds: one of these numbers of rows, a row size (None: any), a dtype.
+
+    rows: empty if each video has its own number.
+    """
 
     rows: tuple[int, ...]
     columns: int | None
@@ -24,7 +28,7 @@ class Layout(NamedTuple):
     kept: type | None = None  # the dtype in a cache or packed file; None: the one that is asked for
 
     def __str__(self):
-        shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows)
+        shapes = " or ".join(f"({rows}, {self.columns or 'D'})" for rows in self.rows or ("rows",))
         return f"{shapes} {np.dtype(self.dtype)}"
 
     @property
@@ -34,7 +38,7 @@ class Layout(NamedTuple):
 
     def fits(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
         """Whether an array of this shape and dtype is one of this kind."""
-        if dtype != self.dtype or len(shape) != 2 or shape[0] not in self.rows:
+        if dtype != self.dtype or len(shape) != 2 or shape[0] not in (self.rows or range(1, MOST_ROWS)):
             return False
         return shape[1] > 0 if self.columns is None else shape[1] == self.columns
 

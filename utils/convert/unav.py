@@ -84,7 +84,7 @@ def class_names(path: Path) -> list[str]:
 
 
 def _dataset(names: Sequence[str]) -> DataSet:
-    """The data set with these classes. Lists separate names by commas; by semicolons if a name holds a comma."""
+    """The data set with these classes. Names in a list are separated by commas; if some hold commas, by semicolons."""
     separator = ";" if any("," in name for name in names) else ","
     if bad := [name for name in names if separator in name]:
         raise InputError(f"the class {bad[0]!r:.100} holds a semicolon and others hold commas; rename one of them")

@@ -14,6 +14,7 @@ from utils.base.errors import InputError
 from utils.base.npy import Layout
 from utils.download.release import CSVS, MODEL_FILES, SPLITS
 from utils.features.folder import map_files, read_checked
+from utils.llp.datasets import LLP, DataSet
 from utils.llp.events import read_events
 from utils.llp.names import existing_files
 from utils.llp.videos import read_split
@@ -72,15 +73,15 @@ def check_folder(
     return _check_each(name, str(layout), files, check, workers)
 
 
-def read_csv(path: Path, class_names: Sequence[str]) -> None:
+def read_csv(path: Path, dataset: DataSet = LLP) -> None:
     """Read one of LLP's CSVs as training and evaluation do. Raises InputError if it is missing or bad."""
-    (read_split if path.name in SPLITS else read_events)(path, class_names)
+    (read_split if path.name in SPLITS else read_events)(path, dataset)
 
 
-def check_csvs(data_dir: Path, class_names: Sequence[str]) -> Report:
+def check_csvs(data_dir: Path, dataset: DataSet = LLP) -> Report:
     """LLP's six CSVs."""
     files = {name: data_dir / name for name in CSVS}
-    return _check_each("CSV files", "tab-separated", files, lambda path: read_csv(path, class_names), workers=1)
+    return _check_each("CSV files", "tab-separated", files, lambda path: read_csv(path, dataset), workers=1)
 
 
 def check_models(models_dir: Path, deep: bool) -> Report:

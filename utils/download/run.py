@@ -13,6 +13,7 @@ from utils.download.archives import list_members, open_archive, unpack
 from utils.download.release import ARCHIVES, BASE, CSVS, MODEL_FILES, SPLITS
 from utils.features.kinds import folder_layouts
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
+from utils.llp.datasets import DataSet
 from utils.llp.events import read_events
 
 
@@ -24,7 +25,7 @@ class Download:
     data_dir: Path
     models_dir: Path
     archive_dir: Path
-    class_names: Sequence[str]  # of the CSVs
+    dataset: DataSet  # whose classes the CSVs have
     annotations: str | None  # version of the audio annotations, one of REVISIONS; None: the existing one
     workers: int  # files that are unpacked or checked at a time
     problems: list[str] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Download:
         wanted = {part for given in self.parts for part in (BASE if given == "feats" else [given])}
         self.wants_csvs, self.wants_models = "csv" in wanted, "models" in wanted
         published = {name for folders in ARCHIVES.values() for name in folders}
-        layouts = folder_layouts(len(self.class_names)).items()
+        layouts = folder_layouts(len(self.dataset.classes)).items()
         self.layouts = {name: layout for name, layout in layouts if name in published}
         self.folders = {name: layout for name, layout in self.layouts.items() if wanted.intersection(name.split("/"))}
 
@@ -101,12 +102,12 @@ class Download:
 
     def _version(self, path: Path) -> str:
         """The version of a file of audio annotations. Raises InputError if it cannot be read."""
-        return annotation_version(read_events(path, self.class_names), self.class_names)
+        return annotation_version(read_events(path, self.dataset), self.dataset.class_names)
 
     def _require_csv(self, path: Path, version: str) -> None:
         """Raises InputError if a file cannot be read as the CSV of its name, or is LLP's of another version."""
         if path.name != REFERENCE_FILES["audio"]:
-            check.read_csv(path, self.class_names)
+            check.read_csv(path, self.dataset)
         elif "not LLP's" in (found := self._version(path)):
             print(f"note: {path.name} as fetched is {found}", file=sys.stderr)
         elif not found.startswith(version):
@@ -206,7 +207,7 @@ class Download:
         """
         reports = []
         if self.wants_csvs:
-            reports.append(check.check_csvs(self.data_dir, self.class_names))
+            reports.append(check.check_csvs(self.data_dir, self.dataset))
         if self.folders:
             reports += self._check_folders(check.video_names(self.data_dir), deep)
         if self.wants_models:

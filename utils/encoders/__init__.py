@@ -24,8 +24,8 @@ class Encoder(Protocol):
     Attributes:
         kind: which.
         prepare: may be called in threads. Sound, (n,) float32 at kind.rate Hz, and the length of a video of one window
-            in seconds (None: a window of ten seconds) -> the network's input. Or an image, (H, W, 3) uint8 RGB -> one
-            frame of the input; a video has kind.rate * T of them, evenly spaced.
+            in seconds (None: a window of ten seconds) -> the network's input; `segments`, if they are not ten. Or an
+            image, (H, W, 3) uint8 RGB -> one frame of the input; a video has kind.rate * T of them, evenly spaced.
         embed: prepared sounds, or sequences of prepared frames, of B videos -> (B, rows, size) float32.
     """
 

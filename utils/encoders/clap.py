@@ -33,15 +33,15 @@ VOCABULARY = 50265  # of roberta-base
 LONG_SEED = 0  # of the three random windows that CLAP takes from a segment of over 10 s
 
 
-def segment_starts(length: int) -> np.ndarray:
-    """First samples of the ten segments of a sound, (T,) int; each is length // 10 long."""
-    return np.round(np.linspace(0, length, T + 1))[:T].astype(int)
+def segment_starts(length: int, segments: int = T) -> np.ndarray:
+    """First samples of the T segments of a sound, (T,) int; each is length // T long."""
+    return np.round(np.linspace(0, length, segments + 1))[:segments].astype(int)
 
 
-def split_segments(samples: np.ndarray) -> list[np.ndarray]:
-    """The T segments of a sound: (n,) -> (n // 10,) each."""
-    size = len(samples) // T
-    return [samples[start : start + size] for start in segment_starts(len(samples))]
+def split_segments(samples: np.ndarray, segments: int = T) -> list[np.ndarray]:
+    """The T segments of a sound: (n,) -> (n // T,) each."""
+    size = len(samples) // segments
+    return [samples[start : start + size] for start in segment_starts(len(samples), segments)]
 
 
 def fit_to_clip(samples: np.ndarray) -> np.ndarray:
@@ -50,10 +50,16 @@ def fit_to_clip(samples: np.ndarray) -> np.ndarray:
 
 
 class ClapInput(NamedTuple):
-    """The network's input for the T segments of a sound and for the complete sound, in this order."""
+    """The network's input for the T segments of a sound and, if that is of ten seconds, then for all of it."""
 
     mel: torch.Tensor  # (T + 1, 1 | 4, frames, bands) float32, log-mel; four kinds of window if a segment is long
     longer: torch.Tensor  # (T + 1, 1) bool, whether it is longer than the network's input
+    has_whole: bool = True
+
+    def __getitem__(self, segments: slice) -> "ClapInput":
+        """Some segments alone."""
+        whole = len(self.mel) - self.has_whole
+        return ClapInput(self.mel[:whole][segments], self.longer[:whole][segments], False)
 
 
 class ClapTeacher:
@@ -73,45 +79,60 @@ class ClapTeacher:
         # torchaudio says so of each spectrogram that CLAP makes
         warnings.filterwarnings("ignore", message="Argument 'onesided' has been deprecated")
 
-    def prepare(self, samples: np.ndarray, seconds: float | None = None) -> torch.Tensor:
-        """Input for a sound's token map: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands) float32."""
+    def prepare(self, samples: np.ndarray, seconds: float | None = None) -> "torch.Tensor | ClapInput":
+        """Input for a sound's token map: (n,) float32 at 48 kHz, n > 0 -> (1, frames, bands) float32.
+
+        per_second: for its segments.
+        """
+        if self.per_second:
+            return self.preprocess(samples)
         return self._features(fit_to_clip(samples))["mel_fusion"][:1]
 
     @torch.no_grad()
     def embed(self, contents: Sequence[torch.Tensor]) -> np.ndarray:
-        """B prepared sounds -> token maps before pooling, (B, 64, 768) float32, row = frequency * 32 + time."""
+        """B prepared sounds -> token maps before pooling, (B, 64, 768) float32, row = frequency * 32 + time.
+
+        per_second: embeddings of the segments, (B, T, D).
+        """
+        if self.per_second:
+            return self.embed_segments(contents)[0].cpu().numpy()
         items = [{"mel_fusion": mel, "longer": torch.tensor([False])} for mel in contents]
         return self._forward(items, autocast=True)[1].cpu().numpy()
 
-    def preprocess(self, samples: np.ndarray) -> ClapInput:
+    def preprocess(self, samples: np.ndarray, segments: int = T) -> ClapInput:
         """Input for `label`, from a sound: (n,) float32 at 48 kHz with n > 0. May be called in threads."""
-        features = [self._features(piece) for piece in (*split_segments(samples), fit_to_clip(samples))]
+        has_whole = segments == T
+        pieces = [*split_segments(samples, segments), *([fit_to_clip(samples)] if has_whole else [])]
+        features = [self._features(piece) for piece in pieces]
         longer = torch.stack([f["longer"] for f in features])
         # For sounds of up to ten seconds the four windows are one and the same, and the network looks at the first.
         windows = 4 if longer.any() else 1
-        return ClapInput(torch.stack([f["mel_fusion"][:windows] for f in features]), longer)
+        return ClapInput(torch.stack([f["mel_fusion"][:windows] for f in features]), longer, has_whole)
 
     def label(self, contents: Sequence[ClapInput], captions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Features (B, 64, 768), per_second (B, T, D), and logits (B, T, C) of B sounds, given (C, D) captions."""
         segments, maps = self.embed_segments(contents)
-        features = segments if self.per_second else maps
+        features = segments if self.per_second or maps is None else maps
         return features.cpu().numpy(), self.logits(segments, captions).cpu().numpy()
 
     @torch.no_grad()
-    def embed_segments(self, contents: Sequence[ClapInput]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both outputs for B sounds, in one pass of the network.
+    def embed_segments(self, contents: Sequence[ClapInput]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Both outputs for B sounds of as many segments each, in one pass of the network.
 
         Returns:
-            embeddings of the segments, (B, T, D) float32 of length 1; token maps of the wholes, (B, 64, 768) float32.
+            embeddings of the segments, (B, T, D) float32 of length 1; token maps of the wholes, (B, 64, 768) float32,
+            None if the inputs have none.
         """
         windows = max(content.mel.shape[1] for content in contents)
         pieces = [piece for content in contents for piece in zip(content.mel, content.longer, strict=True)]
         items = [{"mel_fusion": mel.expand(windows, -1, -1), "longer": longer} for mel, longer in pieces]
         # CLAP's fusion of windows does not run under autocast
         embeddings, maps = self._forward(items, autocast=not any(c.longer.any() for c in contents))
-        embeddings = embeddings.unflatten(0, (len(contents), T + 1))
-        token_maps = maps.unflatten(0, (len(contents), T + 1))[:, T]
-        return torch.nn.functional.normalize(embeddings[:, :T], dim=-1), token_maps
+        embeddings = embeddings.unflatten(0, (len(contents), -1))
+        has_whole = contents[0].has_whole
+        token_maps = maps.unflatten(0, (len(contents), -1))[:, -1] if has_whole else None
+        segments = embeddings[:, :-1] if has_whole else embeddings
+        return torch.nn.functional.normalize(segments, dim=-1), token_maps
 
     @torch.no_grad()
     def embed_captions(self, captions: Sequence[str]) -> torch.Tensor:

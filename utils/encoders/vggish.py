@@ -1,6 +1,6 @@
 """VGGish, the audio network of the base features (the paper's section 4.1): its input and its layers.
 
-Axes: n samples at 16 kHz, T = 10 segments of one second, N seconds.
+Axes: n samples at 16 kHz, T segments of one second, 10 for LLP, N seconds.
 """
 
 import functools
@@ -32,19 +32,19 @@ def mel_bands() -> np.ndarray:
     return np.maximum(0, np.minimum((mel - left) / (centre - left), (right - mel) / (right - centre)))
 
 
-def log_mel(samples: np.ndarray) -> np.ndarray:
-    """For each of ten seconds, the first 96 frames of its log-mel spectrogram.
+def log_mel(samples: np.ndarray, segments: int = T) -> np.ndarray:
+    """For each of T seconds, the first 96 frames of its log-mel spectrogram.
 
     Args:
-        samples: (n,) int16 at 16 kHz, mono; cut after ten seconds, or filled with silence.
+        samples: (n,) int16 at 16 kHz, mono; cut after `segments` seconds, or filled with silence.
 
     Returns:
         (T, 96 time, 64 bands) float32.
     """
-    length = T * SAMPLE_RATE
+    length = segments * SAMPLE_RATE
     seconds = np.zeros(length)
     seconds[: len(samples)] = samples[:length] / 32768
-    windows = np.lib.stride_tricks.sliding_window_view(seconds.reshape(T, SAMPLE_RATE), WINDOW, axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(seconds.reshape(segments, SAMPLE_RATE), WINDOW, axis=1)
     windows = windows[:, : MEL_FRAMES * HOP : HOP]  # (T, 96, 400)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
     magnitude = np.abs(np.fft.rfft(windows * hann, FFT))  # (T, 96, 257)
@@ -56,21 +56,22 @@ def to_16_bit(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
 
 
-def prepare(samples: np.ndarray, seconds: float | None = None) -> np.ndarray:
-    """(n,) float32 -> log-mels of ten seconds; of a shorter video, of the second that each tenth of it is in.
+def prepare(samples: np.ndarray, seconds: float | None = None, segments: int = T) -> np.ndarray:
+    """(n,) float32 -> log-mels of T seconds; of a shorter video, of the second that each T-th of it is in.
 
     VGGish takes seconds, while the other networks take tenths of a video.
 
     Args:
-        seconds: the length of a video of one window, None for a window of ten seconds.
+        seconds: the length of a video of one window, None for a window of T seconds.
+        segments: T.
 
     Returns:
         (T, 96 time, 64 bands) float32.
     """
-    mel = log_mel(to_16_bit(samples))
-    if seconds is None or seconds >= T - 0.5:
+    mel = log_mel(to_16_bit(samples), segments)
+    if seconds is None or seconds >= segments - 0.5:
         return mel
-    return mel[((np.arange(T) + 0.5) * seconds / T).astype(int)]
+    return mel[((np.arange(segments) + 0.5) * seconds / segments).astype(int)]
 
 
 class Vggish(nn.Module):

@@ -4,6 +4,7 @@ Axes: rows, size of a feature as in utils/features/kinds.py; H, W of an image.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ from utils.encoders import load_encoder
 from utils.extract.outputs import Extractor
 from utils.features.kinds import FeatureKind
 from utils.llp.classes import T
+from utils.llp.datasets import LLP, DataSet
 from utils.llp.names import clip_times
 from utils.llp.videos import Video
 from utils.media.clips import read_jpegs, read_pictures, read_sound
 from utils.media.files import find_media
 from utils.media.isolated import isolated
+
+PIECE = 64  # seconds of a video that go through a network at once
+NUMBERS = {T: "ten"}
 
 
 class FeatureExtractor(Extractor):
@@ -25,16 +30,25 @@ class FeatureExtractor(Extractor):
     Args:
         folder: of media files, or of folders of JPEG frames.
         from_frames: whether it holds frames.
+        dataset: of the videos: how many seconds they have, and how their files are named.
         flag: of the output.
         gpu: number of the CUDA device, -1 for the CPU.
         options: of `load_encoder`.
     """
 
     def __init__(
-        self, kind: FeatureKind, folder: Path, from_frames: bool, flag: str, gpu: str, precision: str, **options
+        self,
+        kind: FeatureKind,
+        folder: Path,
+        from_frames: bool,
+        flag: str,
+        gpu: str,
+        precision: str,
+        dataset: DataSet = LLP,
+        **options,
     ):
         self.kind, self.folder, self.from_frames, self.flag = kind, folder, from_frames, flag
-        self.gpu, self.precision, self.options = gpu, precision, options
+        self.gpu, self.precision, self.dataset, self.options = gpu, precision, dataset, options
 
     def load(self) -> None:
         """Load the encoder. Raises InputError if it cannot be loaded."""
@@ -49,21 +63,45 @@ class FeatureExtractor(Extractor):
 
         Raises InputError if the video cannot be read.
         """
-        times = clip_times(video.filename)
+        times = clip_times(video.filename) if self.dataset.ids == LLP.ids else None
+        segments = self.dataset.seconds
         if self.kind.stream == "audio":
-            content, samples = isolated(read_sound, find_media(self.folder, *video.names), self.kind.rate, times)
-            if content.seconds > T + 1 and self.kind.rows == T:
-                text = f"{video.filename} lasts {content.seconds:.1f} s; its ten vectors are of the first {T} s"
+            path = find_media(self.folder, *video.sources)
+            content, samples = isolated(read_sound, path, self.kind.rate, times, segments)
+            if segments and content.seconds > segments + 1 and self.kind.rows == T:
+                count = NUMBERS.get(segments, segments)
+                text = (
+                    f"{video.filename} lasts {content.seconds:.1f} s; its {count} vectors are of the first {segments} s"
+                )
                 print(f"warning: {text}", file=sys.stderr)
-            return (self.prepare(samples), content.is_there), content.seconds
-        count = self.kind.rate * T
+            number = len(content.is_there)
+            more = {} if number == T else {"segments": number}
+            return (self.prepare(samples, **more), content.is_there), content.seconds
+        count = self.kind.rate * (segments or 1)
         if self.from_frames:
-            images = isolated(read_jpegs, self.folder, video.names, count, times)
+            images = isolated(read_jpegs, self.folder, video.sources, count, times, segments)
         else:
-            images = isolated(read_pictures, find_media(self.folder, *video.names), count, times)
+            images = isolated(read_pictures, find_media(self.folder, *video.sources), count, times, segments)
         content = next(images)
         return ([self.prepare(image) for image in images], content.is_there), content.seconds
 
+    def in_pieces(self, function: Callable[[Sequence], Sequence[np.ndarray]], contents: list) -> list[list[np.ndarray]]:
+        """What `function` makes of what was read of videos, as arrays by video: B times (T, ...) each.
+
+        It gets a batch as it is if all videos have the same few seconds, else a piece of one video at a time, so that
+        neither other videos nor its length change what is held at once.
+        """
+        if self.dataset.seconds and self.dataset.seconds <= PIECE:
+            return list(zip(*function(contents), strict=True))
+        step = PIECE * (1 if self.kind.stream == "audio" else self.kind.rate)
+        found = []
+        for content in contents:
+            rows = content.mel if hasattr(content, "mel") else content
+            parts = [function([content[i : i + step]]) for i in range(0, len(rows), step)]
+            found.append([np.concatenate([array[0] for array in arrays]) for arrays in zip(*parts, strict=True)])
+        return found
+
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
         """The features of each video, (rows, size) float32."""
-        return [{self.flag: features} for features in self.encoder.embed([content for content, _ in contents])]
+        found = self.in_pieces(lambda part: (self.encoder.embed(part),), [content for content, _ in contents])
+        return [{self.flag: features} for (features,) in found]

@@ -16,8 +16,9 @@ from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.features.kinds import FeatureKind
 from utils.llp import pseudo_labels
-from utils.llp.classes import EventClass, class_names, read_classes
-from utils.llp.videos import Video
+from utils.llp.classes import EventClass
+from utils.llp.datasets import DataSet
+from utils.llp.videos import Video, read_split
 
 
 class TeacherExtractor(FeatureExtractor):
@@ -54,19 +55,22 @@ class TeacherExtractor(FeatureExtractor):
 
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:
         """Of each video, labels (T, C) int64, features (rows, D) float32 and logits (T, C) float32, by flag."""
-        features, logits = self.encoder.label([content for content, _ in contents], self.encoded_captions)
-        logits[~np.stack([is_there for _, is_there in contents])] = pseudo_labels.NOTHING
-        labels = pseudo_labels.pseudo_labels(logits, np.stack([v.weak for v in videos]), self.thresholds)
-        flags = (LABELS_FLAG, self.flag, LOGITS_FLAG)
-        return [dict(zip(flags, arrays, strict=True)) for arrays in zip(labels, features, logits, strict=True)]
+        inputs = [content for content, _ in contents]
+        found = self.in_pieces(lambda part: self.encoder.label(part, self.encoded_captions), inputs)
+        arrays = []
+        for (features, logits), (_, is_there), video in zip(found, contents, videos, strict=True):
+            logits = np.where(is_there[:, None], logits, np.float32(pseudo_labels.NOTHING))
+            labels = pseudo_labels.pseudo_labels(logits, video.weak, self.thresholds)
+            arrays.append({LABELS_FLAG: labels, self.flag: features, LOGITS_FLAG: logits})
+        return arrays
 
 
 def run(
     kind: FeatureKind,
     features: Layout,
     source: tuple[Path, bool],
-    list_file: Path,
-    classes_file: Path,
+    lists: Sequence[Path] | None,
+    dataset: DataSet,
     folders: Mapping[str, Path | None],
     settings: Settings,
     **options,
@@ -76,15 +80,32 @@ def run(
     Args:
         features: what a file of the teacher's features holds.
         source: the folder of videos or frames, and whether it holds frames.
-        list_file: CSV of the videos and their event names.
+        lists: CSVs of the videos and their event names; None: those of the data set.
         folders: of labels, features and logits, by flag, in this order; None for logits that are not wanted.
         options: of `load_encoder`.
 
     Raises InputError for bad input, or if memory does not suffice.
     """
-    classes = read_classes(classes_file)
-    layouts = (pseudo_labels.label_layout(len(classes)), features, pseudo_labels.logits_layout(len(classes)))
+    classes, seconds = dataset.classes, dataset.seconds
+    labels, logits = (
+        layout(len(classes), seconds) for layout in (pseudo_labels.label_layout, pseudo_labels.logits_layout)
+    )
+    layouts = (labels, features, logits)
     pairs = zip(folders.items(), layouts, strict=True)
     outputs = {flag: Output(folder, layout) for (flag, folder), layout in pairs if folder}
-    extractor = TeacherExtractor(outputs, classes, kind, *source, list(folders)[1], **options)
-    return extract(kind.name, extractor, list_videos(list_file, class_names(classes)), outputs, settings)
+    extractor = TeacherExtractor(outputs, classes, kind, *source, list(folders)[1], dataset=dataset, **options)
+    videos = list_videos(lists or dataset.lists, dataset, True)
+    own = weak_of_modality("audio" if kind.stream == "audio" else "visual", dataset)
+    videos = [video._replace(weak=own.get(video.filename, video.weak)) for video in videos]
+    return extract(kind.name, extractor, videos, outputs, settings)
+
+
+def weak_of_modality(modality: str, dataset: DataSet) -> dict[str, np.ndarray]:
+    """Weak labels, (C,) 0/1, that are known of a modality itself, by video; none if the data set has no such list.
+
+    Raises InputError if the list is missing or wrong.
+    """
+    if modality not in dataset.weak:
+        return {}
+    split = read_split(dataset.path(dataset.weak[modality]), dataset, may_be_empty=True)
+    return dict(zip(split.filenames, split.weak, strict=True))

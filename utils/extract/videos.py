@@ -5,20 +5,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from utils.base.errors import InputError
+from utils.llp.datasets import LLP, DataSet
 from utils.llp.names import file_names
 from utils.llp.videos import Video, read_videos, require_distinct
 
 LONGEST = 200  # bytes of a name; file systems allow 255, and temporary files need some more
 
 
-def list_videos(path: Path, class_names: Sequence[str] | None = None) -> list[Video]:
-    """The videos of a CSV, including bad rows, with weak labels if `class_names` are given.
+def list_videos(paths: Path | Sequence[Path], dataset: DataSet = LLP, weak_labels: bool = False) -> list[Video]:
+    """The videos of one CSV, or of several, including bad rows. A video that several list is the first's.
 
-    Raises InputError if the file cannot be read, lists no video, or lists one twice.
+    Raises InputError if a file cannot be read, lists no video, or lists one twice.
     """
-    rows = read_videos(path, class_names or (), weak_labels=class_names is not None)
-    require_distinct(path, [v.filename for v in rows])
-    return [_of_possible_length(v._replace(problem=v.problem and f"{path}, line {v.line}: {v.problem}")) for v in rows]
+    videos = {}
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        rows = read_videos(path, dataset, weak_labels)
+        require_distinct(path, [v.filename for v in rows])
+        for row in rows:
+            problem = row.problem and f"{path}, line {row.line}: {row.problem}"
+            key = row.filename if row.filename else (path, row.line)
+            videos.setdefault(key, _of_possible_length(row._replace(problem=problem)))
+    return list(videos.values())
 
 
 def list_files(folder: Path, is_one: Callable[[Path], bool]) -> list[Video]:

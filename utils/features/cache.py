@@ -11,11 +11,12 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from utils.base.errors import Busy, InputError, NoRoom
 from utils.base.files import as_text, require_space
-from utils.features.folder import FeatureFolder
+from utils.features.folder import RAGGED, FeatureFolder
 from utils.features.packed import Column, ColumnSpec, Packed, Writer
-from utils.llp.classes import T
 
 ROOM_FOR_RUN = 2**26  # bytes of the disk that the cache leaves to checkpoints and logs
 FEATURE_DTYPES = ("float32", "float16")
@@ -27,13 +28,23 @@ def fingerprint(folder: FeatureFolder) -> str:
     for name in folder.names:
         status = os.stat(os.path.join(folder.folder, name))
         digest.update(f"{os.path.basename(name)}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    if folder.lengths is not None:
+        digest.update(folder.lengths.tobytes())
     return digest.hexdigest()
+
+
+def lengths_spec(lengths: np.ndarray) -> ColumnSpec:
+    """The array of the seconds of videos that differ in length, (N,) int64, to pack: it says where a video's rows are.
+
+    The rows of the first video come first, and so on.
+    """
+    return ColumnSpec(lengths.shape, lengths.dtype, {"fingerprint": hashlib.sha256(lengths.tobytes()).hexdigest()})
 
 
 def pooled_spec(folder: FeatureFolder, feature_dtype: str) -> ColumnSpec:
     """The array of a folder's pooled features, (N, T, D), to pack. `folder.check_headers` has been called."""
     attributes = {"source": as_text(folder.folder), "source_rows": folder.shape[0], "fingerprint": fingerprint(folder)}
-    return ColumnSpec((len(folder.names), T, folder.shape[1]), folder.stored_dtype(feature_dtype), attributes)
+    return ColumnSpec(folder.pooled_shape, folder.stored_dtype(feature_dtype), attributes)
 
 
 class FeatureCache:
@@ -63,7 +74,8 @@ class FeatureCache:
                 print(f"note: {path}: the files in {source.folder} have changed; rebuilding it", file=sys.stderr)
                 return None
             dtype = source.stored_dtype(self.feature_dtype)
-            column.require((len(source.names), T, source.layout.columns), (dtype,), source.layout.rows)
+            videos = (len(source.names), source.seconds) if source.lengths is None else (int(source.lengths.sum()),)
+            column.require((*videos, source.layout.columns), (dtype,), source.layout.rows or (RAGGED,))
         except FileNotFoundError:
             return None  # reading the files will name the one that is missing
         except (InputError, KeyError) as error:
@@ -77,7 +89,12 @@ class FeatureCache:
         try:
             size = math.prod(spec.shape) * spec.dtype.itemsize
             require_space(self.folder, size + ROOM_FOR_RUN, f"for {path.name} and the run")
-            with Writer.open(path, {f"cache/{name}": spec}, {}) as writer:
+            specs = {f"cache/{name}": spec}
+            if source.lengths is not None:
+                specs["cache/lengths"] = lengths_spec(source.lengths)
+            with Writer.open(path, specs, {}) as writer:
+                if source.lengths is not None:
+                    writer.append("cache/lengths", source.lengths)
                 for rows in source.blocks(spec.dtype, self.threads, f"{self.split.name}: {name}"):
                     writer.append(f"cache/{name}", rows)
         except Busy as error:

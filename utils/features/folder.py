@@ -13,12 +13,16 @@ from utils.base.errors import InputError
 from utils.base.npy import Layout, read_npy, read_npy_header
 from utils.features.kinds import LABELS, LOGITS, STREAMS, pool, stream_layout
 from utils.llp.classes import T
+from utils.llp.datasets import LLP, DataSet
+from utils.llp.lengths import read_lengths
 from utils.llp.names import existing_files, video_id
 from utils.llp.pseudo_labels import label_layout, logits_layout
 from utils.llp.videos import Split
 
 WHERE_TO_GET = "utils/download_features.py fetches LLP's, docs/DATA.md says how to make others"
 READ_AT_ONCE = 256  # videos
+RAGGED = 0  # rows of a file, if each video has its own number
+SLACK, SLACK_SHARE = 2, 0.1  # seconds, and share of a video, by which its features may be shorter or longer
 
 
 def map_files(function: Callable, files: Collection, threads: int, progress: str, **bar) -> Iterator:
@@ -37,11 +41,20 @@ def map_files(function: Callable, files: Collection, threads: int, progress: str
 class FeatureFolder:
     """One kind of `.npy` file for each video of a split, each of which must hold what `layout` says.
 
+    Videos that differ in length have a layout without rows: set `lengths`, (N,) int, before reading.
+
+    Args:
+        seconds: T of all videos. rates: rows a second of features, by their size; others have one.
+
     Raises InputError if there is no such folder, or if two videos of different names would read the same file.
     """
 
-    def __init__(self, folder: Path, split: Split, layout: Layout):
-        self.folder, self.layout = Path(folder), layout
+    lengths: np.ndarray | None = None
+
+    def __init__(
+        self, folder: Path, split: Split, layout: Layout, seconds: int = T, rates: Mapping[int, float] | None = None
+    ):
+        self.folder, self.layout, self.seconds, self.rates = Path(folder), layout, seconds, dict(rates or {})
         if not self.folder.is_dir():
             raise InputError(f"{folder}: no such folder, expected {layout.what} as <id>.npy; {WHERE_TO_GET}")
         names = split.names
@@ -74,10 +87,32 @@ class FeatureFolder:
         for path, (shape, dtype) in zip(self.paths, headers, strict=True):
             if not self.layout.fits(shape, dtype):
                 raise InputError(f"{path}: holds {shape} {dtype}, expected {self.layout} ({self.layout.what})")
-        (self.shape, _), count = Counter(headers).most_common(1)[0]
-        for path, (shape, _) in zip(self.paths, headers, strict=True):
+        self.rows = np.array([shape[0] for shape, _ in headers])
+        shapes = [shape if self.layout.rows else (RAGGED, shape[1]) for shape, _ in headers]
+        self.shape, count = Counter(shapes).most_common(1)[0]
+        for path, (found, _), shape in zip(self.paths, headers, shapes, strict=True):
             if shape != self.shape:
-                raise InputError(f"{path}: holds {shape}, but {count} other files of {self.folder} hold {self.shape}")
+                raise InputError(f"{path}: holds {found}, but {count} other files of {self.folder} hold {self.shape}")
+        if self.lengths is not None:
+            self._require_lengths()
+
+    @property
+    def rate(self) -> float:
+        """Rows a second of features of this size. Raises InputError if the data set knows none of this size."""
+        if self.rates and self.shape[1] not in self.rates:
+            expected = " or ".join(map(str, self.rates))
+            raise InputError(f"{self.folder}: holds features of size {self.shape[1]}, expected {expected}")
+        return self.rates.get(self.shape[1], 1)
+
+    def _require_lengths(self) -> None:
+        """Raises InputError for the first file whose rows are too few or too many for the length of its video."""
+        is_label = self.layout.kept is not None
+        allowed = 0 if is_label else np.maximum(SLACK, SLACK_SHARE * self.lengths)
+        wrong = np.abs(self.rows / (1 if is_label else self.rate) - self.lengths) > allowed
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            what = f"holds {self.rows[i]} rows" + (f", {self.rate:g} a second" * (not is_label))
+            raise InputError(f"{self.paths[i]}: {what}, but its video has {self.lengths[i]} seconds")
 
     def stored_dtype(self, feature_dtype: str) -> np.dtype:
         """The dtype in which pooled arrays are kept: labels in a byte, logits as they are, features as asked for."""
@@ -93,30 +128,45 @@ class FeatureFolder:
             pass
 
     def blocks(self, dtype: np.dtype, threads: int, progress: str) -> Iterator[np.ndarray]:
-        """All arrays in order, pooled to segments: (n, T, D) of up to READ_AT_ONCE videos.
+        """All arrays in order, pooled to segments: (n, T, D) of up to READ_AT_ONCE videos; (rows, D) if they differ in
+        length.
 
         Raises InputError if a file is damaged, or holds values too large for `dtype`.
         """
         bar = tqdm(desc=progress, total=len(self.paths), leave=False, unit="file", delay=1)
         with ThreadPoolExecutor(max(1, threads)) as executor, bar:
             for first in range(0, len(self.paths), READ_AT_ONCE):
-                paths = self.paths[first : first + READ_AT_ONCE]
-                yield np.stack(list(executor.map(lambda path: self._pooled(path, dtype), paths)))
-                bar.update(len(paths))
+                videos = range(first, min(first + READ_AT_ONCE, len(self.paths)))
+                arrays = list(executor.map(lambda video: self._pooled(video, dtype), videos))
+                yield np.stack(arrays) if self.lengths is None else np.concatenate(arrays)
+                bar.update(len(videos))
 
-    def _pooled(self, path: Path, dtype: np.dtype) -> np.ndarray:
+    def _pooled(self, video: int, dtype: np.dtype) -> np.ndarray:
+        path, seconds = self.paths[video], self.seconds if self.lengths is None else int(self.lengths[video])
         with np.errstate(over="ignore"):
-            values = pool(read_checked(path, self.layout)).astype(dtype)
+            values = pool(read_checked(path, self.layout), seconds).astype(dtype)
         if values.dtype == np.float16 and not np.isfinite(values).all():
             raise InputError(f"{path}: holds values too large for float16")
         return values
 
     def read_all(self, feature_dtype: str, threads: int, progress: str) -> np.ndarray:
-        """All arrays, pooled: (N, T, D). Raises InputError as `blocks` does."""
-        values = np.empty((len(self.paths), T, self.shape[1]), self.stored_dtype(feature_dtype))
-        for number, rows in enumerate(self.blocks(values.dtype, threads, progress)):
-            values[number * READ_AT_ONCE :][: len(rows)] = rows
+        """All arrays, pooled: (N, T, D), or (S, D) if videos differ in length. Raises InputError as `blocks` does."""
+        values, first = np.empty(self.pooled_shape, self.stored_dtype(feature_dtype)), 0
+        for rows in self.blocks(values.dtype, threads, progress):
+            values[first : first + len(rows)] = rows
+            first += len(rows)
         return values
+
+    @property
+    def pooled_shape(self) -> tuple[int, ...]:
+        """(N, T, D), or (S, D), S being the seconds of all videos. `check_headers` has been called."""
+        videos = (len(self.names), self.seconds) if self.lengths is None else (self.pooled_seconds,)
+        return (*videos, self.shape[1])
+
+    @property
+    def pooled_seconds(self) -> int:
+        """Seconds of all videos."""
+        return len(self.names) * self.seconds if self.lengths is None else int(self.lengths.sum())
 
 
 def read_checked(path: Path, layout: Layout) -> np.ndarray:
@@ -153,14 +203,40 @@ def find_folders(
     v_pseudo_dir: Path | None = None,
     a_logits_dir: Path | None = None,
     v_logits_dir: Path | None = None,
-    num_classes: int,
+    dataset: DataSet = LLP,
 ) -> dict[str, FeatureFolder]:
     """The folders of a split's files, by what they hold; a folder of pseudo labels or of logits may be None.
 
     Raises InputError as FeatureFolder does.
     """
-    layouts = {stream: stream_layout(stream) for stream in STREAMS} | dict.fromkeys(LABELS, label_layout(num_classes))
-    layouts |= dict.fromkeys(LOGITS, logits_layout(num_classes))
+    seconds, num_classes = dataset.seconds, len(dataset.classes)
+    layouts = {stream: stream_layout(stream, dataset) for stream in STREAMS}
+    layouts |= dict.fromkeys(LABELS, label_layout(num_classes, seconds))
+    layouts |= dict.fromkeys(LOGITS, logits_layout(num_classes, seconds))
     given = (audio_dir, video_dir, st_dir, a_pseudo_dir, v_pseudo_dir, a_logits_dir, v_logits_dir)
     folders = zip(layouts.items(), given, strict=True)
-    return {name: FeatureFolder(folder, split, layout) for (name, layout), folder in folders if folder}
+    return {
+        name: FeatureFolder(folder, split, layout, seconds or 0, dataset.rates(name))
+        for (name, layout), folder in folders
+        if folder
+    }
+
+
+def find_lengths(
+    split: Split, folders: Mapping[str, FeatureFolder], dataset: DataSet, threads: int
+) -> np.ndarray | None:
+    """Seconds of videos that differ in length, (N,) int, which the folders now know: the data set's, else audio's.
+
+    None if all are equally long. Raises InputError if files are missing or wrong.
+    """
+    if dataset.seconds:
+        return None
+    if dataset.lengths:
+        lengths = read_lengths(dataset.path(dataset.lengths), split.filenames)
+    else:
+        audio = folders["audio"]
+        require_files([audio], threads)
+        lengths = np.maximum(1, np.ceil(audio.rows / audio.rate - 1e-6)).astype(np.int64)
+    for folder in folders.values():
+        folder.lengths = lengths
+    return lengths

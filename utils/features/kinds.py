@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.base.errors import InputError
 from utils.base.npy import Layout
-from utils.features.pooling import pool_clap_map, pool_frames
+from utils.features.pooling import pool_clap_map, pool_evenly, pool_frames
 from utils.llp.classes import FPS, C, T
+from utils.llp.datasets import LLP, STREAMS, DataSet  # noqa: F401 (STREAMS: a name of this module, too)
 from utils.llp.pseudo_labels import label_layout
 
-STREAMS = ("audio", "visual", "visual_st")  # the inputs of the network, in their order
+CLAP_EMBEDDING = 512  # numbers of CLAP's embedding of a second
 LABELS = {"pseudo_a": "CLAP/segment_pseudo_labels", "pseudo_v": "CLIP/segment_pseudo_labels"}  # kind -> folder in data/
 LOGITS = {"logits_a": "CLAP/logits", "logits_v": "CLIP/logits"}  # the same, of which a recipe makes labels
 
@@ -56,21 +58,44 @@ def kinds_of(stream: str) -> list[FeatureKind]:
     return [kind for kind in KINDS.values() if kind.stream == stream]
 
 
-def stream_layout(stream: str) -> Layout:
+def stream_layout(stream: str, dataset: DataSet = LLP) -> Layout:
     """What a file for one input of the network may hold: a known number of rows, of any size.
 
-    The spatio-temporal features have one size, because the network has one.
+    Of videos of ten seconds these are the rows of `KINDS`; of others those of the same kinds, as far as they have a
+    whole number of rows a second, which CLAP's map of ten seconds has not; and those that the data set names. Videos
+    that differ in length may have any number of rows. Unless the data set says so, spatio-temporal features have one
+    size, since the published networks have.
     """
-    kinds = kinds_of(stream)
-    rows = tuple(dict.fromkeys((T, *(kind.rows for kind in kinds))))
+    kinds, own = kinds_of(stream), dataset.rates(stream)
     title = {"visual_st": "spatio-temporal"}.get(stream, stream)
-    return Layout(rows, kinds[0].size if stream == "visual_st" else None, np.float32, f"{title} features")
+    size = kinds[0].size if stream == "visual_st" and not own else None
+    rows = ()
+    if seconds := dataset.seconds:
+        published = (kind.rows * seconds / T for kind in kinds if seconds == T or kind.rows % T == 0)
+        rows = tuple(dict.fromkeys(map(round, (seconds, *published, *(rate * seconds for rate in own.values())))))
+    return Layout(rows, size, np.float32, f"{title} features")
 
 
-def pool(array: np.ndarray) -> np.ndarray:
-    """Features of any kind, or labels: (rows, D) -> (T, D). The number of rows tells the kind."""
-    by_rows = {kind.rows: kind.pool for kind in KINDS.values() if kind.pool}
-    return by_rows[len(array)](array) if len(array) in by_rows else array
+def file_layout(kind: FeatureKind, seconds: int | None) -> Layout:
+    """What a file of a kind holds for videos of so many seconds, or, if that is None, of any number.
+
+    Raises InputError for CLAP's map of ten seconds, if that is not what they have.
+    """
+    if seconds == T:
+        return kind.layout
+    if kind.rows % T:
+        raise InputError(f"{kind.name} features cover {T} seconds; expected --per_second for videos of other lengths")
+    return kind.layout._replace(rows=(kind.rows // T * seconds,) if seconds else ())
+
+
+def pool(array: np.ndarray, seconds: int = T) -> np.ndarray:
+    """Features of any kind, or labels: (rows, D) -> (T, D). Of ten seconds, the number of rows tells the kind."""
+    by_rows = {kind.rows: kind.pool for kind in KINDS.values() if kind.pool and seconds == T}
+    if len(array) == seconds:
+        return array
+    if len(array) in by_rows:
+        return by_rows[len(array)](array)
+    return pool_evenly(array, seconds) if len(array) % seconds else pool_frames(array, seconds)
 
 
 def folder_layouts(num_classes: int = C) -> dict[str, Layout]:

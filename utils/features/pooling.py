@@ -1,7 +1,8 @@
-"""Features with more rows than segments, pooled to ten segments before the network instead of inside it.
+"""Features with more rows than segments, pooled to segments before the network instead of inside it.
 
-Both poolings of the published network are linear, come before any non-linearity and have weights that sum to one, so
-they commute with the first linear layer: the outputs are the same, and the features 8 and 6.4 times smaller.
+Both poolings of the published network, of frames and of CLAP's map, are linear, come before any non-linearity and have
+weights that sum to one, so they commute with the first linear layer: the outputs are the same, and the features 8 and
+6.4 times smaller. Axes: L rows of a file, T segments, D size of a feature vector.
 """
 
 import functools
@@ -11,9 +12,20 @@ import numpy as np
 from utils.llp.classes import T
 
 
-def pool_frames(features: np.ndarray) -> np.ndarray:
-    """Mean of the frames of each segment: (80, D) -> (10, D) float32."""
-    return features.reshape(T, len(features) // T, -1).mean(axis=1)
+def pool_frames(features: np.ndarray, seconds: int = T) -> np.ndarray:
+    """Mean of the frames of each segment: (n T, D) -> (T, D) float32."""
+    return features.reshape(seconds, len(features) // seconds, -1).mean(axis=1)
+
+
+def pool_evenly(features: np.ndarray, seconds: int) -> np.ndarray:
+    """Mean of the rows that each segment touches, if the L rows are spread evenly: (L, D) -> (T, D) float32.
+
+    Segment i takes rows floor(i L / T) to ceil((i + 1) L / T) - 1, as adaptive average pooling does; L may be below T.
+    """
+    edges = np.arange(seconds + 1) * len(features)
+    begin, end = edges[:-1] // seconds, -(-edges[1:] // seconds)
+    sums = np.concatenate([np.zeros((1, features.shape[1])), np.cumsum(features, axis=0, dtype=np.float64)])
+    return ((sums[end] - sums[begin]) / (end - begin)[:, None]).astype(np.float32)
 
 
 def pool_clap_map(features: np.ndarray) -> np.ndarray:

@@ -3,8 +3,7 @@
 Axes: N videos, C classes, T segments of one second.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,131 +11,163 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import InputError
-from utils.base.files import atomic_path
-from utils.base.flags import LLP_CLASSES
-from utils.llp.classes import CLASS_NAMES, read_class_names
-from utils.llp.events import Events, events_to_segments, read_events, segments_to_events, write_events
+from utils.llp.datasets import LLP, SPLITS, DataSet
+from utils.llp.events import Events, Segments, events_to_segments, read_events, segments_to_events, write_events
+from utils.llp.lengths import known_lengths
+from utils.llp.probabilities import FILE, Probabilities, read_probabilities, write_probabilities
 from utils.llp.tables import read_table
-from utils.llp.videos import SPLIT_COLUMNS, SPLIT_FILES, Split, read_split
+from utils.llp.versions import annotation_version
+from utils.llp.videos import SPLIT_COLUMNS, Split, read_split
 
-REFERENCE_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
+REFERENCE_FILES = LLP.reference
 PREDICTION_FILES = {"audio": "pred_audio.csv", "visual": "pred_visual.csv"}
+AV_PREDICTION_FILE = "pred_audio_visual.csv"  # of a program that decides nothing else
 
 
-def annotation_issues(events: Events, known: set[str] | None, unknown_to: str) -> list[str]:
+def annotation_issues(
+    events: Events, known: set[str] | None, unknown_to: str, ends: Mapping[str, int] | None = None
+) -> list[str]:
     """One line that counts the rows of an event file that have no effect; no line if all have one.
 
     known: names of all videos that may have rows, or None if unknown; `unknown_to` describes other names.
+    ends: seconds of videos that differ in length, by name; rows that go on behind the end are counted, too.
     """
     rows = pd.DataFrame(dict(zip(Events._fields[1:], events[1:], strict=True)))
-    counts = {
-        "empty (onset = offset)": (rows.onset == rows.offset).sum(),
-        "reversed (offset < onset)": (rows.offset < rows.onset).sum(),
-        "duplicate": rows.duplicated().sum(),
-    }
+    if ends is None:
+        counts = {
+            "empty (onset = offset)": (rows.onset == rows.offset).sum(),
+            "reversed (offset < onset)": (rows.offset < rows.onset).sum(),
+        }
+    else:
+        end = rows.filename.map(ends)
+        counts = {
+            "covering no second": (rows.onset >= rows.offset).sum(),
+            "cut at the end of their video": ((rows.offset > end) & (rows.onset < rows.offset)).sum(),
+        }
+    counts["duplicate"] = rows.duplicated().sum()
     if known is not None:
         unknown = ~rows.filename.isin(known)
         counts[f"for {rows.filename[unknown].nunique()} names {unknown_to}"] = unknown.sum()
     found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return [f"{events.path}: {len(rows)} rows; without effect: {found}"] if found else []
+    effect = "without effect" if ends is None else "without effect or cut"
+    return [f"{events.path}: {len(rows)} rows; {effect}: {found}"] if found else []
 
 
-def dense_video_names(folder: Path) -> set[str] | None:
-    """All names of LLP's val and test CSVs in `folder`, or None if one of the two is missing."""
-    paths = [Path(folder) / SPLIT_FILES[split] for split in ("val", "test")]
+def dense_video_names(folder: Path, dataset: DataSet = LLP) -> set[str] | None:
+    """All names of the lists of videos in `folder` that may be annotated, or None if a list is missing.
+
+    Those of LLP are val and test.
+    """
+    paths = [Path(folder) / dataset.splits[split] for split in SPLITS[dataset.name == LLP.name :]]
     if not all(p.is_file() for p in paths):
         return None
     return {name for p in paths for name in read_table(p, SPLIT_COLUMNS[:1])["filename"]}
 
 
-# Names in which LLP's two published audio files differ, and the digest of each file's rows.
-_REPAIRED = ("JfZEqeLZqWk_30_40", "KvIjsmANkxI_10_20")
-_DAMAGED = ("Baby_cry_infant_cry", "KvIjsmANkxI_10_20`")
-_DIGESTS = {
-    "2020": "44ea9eb9b36fd53148d6242f70d171770afee5b1dddff31ab2bd72cdd6660b60",
-    "2024": "9a18c2c99139dbe5e94334674f1eec2877a6acd40a23c582115922c5504f2079",
-}
-
-
-def digest(events: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
-    """SHA-256 of the rows, whatever their order, line ends or number format."""
-    rows = zip(*events[1:4], (class_names[i] for i in events.label), strict=True)
-    return hashlib.sha256("\n".join(sorted("\t".join(map(str, row)) for row in rows)).encode()).hexdigest()
-
-
-def annotation_version(audio: Events, class_names: Sequence[str] = CLASS_NAMES) -> str:
-    """Which of LLP's two published versions these audio annotations are, judged by their content.
-
-    The 2020 file, which the paper's numbers used, has three rows with a damaged file name, repaired in April 2024.
-    """
-    names = set(audio.filename.tolist())
-    if names.issuperset(_DAMAGED):
-        version = "2020"
-    elif names.issuperset(_REPAIRED) and names.isdisjoint(_DAMAGED):
-        version = "2024"
-    else:
-        return f"not LLP's published audio annotations ({len(audio.filename)} rows in {audio.path})"
-    is_published = digest(audio, class_names) == _DIGESTS[version]
-    changed = "" if is_published else ", changed: its other rows are not those published"
-    return f"{version} version of LLP's audio annotations ({len(audio.filename)} rows{changed})"
-
-
 class Reference(NamedTuple):
-    """Dense annotations of N videos, (N, C, T) bool each, their version, and what was odd about their files."""
+    """Dense annotations of N videos, (N, C, T) bool each, their version, and what was odd about their files.
 
-    audio: np.ndarray
-    visual: np.ndarray
+    Of a data set that is annotated in sound and picture together, both are that.
+    """
+
+    audio: Segments
+    visual: Segments
     version: str
     issues: list[str]
 
 
-def read_reference(folder: Path, filenames: Sequence[str], class_names: Sequence[str] = CLASS_NAMES) -> Reference:
-    """Dense annotations of the N videos `filenames` from the two CSVs in `folder`; a video without rows has no events.
+def read_reference(
+    folder: Path, filenames: Sequence[str], dataset: DataSet = LLP, lengths: np.ndarray | None = None
+) -> Reference:
+    """Dense annotations of the N videos `filenames` from the CSVs in `folder`; a video without rows has no events.
 
+    lengths: (N,) int, seconds of videos that differ in length; if not given, as `known_lengths` says.
     Raises InputError if a file is missing or wrong.
     """
-    events = [read_events(Path(folder) / name, class_names) for name in REFERENCE_FILES.values()]
-    segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
-    known = dense_video_names(folder)
-    issues = [line for e in events for line in annotation_issues(e, known, "that neither val nor test lists")]
-    return Reference(*segments, annotation_version(events[0], class_names), issues)
+    events = reference_events(folder, dataset)
+    lengths = known_lengths(dataset, filenames, events) if lengths is None else lengths
+    segments = [_segments(e, filenames, dataset, lengths) for e in events]
+    known, where = dense_video_names(folder, dataset), "that neither val nor test lists"
+    where = where if dataset.name == LLP.name else "that no list of videos has"
+    ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
+    issues = [line for e in events for line in annotation_issues(e, known, where, ends)]
+    if dataset.name == LLP.name:
+        version = annotation_version(events[0], dataset.class_names)
+    else:
+        version = f"{dataset.name}, {' and '.join(str(len(e.filename)) for e in events)} rows in {folder}"
+    return Reference(segments[0], segments[-1], version, issues)
+
+
+def reference_events(folder: Path, dataset: DataSet) -> list[Events]:
+    """The rows of each of a data set's annotation files. Raises InputError if one is missing or wrong."""
+    return [read_events(Path(folder) / name, dataset) for name in dataset.reference.values()]
+
+
+def _segments(events: Events, filenames: Sequence[str], dataset: DataSet, lengths: np.ndarray | None) -> Segments:
+    return events_to_segments(events, filenames, len(dataset.classes), dataset.seconds or lengths)
 
 
 class Predictions(NamedTuple):
     """Predictions for N videos, (N, C, T) bool each, and what was odd about their files."""
 
-    audio: np.ndarray
-    visual: np.ndarray
+    audio: Segments
+    visual: Segments
     issues: list[str]
 
 
-def read_predictions(
-    folder: Path, filenames: Sequence[str], listed_in: Path, class_names: Sequence[str] = CLASS_NAMES
-) -> Predictions:
-    """Predictions from the two CSVs that `write_predictions` writes; a video without rows predicts nothing.
+def prediction_events(folder: Path, dataset: DataSet) -> list[Events]:
+    """The rows of the CSVs that `write_predictions` writes, or of AV_PREDICTION_FILE alone, if that is what there is.
 
-    filenames: N videos; listed_in: the file that lists them, for messages.
+    Raises InputError if a file is missing or wrong.
+    """
+    both = Path(folder) / AV_PREDICTION_FILE
+    is_av = len(dataset.modalities) == 1 and both.is_file()
+    paths = [both] if is_av else [Path(folder) / name for name in PREDICTION_FILES.values()]
+    return [read_events(path, dataset) for path in paths]
+
+
+def read_predictions(
+    folder: Path,
+    filenames: Sequence[str],
+    listed_in: Path,
+    dataset: DataSet = LLP,
+    lengths: np.ndarray | None = None,
+    events: Sequence[Events] = (),
+) -> Predictions:
+    """Predictions from the CSVs that `write_predictions` writes; a video without rows predicts nothing.
+
+    filenames: N videos; listed_in: the file that lists them, for messages. lengths: (N,) int, if they differ.
+    events: `prediction_events` of the folder, if they have been read.
     Raises InputError if a file is missing or wrong, or has rows of which none names one of the videos.
     """
-    events = [read_events(Path(folder) / name, class_names) for name in PREDICTION_FILES.values()]
+    events = events or prediction_events(folder, dataset)
     listed = list(filenames)
     strange = [e for e in events if len(e.filename) and not np.isin(e.filename, listed).any()]
-    if strange:  # both of them, or one
-        where, rows = folder if len(strange) == 2 else strange[0].path, sum(len(e.filename) for e in strange)
+    if strange:  # all of them, or one
+        where = folder if len(strange) == len(events) else strange[0].path
+        rows = sum(len(e.filename) for e in strange)
         expected = f"expected full names, such as {listed[0]}"
         raise InputError(f"{where}: none of its {rows} rows names a video of {listed_in}; {expected}")
-    segments = [events_to_segments(e, filenames, len(class_names)) for e in events]
-    issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for")]
-    return Predictions(*segments, issues)
+    segments = [_segments(e, filenames, dataset, lengths) for e in events]
+    ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
+    issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for", ends)]
+    if len(dataset.modalities) == 1:  # then only what is decided for both can be right
+        segments = [segments[0] & segments[-1]]
+    return Predictions(segments[0], segments[-1], issues)
 
 
 class Evaluation(NamedTuple):
     """The N videos of a split, their reference, and predictions for them from one folder or more."""
 
     split: Split
-    class_names: tuple[str, ...]
+    dataset: DataSet
     reference: Reference
     predictions: list[Predictions]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.dataset.class_names
 
     @property
     def issues(self) -> list[str]:
@@ -153,34 +184,50 @@ class Evaluation(NamedTuple):
 
 
 def read_evaluation(
-    pred_dirs: Sequence[Path], label_csv: Path, gt_dir: Path, classes: Path = LLP_CLASSES
+    pred_dirs: Sequence[Path],
+    label_csv: Path | None = None,
+    gt_dir: Path | None = None,
+    dataset: DataSet = LLP,
 ) -> Evaluation:
     """Read everything that scores, pages and timelines of predictions need: the flags of `add_scoring_flags`.
 
+    label_csv, gt_dir: None: the data set's test videos, and its folder.
+    Videos that differ in length have the lengths that `probabilities.npz` beside the first predictions says, else those
+    of the data set, else they last until their last event.
     Raises InputError if a file is missing or wrong.
     """
-    class_names = read_class_names(classes)
-    split = read_split(label_csv, weak_labels=False)
-    predictions = [read_predictions(folder, split.filenames, label_csv, class_names) for folder in pred_dirs]
-    return Evaluation(split, class_names, read_reference(gt_dir, split.filenames, class_names), predictions)
+    label_csv, gt_dir = dataset.paths({"label_csv": label_csv, "gt_dir": gt_dir}).values()
+    split = read_split(label_csv, dataset, weak_labels=False)
+    events = [prediction_events(folder, dataset) for folder in pred_dirs]
+    lengths = None
+    if dataset.seconds is None and pred_dirs and (Path(pred_dirs[0]) / FILE).is_file():
+        lengths = read_probabilities(Path(pred_dirs[0]) / FILE, split.filenames, dataset).lengths
+    elif dataset.seconds is None:
+        every = [*reference_events(gt_dir, dataset), *(one for found in events for one in found)]
+        lengths = known_lengths(dataset, split.filenames, every)
+    predictions = [
+        read_predictions(folder, split.filenames, label_csv, dataset, lengths, found)
+        for folder, found in zip(pred_dirs, events, strict=True)
+    ]
+    return Evaluation(split, dataset, read_reference(gt_dir, split.filenames, dataset, lengths), predictions)
 
 
 def write_predictions(
     folder: Path,
     filenames: Sequence[str],
-    audio: np.ndarray,
-    visual: np.ndarray,
-    class_names: Sequence[str] = CLASS_NAMES,
-    **probabilities: np.ndarray,
+    audio: Segments,
+    visual: Segments,
+    dataset: DataSet = LLP,
+    probabilities: Probabilities | None = None,
 ) -> None:
     """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions.
 
-    probabilities: to write to `probabilities.npz`, too: global_prob (N, C) and frame_prob (N, T, 2, C).
+    probabilities: to write to `probabilities.npz`, too.
 
     Raises InputError if a name cannot stand in the CSVs.
     """
     for name, segments in zip(PREDICTION_FILES.values(), (audio, visual), strict=True):
-        write_events(Path(folder) / name, segments_to_events(segments, filenames, class_names))
+        events = segments_to_events(segments, filenames, dataset.class_names, dataset.offset)
+        write_events(Path(folder) / name, events)
     if probabilities:
-        with atomic_path(Path(folder) / "probabilities.npz") as tmp, open(tmp, "wb") as file:
-            np.savez(file, filename=np.array(filenames), **probabilities)
+        write_probabilities(Path(folder) / FILE, filenames, probabilities)

@@ -22,6 +22,7 @@ MAX_YAML, MAX_NODES, MAX_SCALAR = 2**18, 20_000, 2000  # bytes, values, characte
 MAX_THRESHOLD = 1e30
 # modality -> the threshold of its teacher, a field of EventClass
 TEACHER_THRESHOLDS = {"audio": "clap_threshold", "visual": "clip_threshold"}
+CLASS_LIST = "a YAML list of classes"
 FPS = 8  # frames a second of the published JPEG files
 
 
@@ -49,7 +50,7 @@ def read_classes(path: Path = LLP_CLASSES) -> tuple[EventClass, ...]:
 
     Raises InputError if the file is missing, or is not a list of the fields of `EventClass` with names that differ.
     """
-    return classes_of(Path(path), read_yaml(path, "a YAML list of classes"))
+    return classes_of(Path(path), read_yaml(path, CLASS_LIST))
 
 
 def classes_of(path: Path, rows: object, separator: str = ",") -> tuple[EventClass, ...]:
@@ -66,10 +67,13 @@ def classes_of(path: Path, rows: object, separator: str = ",") -> tuple[EventCla
     return classes
 
 
-def write_classes(path: Path, classes: Sequence[EventClass]) -> None:
-    """Write a file that `read_classes` reads, atomically. Raises InputError if it would not be the same."""
+def write_classes(path: Path, classes: Sequence[EventClass], separator: str = ",") -> None:
+    """Write a file that `read_classes` reads, atomically; separator: as for `classes_of`.
+
+    Raises InputError if it would not be the same.
+    """
     for number, one in enumerate(classes, 1):
-        _event_class(path, number, one._asdict(), ",")
+        _event_class(path, number, one._asdict(), separator)
     printable = all(str(value).isprintable() for one in classes for value in one)  # else escaped: some are line ends
     write_text(path, yaml.safe_dump([c._asdict() for c in classes], sort_keys=False, allow_unicode=printable))
 

@@ -13,8 +13,8 @@ import yaml
 
 from utils.base.errors import InputError
 from utils.base.files import as_text, write_text
-from utils.base.flags import DATA_SETS
-from utils.llp.classes import EventClass, class_names, classes_of, plain_class, read_classes, read_yaml
+from utils.base.flags import DATA_SETS, FOLDERS, is_given
+from utils.llp.classes import CLASS_LIST, EventClass, class_names, classes_of, plain_class, read_yaml
 
 PER_VIDEO = "per_video"
 LONGEST = 3600  # seconds of a video, if all have the same
@@ -49,6 +49,7 @@ class DataSet(NamedTuple):
     ids: str
     separator: str
     splits: dict[str, str]
+    all_videos: str | None
     reference: dict[str, str]
     weak: dict[str, str]
     lengths: str | None
@@ -62,6 +63,18 @@ class DataSet(NamedTuple):
     def path(self, name: str) -> Path:
         """A file of the data set, by its name in the YAML file."""
         return Path(self.folder, name)
+
+    def paths(self, given: Mapping[str, str | Path | None]) -> dict[str, str | Path]:
+        """What flags give, by name: if they give nothing, files and folders of the data set."""
+        own = {name: f"{self.folder}/{folder}" for name, (_, folder) in FOLDERS.items()}
+        own |= {f"label_{split}": f"{self.folder}/{name}" for split, name in self.splits.items()}
+        own |= {"gt_dir": self.folder, "label_csv": self.path(self.splits["test"])}
+        return {name: path if is_given(path) else own[name] for name, path in given.items() if name in own}
+
+    @property
+    def lists(self) -> list[Path]:
+        """The lists of all videos."""
+        return [self.path(name) for name in ([self.all_videos] if self.all_videos else self.splits.values())]
 
     def rates(self, stream: str) -> dict[int, float]:
         """Rows a second of the features that an input of the network may take, by their size."""
@@ -77,11 +90,14 @@ def known_names() -> list[str]:
     return sorted(path.stem for path in DATA_SETS.glob("*.yaml"))
 
 
-def read_dataset(given: str | Path, classes: Path | None = None) -> DataSet:
-    """The data set of a YAML file, or one of those known by name; classes: a class file to use instead of its own.
+def read_dataset(given: str | Path | None = None, classes: Path | None = None) -> DataSet:
+    """The data set of a YAML file, or one of those known by name; None: LLP.
+
+    classes: a class file to use instead of its own.
 
     Raises InputError if a file is missing or wrong.
     """
+    given = given or "llp"
     is_name = re.fullmatch(r"\w+", str(given)) and not Path(given).is_file()
     path = DATA_SETS / f"{given}.yaml" if is_name else Path(given)
     if is_name and not path.is_file():
@@ -90,19 +106,20 @@ def read_dataset(given: str | Path, classes: Path | None = None) -> DataSet:
         raise InputError(f"--dataset {given}: no such data set; {expected}")
     values = read_yaml(path, "a YAML description of a data set")
     if not isinstance(values, dict) or not values.get("name"):
-        raise InputError(
-            f"{path}: expected a YAML mapping with name, seconds and classes, such as {DATA_SETS}/ave.yaml"
-        )
-    if classes:
-        values = values | {"classes": [c._asdict() for c in read_classes(classes)]}
-    return _Entries(path, values).dataset()
+        raise InputError(f"{path}: expected a mapping with name, seconds and classes, as in {DATA_SETS}/ave.yaml")
+    return _Entries(path, values, classes).dataset()
+
+
+def read_class_file(path: Path, separator: str) -> tuple[EventClass, ...]:
+    """The classes of a class file whose names do not hold `separator`. Raises InputError as `read_classes` does."""
+    return classes_of(Path(path), read_yaml(path, CLASS_LIST), separator)
 
 
 class _Entries:
     """The entries of a YAML file, taken one after the other."""
 
-    def __init__(self, path: Path, values: Mapping):
-        self.path, self.values = path, dict(values)
+    def __init__(self, path: Path, values: Mapping, class_file: Path | None):
+        self.path, self.values, self.class_file = path, dict(values), class_file
 
     def dataset(self) -> DataSet:
         """The data set that they describe. Raises InputError for a wrong, a missing or an unknown one."""
@@ -120,6 +137,7 @@ class _Entries:
             ids=self.one_of("ids", IDS, "whole"),
             separator=separator,
             splits=self.files("splits", SPLITS, {name: f"{name}.csv" for name in SPLITS}),
+            all_videos=self.text("all_videos", None),
             reference=self.files("reference", modalities, {m: f"eval_{m}.csv" for m in modalities}),
             weak=self.files("weak", ("audio", "visual"), {}),
             lengths=self.text("lengths", None),
@@ -161,8 +179,8 @@ class _Entries:
     def classes(self, separator: str) -> tuple[EventClass, ...]:
         """The classes: a list of entries or of names, or the name of a class file."""
         value = self.values.pop("classes", None)
-        if isinstance(value, str):
-            return read_classes(self.path.parent / value)
+        if self.class_file or isinstance(value, str):
+            return read_class_file(self.class_file or self.path.parent / value, separator)
         if value is None:
             raise InputError(
                 f"{self.path}: has no classes; give those of the dataset.yaml that utils/convert_dataset.py writes, "

@@ -11,14 +11,14 @@ from utils.llp.classes import T
 NOTHING = -1e4  # the logit of every class in a segment without picture or sound: not above any threshold
 
 
-def label_layout(num_classes: int) -> Layout:
-    """What a file of pseudo labels holds."""
-    return Layout((T,), num_classes, np.int64, "pseudo labels", kept=np.uint8)
+def label_layout(num_classes: int, seconds: int | None = T) -> Layout:
+    """What a file of pseudo labels holds; seconds: T of all videos, None if each has its own."""
+    return Layout((seconds,) if seconds else (), num_classes, np.int64, "pseudo labels", kept=np.uint8)
 
 
-def logits_layout(num_classes: int) -> Layout:
-    """What a file of a teacher's logits holds."""
-    return Layout((T,), num_classes, np.float32, "logits", kept=np.float32)
+def logits_layout(num_classes: int, seconds: int | None = T) -> Layout:
+    """What a file of a teacher's logits holds; seconds: as for `label_layout`."""
+    return Layout((seconds,) if seconds else (), num_classes, np.float32, "logits", kept=np.float32)
 
 
 def above(logits, thresholds):

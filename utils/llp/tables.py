@@ -20,15 +20,18 @@ def fits(text: str) -> bool:
     return bool(text) and text == text.strip() and not set("\t\r\n\0") & set(text)
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], may_be_empty: bool = False
+) -> None:
     """Write a file that `read_table` reads, atomically: a header, and rows of texts and numbers.
 
+    may_be_empty: a text behind the first of a row may be ''.
     Raises InputError if a text cannot stand in such a file.
     """
     lines = ["\t".join(columns)]
     for row in rows:
         texts = [str(value) for value in row]
-        if bad := [text for text in texts if not fits(text)]:
+        if bad := [text for i, text in enumerate(texts) if not fits(text) and not (may_be_empty and i and not text)]:
             expected = "expected a name without tabs, line ends, and spaces around it"
             raise InputError(f"{path}: {bad[0]!r:.200} cannot stand in a tab-separated file; {expected}")
         lines.append("\t".join(texts))

@@ -1,10 +1,11 @@
 """What the encoders of features take of a clip: evenly spaced frames, and sound, and in which segments there are any.
 
-Clips are complete or refused, unlike the windows of utils/media/windows.py. Axes: n samples, T = 10 segments; H, W of
-an image.
+Clips are complete or refused, unlike the windows of utils/media/windows.py. The functions take the number of segments,
+10 for LLP; None: one for each second that has begun. Axes: n samples, T segments; H, W of an image.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +43,14 @@ class Content(NamedTuple):
     is_there: np.ndarray
 
 
-def read_sound(path: Path, sample_rate: int, times: Span | None = None) -> Iterator[Content | np.ndarray]:
+def count_segments(seconds: float, segments: int | None) -> int:
+    """How many segments a clip has: `segments`, or, if that is None, one for each second that has begun."""
+    return segments or max(1, math.ceil(seconds - 1e-3))
+
+
+def read_sound(
+    path: Path, sample_rate: int, times: Span | None = None, segments: int | None = T
+) -> Iterator[Content | np.ndarray]:
     """The content of a clip's sound, then its samples at `sample_rate` in Hz, (n,) float32.
 
     Args:
@@ -57,13 +65,14 @@ def read_sound(path: Path, sample_rate: int, times: Span | None = None) -> Itera
     if (begin, end) != (0.0, found.seconds):
         pieces = audio.between(pieces, begin, end)
     sound, spans = audio.assemble(pieces, end - begin, sample_rate)
-    yield Content(len(sound) / sample_rate, presence(spans, segment_edges(0.0, len(sound) / sample_rate)))
+    seconds = len(sound) / sample_rate
+    yield Content(seconds, presence(spans, segment_edges(0.0, seconds, count_segments(seconds, segments))))
     yield sound
 
 
-def segment_edges(begin: float, end: float) -> np.ndarray:
-    """Borders of the ten segments of a clip, in seconds: (T + 1,)."""
-    return np.linspace(begin, end, T + 1)
+def segment_edges(begin: float, end: float, segments: int = T) -> np.ndarray:
+    """Borders of the segments of a clip, in seconds: (T + 1,)."""
+    return np.linspace(begin, end, segments + 1)
 
 
 def read_audio(path: Path, sample_rate: int) -> np.ndarray:
@@ -71,8 +80,12 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
     return list(read_sound(path, sample_rate))[1]
 
 
-def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator[Content | np.ndarray]:
-    """The content of a clip's picture, then `count` evenly spaced frames of those at 8 a second, (H, W, 3) uint8 RGB.
+def read_pictures(
+    path: Path, count: int, times: Span | None = None, segments: int | None = T
+) -> Iterator[Content | np.ndarray]:
+    """The content of a clip's picture, then evenly spaced frames of those at 8 a second, (H, W, 3) uint8 RGB.
+
+    count: of the frames; without `segments`, of those of each segment.
 
     Unlike the JPEG files' they lack compression: about 3.5 grey levels of 255 on LLP's clip, without a bias.
 
@@ -87,7 +100,7 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
     if not total:
         raise InputError(f"{path}: holds no frames")
     lag = frame_lag(found, times[0]) if times else 0
-    positions, content = _choose(path, total, count, times, found.seconds, picture.spans, lag)
+    positions, content = _choose(path, total, (count, segments), times, found.seconds, picture.spans, lag)
     yield content
     lost = []
     for shown in shown_frames(found, positions):
@@ -98,9 +111,15 @@ def read_pictures(path: Path, count: int, times: Span | None = None) -> Iterator
 
 
 def _choose(
-    path: Path, total: int, count: int, times: Span | None, seconds: float, spans: tuple[Span, ...], lag: int
+    path: Path,
+    total: int,
+    wanted: tuple[int, int | None],
+    times: Span | None,
+    seconds: float,
+    spans: tuple[Span, ...],
+    lag: int,
 ) -> tuple[np.ndarray, Content]:
-    """Which of `total` frames at 8 a second are read, (count,) int, and the content of the clip.
+    """Which of `total` frames at 8 a second are read, (n,) int, and the content of the clip; wanted: count, segments.
 
     lag: by how many frames the output shows later than its number says what is shown at the begin of `times`.
     """
@@ -109,8 +128,10 @@ def _choose(
     if (begin, end) != (0.0, seconds):
         first = round(begin * FPS) + (lag if begin else 0)
         last = min(first + round((end - begin) * FPS), total)
-    positions = first + evenly_spaced(last - first, count)
-    return positions, Content((last - first) / FPS, presence(spans, segment_edges(begin, end)))
+    count, segments = wanted
+    number = count_segments(end - begin, segments)
+    positions = first + evenly_spaced(last - first, count if segments else count * number)
+    return positions, Content((last - first) / FPS, presence(spans, segment_edges(begin, end, number)))
 
 
 def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
@@ -123,7 +144,7 @@ def read_frames(path: Path, count: int) -> tuple[list[np.ndarray], int]:
 
 
 def read_jpegs(
-    folder: Path, names: tuple[str, ...], count: int, times: Span | None = None
+    folder: Path, names: tuple[str, ...], count: int, times: Span | None = None, segments: int | None = T
 ) -> Iterator[Content | np.ndarray]:
     """As `read_pictures`, (H, W, 3) each, of the JPEG files that utils/extract_frames.py wrote.
 
@@ -135,7 +156,7 @@ def read_jpegs(
         seconds, spans, held = extent
         lag = min(max(total - round((spans[-1][1] - held) * FPS), 0), USUAL_LAG)
         total = max(total, round(seconds * FPS))
-    positions, content = _choose(files[0].parent, total, count, times, seconds, spans, lag)
+    positions, content = _choose(files[0].parent, total, (count, segments), times, seconds, spans, lag)
     yield content
     for position in positions:
         yield read_image(files[min(position, len(files) - 1)])

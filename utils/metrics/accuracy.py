@@ -12,41 +12,41 @@ import numpy as np
 EPSILON = 1e-8  # UWAV adds it to the number of seconds
 
 
-def argmax_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The rule `argmax`: each second has the class of its highest score; scores (S, C + 1), truth (S,) int.
+def of(rule: str, predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Accuracy of the classes that a rule gives, as its authors divide it; (S,) int each. `argmax` gives the class of
+    a second's highest score.
 
     Raises ValueError if there is no second, or their numbers differ.
     """
-    return _percent(np.argmax(scores, axis=1), truth)
+    correct = _correct(predicted, truth)
+    return float(correct.sum() / (correct.size + EPSILON * (rule == "event")) * 100)
 
 
-def gate_accuracy(event: np.ndarray, gate: np.ndarray, truth: np.ndarray) -> float:
+def gate_classes(event: np.ndarray, gate: np.ndarray) -> np.ndarray:
     """The rule `gate`: a second has the best class of its video if its gate is open, sigmoid(gate) > 0.5.
 
-    event: (N, C) scores; gate: (S,) logits, as many for each video; truth: (S,) int.
-    Raises ValueError if there is no second, or their numbers differ.
+    event: (N, C) scores; gate: (S,) logits, as many for each video -> (S,) int.
     """
     event, gate = np.asarray(event), np.asarray(gate)
     with np.errstate(over="ignore"):  # exp of a large number is infinite: the sigmoid is 0, as it should be
         is_open = 1 / (1 + np.exp(-gate)) > 0.5
-    return _percent(np.where(is_open, _best_of_video(event, gate), event.shape[1]), truth)
+    return np.where(is_open, _best_of_video(event, gate), event.shape[1])
 
 
-def event_accuracy(decided: np.ndarray, truth: np.ndarray) -> float:
-    """The rule `event`: a second has the class that is decided, or background; decided (S, C) bool, truth (S,) int.
+def event_classes(decided: np.ndarray) -> np.ndarray:
+    """The rule `event`: a second has the class that is decided, or background; (S, C) bool -> (S,) int.
 
-    Raises ValueError if a second has two classes, there is no second, or their numbers differ.
+    Raises ValueError if a second has two classes.
     """
     decided = np.asarray(decided, bool)
     several = np.flatnonzero(decided.sum(axis=1) > 1)
     if several.size:
         raise ValueError(f"second {several[0]} has {decided[several[0]].sum()} classes, expected one or none")
-    correct = _correct(np.where(decided.any(axis=1), decided.argmax(axis=1), decided.shape[1]), truth)
-    return float(correct.sum() / (correct.size + EPSILON) * 100)
+    return np.where(decided.any(axis=1), decided.argmax(axis=1), decided.shape[1])
 
 
 def decisions(event: np.ndarray, gate: np.ndarray) -> np.ndarray:
-    """What `event_accuracy` takes, (S, C) bool: the best class of a second's video if its gate is above 0.
+    """What `event_classes` takes, (S, C) bool: the best class of a second's video if its gate is above 0.
 
     event: (N, C) scores; gate: (S,) logits. Raises ValueError if the seconds are not as many for each video.
     """
@@ -64,8 +64,8 @@ def floors(
     Raises ValueError if there is no second, or their numbers differ.
     """
     return {
-        "floor_background": _percent(np.full(np.shape(truth), num_classes), truth),
-        "floor_true_class": _percent(np.repeat(video_class, seconds), truth),
+        "floor_background": of("argmax", np.full(np.shape(truth), num_classes), truth),
+        "floor_true_class": of("argmax", np.repeat(video_class, seconds), truth),
     }
 
 
@@ -83,7 +83,3 @@ def _correct(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if predicted.shape != truth.shape or truth.ndim != 1 or not truth.size:
         raise ValueError(f"predictions {predicted.shape} and truth {truth.shape}, expected (S,) each with S > 0")
     return predicted == truth
-
-
-def _percent(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(_correct(predicted, truth).mean() * 100)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.llp.events import Segments
+from utils.llp.ragged import Ragged
 from utils.metrics.eval_metrics import THRESHOLD, binarize, f_scores, mean_over_classes, segment_counts
 
 COARSE = np.arange(5, 100, 5) / 100
@@ -30,21 +32,27 @@ DEFAULT = Thresholds()
 class _Search:
     """Segment-level F of one class after the other as a function of thresholds."""
 
-    def __init__(self, global_prob, frame_prob, reference_audio, reference_visual):
-        self.prob = np.asarray(global_prob), np.asarray(frame_prob)
-        audio, visual = np.asarray(reference_audio, bool), np.asarray(reference_visual, bool)
-        self.reference = audio, visual, audio & visual
+    def __init__(self, global_prob, frame_prob, reference_audio, reference_visual, lengths, av_only):
+        self.prob, self.lengths = (np.asarray(global_prob), np.asarray(frame_prob)), lengths
+        self.kinds = slice(2, 3) if av_only else slice(3)
+        self.reference = reference_audio, reference_visual, reference_audio & reference_visual
 
     def f(self, thresholds: Thresholds, classes: slice | list[int]) -> np.ndarray:
-        """F of audio, visual and audio-visual segments: (3, N, number of classes)."""
+        """F of audio, visual and audio-visual segments, or of the last alone: (3 | 1, N, number of classes)."""
         global_prob, frame_prob = (x[..., classes] for x in self.prob)
-        audio, visual = binarize(global_prob, frame_prob, *thresholds)
-        pairs = zip((audio, visual, audio & visual), self.reference, strict=True)
-        return np.stack([f_scores(segment_counts(found, true[:, classes])) for found, true in pairs])
+        audio, visual = binarize(global_prob, frame_prob, *thresholds, lengths=self.lengths)
+        found, true = ((*three,)[self.kinds] for three in ((audio, visual, audio & visual), self.reference))
+        pairs = zip(found, (_of_classes(one, classes) for one in true), strict=True)
+        return np.stack([f_scores(segment_counts(*pair)) for pair in pairs])
+
+
+def _of_classes(segments: Segments, classes: slice | list[int]) -> Segments:
+    """Some classes of (N, C, T) flags."""
+    return segments.of_classes(classes) if isinstance(segments, Ragged) else segments[:, classes]
 
 
 def _type_score(f: np.ndarray) -> float:
-    """Segment-level Type@AV of F, (3, N, C)."""
+    """Segment-level Type@AV of F, (3, N, C), or of one kind alone."""
     return float(np.mean([mean_over_classes(one).mean() for one in f]))
 
 
@@ -58,9 +66,11 @@ def _pairs(video: np.ndarray, segment: np.ndarray) -> list[Thresholds]:
 def choose_thresholds(
     global_prob: np.ndarray,
     frame_prob: np.ndarray,
-    reference_audio: np.ndarray,
-    reference_visual: np.ndarray,
+    reference_audio: Segments,
+    reference_visual: Segments,
     per_class: bool = False,
+    lengths: np.ndarray | None = None,
+    av_only: bool = False,
 ) -> tuple[Thresholds, float]:
     """The thresholds with the best segment-level Type@AV on these videos, and that score, 0 to 100.
 
@@ -68,9 +78,10 @@ def choose_thresholds(
     then tried alone on the coarse grid, given the thresholds of the others, until nothing improves.
 
     Args:
-        global_prob: (N, C); frame_prob: (N, T, 2, C); references: (N, C, T) bool.
+        global_prob: (N, C), or (N, 2, C); frame_prob: (N, T, 2, C); references: (N, C, T) bool.
+        lengths: as for `binarize`. av_only: choose by the audio-visual score alone.
     """
-    search = _Search(global_prob, frame_prob, reference_audio, reference_visual)
+    search = _Search(global_prob, frame_prob, reference_audio, reference_visual, lengths, av_only)
     every = slice(None)
 
     def best(pairs: list[Thresholds]) -> Thresholds:

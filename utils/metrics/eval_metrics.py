@@ -1,15 +1,17 @@
 """Segment- and event-level F-scores of audio-visual video parsing, on arrays (VALOR, section 4.1).
 
-Axes: N videos, C classes, T segments. Predictions and references are (N, C, T) bool. Counts (tp, fp, fn) are kept
-apart from the score formula, so that one formula serves segments, events and event sets. Slow loops written from the
-definition, in tests/reference_metrics.py, are the oracle of this file.
+Axes: N videos, C classes, T segments. Predictions and references are (N, C, T) bool, or Ragged flags of videos that
+differ in length. Counts (tp, fp, fn) are kept apart from the score formula, so that one formula serves segments, events
+and event sets. Slow loops written from the definition, in tests/reference_metrics.py, are the oracle of this file.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.llp.events import find_runs
+from utils.llp.events import Segments, find_runs
+from utils.llp.ragged import Ragged
 
 MIN_IOU = 0.5  # least intersection over union of two events that match
 THRESHOLD = 0.5  # a probability of at least this is positive
@@ -35,37 +37,51 @@ def binarize(
     frame_prob: np.ndarray,
     video: float | np.ndarray = THRESHOLD,
     segment: float | np.ndarray = THRESHOLD,
-) -> tuple[np.ndarray, np.ndarray]:
+    lengths: np.ndarray | None = None,
+) -> tuple[Segments, Segments]:
     """Audio and visual predictions, (N, C, T) bool each, from video- and segment-level probabilities.
 
     Positive are segments of (N, T, 2, C) that reach the segment threshold, of classes that reach the video threshold in
-    (N, C); a threshold is one number or (C,). Compared in the precision of the probabilities.
+    (N, C), or, with a gate for each modality, in (N, 2, C); a threshold is one number or (C,). Compared in the
+    precision of the probabilities. lengths: (N,) of videos that differ in length: frame_prob is then (S, 2, C), one
+    video after the other, and the predictions are Ragged.
     """
     video, segment = (np.asarray(x, frame_prob.dtype) for x in (video, segment))
-    present = (global_prob >= video)[:, None, None, :]  # (N, 1, 1, C)
-    predictions = (frame_prob >= segment) & present  # (N, T, 2, C)
+    present = global_prob >= video
+    present = present if present.ndim == 3 else present[:, None]  # (N, 1 | 2, C)
+    if lengths is not None:
+        rows = (frame_prob >= segment) & np.repeat(present, lengths, axis=0)  # (S, 2, C)
+        return Ragged(rows[:, 0], lengths), Ragged(rows[:, 1], lengths)
+    predictions = (frame_prob >= segment) & present[:, None]  # (N, T, 2, C)
     audio, visual = predictions.transpose(2, 0, 3, 1)  # (2, N, C, T)
     return audio, visual
 
 
-def segment_counts(pred: np.ndarray, ref: np.ndarray) -> Counts:
+def segment_counts(pred: Segments, ref: Segments) -> Counts:
     """Counts segments of each class. pred, ref: (N, C, T) bool; counts along the last axis."""
     tp = _count(pred & ref)
     return Counts(tp, _count(pred) - tp, _count(ref) - tp)
 
 
-def _count(flags: np.ndarray) -> np.ndarray:
+def _count(flags: Segments) -> np.ndarray:
     """Number of True along the last axis: (..., L) bool -> (...) int."""
+    if isinstance(flags, Ragged):
+        return flags.count()
     # A product with ones: exact up to 2**24, and five times faster than counting along a short axis.
     return (flags.astype(np.float32) @ np.ones(flags.shape[-1], np.float32)).astype(np.int64)
 
 
-def event_counts(pred: np.ndarray, ref: np.ndarray, min_iou: float = MIN_IOU) -> Counts:
+def event_counts(pred: Segments, ref: Segments, min_iou: float = MIN_IOU) -> Counts:
     """Counts events of each class; an event is a maximal run of positive segments. pred, ref: (N, C, T) bool.
 
     tp: predicted events that some reference event overlaps with IoU >= min_iou; fp: the other predicted events;
     fn: reference events that no predicted event overlaps that much.
     """
+    if isinstance(pred, Ragged):  # videos of similar length together
+        counts = np.zeros((3, *pred.shape[:2]), np.int64)
+        for videos in pred.blocks():
+            counts[:, videos] = event_counts(pred.padded(videos), ref.padded(videos), min_iou)
+        return Counts(*counts)
     pred, ref = (np.ascontiguousarray(x, bool) for x in (pred, ref))
     pred_on, pred_off = find_runs(pred)
     ref_on, ref_off = find_runs(ref)
@@ -103,17 +119,25 @@ def mean_over_classes(f: np.ndarray) -> np.ndarray:
 
 
 def video_scores(
-    pred_audio: np.ndarray, pred_visual: np.ndarray, ref_audio: np.ndarray, ref_visual: np.ndarray
+    pred_audio: Segments,
+    pred_visual: Segments,
+    ref_audio: Segments,
+    ref_visual: Segments,
+    lengths: Sequence[int] | np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The eight scores of each video: name (VIDEO_SCORE_NAMES) -> (N,) float64, 0 to 100.
 
-    Args: (N, C, T) bool each. `event` sums the counts of audio and visual (Event@AV).
+    Args: (N, C, T) bool each, or Ragged. `event` sums the counts of audio and visual (Event@AV).
+    lengths: (N,), of arrays that are padded: what is behind a video's end may be anything.
     Raises ValueError if the shapes differ, or there is no video.
     """
-    arrays = [np.asarray(x, bool) for x in (pred_audio, pred_visual, ref_audio, ref_visual)]
-    if len({x.shape for x in arrays}) != 1 or arrays[0].ndim != 3 or not len(arrays[0]):
+    given = (pred_audio, pred_visual, ref_audio, ref_visual)
+    arrays = [x if isinstance(x, Ragged) else np.asarray(x, bool) for x in given]
+    if len({x.shape for x in arrays}) != 1 or len(arrays[0].shape) != 3 or not len(arrays[0]):
         found = ", ".join(str(x.shape) for x in arrays)
         raise ValueError(f"expected four (N, C, T) arrays of one shape with N > 0, got {found}")
+    if lengths is not None:
+        arrays = [Ragged.of(x, lengths) for x in arrays]
     pred_audio, pred_visual, ref_audio, ref_visual = arrays
     pairs = {
         "a": (pred_audio, ref_audio),
@@ -143,7 +167,7 @@ def ten_scores(per_video: dict[str, np.ndarray]) -> dict[str, float]:
     return add_type_scores({name: float(per_video[name].mean()) for name in VIDEO_SCORE_NAMES})
 
 
-def class_scores(pred: np.ndarray, ref: np.ndarray) -> dict[str, np.ndarray]:
+def class_scores(pred: Segments, ref: Segments) -> dict[str, np.ndarray]:
     """Segment-level scores of each class in one modality. pred, ref: (N, C, T) bool.
 
     F: (C,) 0 to 100, the mean over the videos in which prediction or reference has the class, NaN if none;
@@ -157,7 +181,7 @@ def class_scores(pred: np.ndarray, ref: np.ndarray) -> dict[str, np.ndarray]:
     return {"F": 100 * mean, "videos": videos, **totals}
 
 
-def event_set_scores(pred: np.ndarray, ref: np.ndarray) -> np.ndarray:
+def event_set_scores(pred: Segments, ref: Segments) -> np.ndarray:
     """F of each video's set of events, whenever they happen: (N, C, T) bool -> (N,), 0 to 100; both empty: 100."""
     pred, ref = pred.any(axis=-1), ref.any(axis=-1)  # (N, C)
     f = f_scores(segment_counts(pred, ref))  # of each video's C flags
@@ -169,7 +193,7 @@ EXCLUSIVE_SCORE_NAMES = tuple(f"{level} {kind}" for level in LEVELS for kind in 
 
 
 def exclusive_scores(
-    pred_audio: np.ndarray, pred_visual: np.ndarray, ref_audio: np.ndarray, ref_visual: np.ndarray
+    pred_audio: Segments, pred_visual: Segments, ref_audio: Segments, ref_visual: Segments
 ) -> dict[str, np.ndarray]:
     """The six scores of each video: name (EXCLUSIVE_SCORE_NAMES) -> (N,) float64, 0 to 100.
 

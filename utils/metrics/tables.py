@@ -12,7 +12,7 @@ from prettytable import PrettyTable
 
 from utils.base.files import atomic_path
 from utils.llp.annotations import Reference
-from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, class_scores, event_set_scores
+from utils.metrics.eval_metrics import SCORE_NAMES, class_scores, event_set_scores
 
 # CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
 PUBLISHED_TEACHERS = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
@@ -20,16 +20,23 @@ COUNTS = ("videos", "TP", "FP", "FN")  # in addition to F, for each class and mo
 
 
 def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:
-    """The published table: one row of ten scores for each name, two decimals; `-` for None."""
-    table = PrettyTable([first_column, *SCORE_NAMES])
+    """The published table: one row of scores for each name, ten for LLP, two decimals; `-` for None and NaN."""
+    keys = list(dict.fromkeys(key for scores in rows.values() for key in scores))
+    table = PrettyTable([first_column, *keys])
     for name, scores in rows.items():
-        table.add_row([name, *("-" if scores[key] is None else f"{scores[key]:.2f}" for key in SCORE_NAMES)])
+        values = [scores.get(key) for key in keys]
+        table.add_row([name, *("-" if x is None or np.isnan(x) else f"{x:.2f}" for x in values)])
     return table.get_string()
 
 
+def plain_scores(scores: dict[str, float]) -> dict[str, float | None]:
+    """Scores as JSON has them: None for NaN."""
+    return {name: None if np.isnan(value) else value for name, value in scores.items()}
+
+
 def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str, np.ndarray]) -> None:
-    """Write a comma-separated CSV: filename and the eight scores of each video, (N,), 0 to 100, full precision."""
-    frame = pd.DataFrame({"filename": filenames, **{name: per_video[name] for name in VIDEO_SCORE_NAMES}})
+    """Write a comma-separated CSV: filename and the scores of each video, (N,), 0 to 100, full precision."""
+    frame = pd.DataFrame({"filename": filenames, **per_video})
     with atomic_path(path) as tmp:
         frame.to_csv(tmp, index=False)
 

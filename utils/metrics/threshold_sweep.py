@@ -65,11 +65,19 @@ class Sweep(NamedTuple):
 
     @classmethod
     def of(
-        cls, name: str, modality: str, logits: np.ndarray, reference: np.ndarray, listed: np.ndarray, used: float
+        cls,
+        name: str,
+        modality: str,
+        logits: np.ndarray,
+        reference: np.ndarray,
+        listed: np.ndarray,
+        used: float,
+        videos: int | None = None,
     ) -> Self:
         """Sweep one class from the logits, (V, T), of the videos that have it as a weak label.
 
-        reference: (N, T) bool, of all videos of the split; listed: (N,) bool, which V videos those are.
+        reference: (N, T) bool, of all videos of the split; listed: (N,) bool, which V videos those are. With `videos`,
+        their number, the three are of the seconds of all videos instead: (V,), (S,) and (S,).
         """
         total = np.count_nonzero(reference)  # also events that are no weak label, which labels can never reach
         contains = logits > NOTHING  # elsewhere a label is never positive
@@ -87,7 +95,9 @@ class Sweep(NamedTuple):
         every[listed] = np.where(contains, logits, -np.inf)
         threshold, best = f1_threshold(reference.ravel(), every.ravel())
         thresholds = np.append(lowest, values.astype(float))
-        return cls(name, modality, len(logits), used, thresholds, f, (threshold, 100 * best))
+        return cls(
+            name, modality, len(logits) if videos is None else videos, used, thresholds, f, (threshold, 100 * best)
+        )
 
     def at(self, threshold: float) -> float:
         """F at any threshold."""

@@ -25,10 +25,11 @@ class ParsedVideo(NamedTuple):
         seconds: its length.
         edges: (n + 1,) float, the borders of its segments, in seconds.
         frame_prob: (n, M, C) float32 in [0, 1], whether a class is heard, and seen, in a segment.
-        global_prob: (n, C) float32 in [0, 1], whether it is in the window of the segment: the video-level gate.
+        global_prob: (n, C) float32 in [0, 1], whether it is in the window of the segment: the video-level gate; or
+            (n, M, C), that of each modality.
         has_track: (n, M) bool, whether there is sound, and a picture; without, no event is found.
         class_names: C names.
-        hop: seconds from one window to the next.
+        hop: seconds from one window to the next; None: the network has seen all of the video at once.
         notes: what a reader should know, a line each.
     """
 
@@ -39,7 +40,7 @@ class ParsedVideo(NamedTuple):
     global_prob: np.ndarray
     has_track: np.ndarray
     class_names: tuple[str, ...]
-    hop: int
+    hop: int | None
     notes: list[str]
 
     @property
@@ -52,25 +53,25 @@ class WindowAverage:
     """Probabilities of a video's segments, averaged over the windows that hold them.
 
     Args:
-        n: segments of the video. num_classes: C.
+        n: segments of the video. num_classes: C. gate: shape of a window's probabilities, (C,) or (M, C).
     """
 
-    def __init__(self, n: int, num_classes: int):
+    def __init__(self, n: int, num_classes: int, gate: tuple[int, ...] | None = None):
         self.frame_sum = np.zeros((n, 2, num_classes))
-        self.global_sum = np.zeros((n, num_classes))
+        self.global_sum = np.zeros((n, *(gate or (num_classes,))))
         self.windows = np.zeros(n, int)
 
-    def add(self, start: int, frame_prob: np.ndarray, global_prob: np.ndarray) -> None:
+    def add(self, start: int, frame_prob: np.ndarray | float, global_prob: np.ndarray | float) -> None:
         """Add the window whose first segment is `start`: (T, M, C) and (C,) probabilities."""
-        segments = slice(start, start + T)
+        segments = slice(start, start + (T if np.ndim(frame_prob) == 0 else len(frame_prob)))
         self.frame_sum[segments] += frame_prob
         self.global_sum[segments] += global_prob
         self.windows[segments] += 1
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """(n, M, C) and (n, C) float32 probabilities; each segment is in a window."""
-        count = self.windows[:, None]
-        return (self.frame_sum / count[..., None]).astype(np.float32), (self.global_sum / count).astype(np.float32)
+        means = (x / self.windows.reshape(-1, *[1] * (x.ndim - 1)) for x in (self.frame_sum, self.global_sum))
+        return tuple(x.astype(np.float32) for x in means)
 
 
 def decide_segments(video: ParsedVideo, threshold: float = THRESHOLD) -> np.ndarray:

@@ -8,22 +8,24 @@ import nets
 from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
-from utils.features.kinds import STREAMS, FeatureKind, kinds_of
-from utils.llp.classes import read_class_names
+from utils.features.kinds import CLAP_EMBEDDING, STREAMS, FeatureKind, kinds_of
+from utils.llp.classes import T
+from utils.llp.datasets import DataSet
 from utils.train import checkpoint
 from utils.train.networks import network_defaults
-from utils.train.run_folder import ARGUMENTS, class_file, read_arguments
+from utils.train.run_folder import ARGUMENTS, class_file, read_arguments, run_dataset
 
-SIZES = {"audio": "input_a_dim", "visual": "input_v_dim"}  # stream -> its size among the network's
+# stream -> its size among the network's
+SIZES = {"audio": "input_a_dim", "visual": "input_v_dim", "visual_st": "input_st_dim"}
 
 
 def load_network(
-    path: Path, classes: Path | None, nhead: int | None, norm_where: str | None
-) -> tuple[nets.Parser, tuple[str, ...], dict[str, FeatureKind], dict]:
-    """The network of a checkpoint in evaluation mode, its C class names, the kinds of its features by stream, and what
-    the outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
+    path: Path, dataset: str | Path | None, classes: Path | None, nhead: int | None, norm_where: str | None
+) -> tuple[nets.Parser, DataSet, dict[str, FeatureKind], dict]:
+    """The network of a checkpoint in evaluation mode, its data set, the kinds of its features by stream, and what the
+    outputs say of it: the file's SHA-256, and its settings, named like main.py's flags.
 
-    Sizes come from the weights; classes, heads and norm placement from the files beside the checkpoint, else from what
+    Sizes come from the weights; data set, heads and norm placement from the files beside the checkpoint, else from what
     is given, else LLP and the published settings. Raises InputError if the checkpoint cannot be used, or what is
     given is not what it was trained with.
     """
@@ -34,11 +36,10 @@ def load_network(
         sizes = checkpoint.describe_weights(weights if checkpoint.is_state_dict(weights) else {})
     except (KeyError, IndexError):
         raise InputError(f"{path}: {checkpoint.NO_WEIGHTS}") from None
-    kinds = {stream: _kind(path, stream, sizes) for stream in STREAMS}
     recorded = read_arguments(path.parent)
-    class_path = class_file(path.parent, classes)
-    class_names = read_class_names(class_path)
-    settings = sizes | {"num_classes": len(class_names), **_recorded(path.parent, recorded, sizes)}
+    found = run_dataset(path.parent, dataset, classes)
+    kinds = {stream: _kind(path, stream, sizes, found) for stream in STREAMS}
+    settings = sizes | {"num_classes": len(found.classes), **_recorded(path.parent, recorded, sizes)}
     given = {name: value for name, value in (("nhead", nhead), ("norm_where", norm_where)) if value}
     if "norm_where" in given and "norm_where" not in settings:
         raise InputError(f"{path}: holds weights of {sizes['model']}, for which --norm_where has no meaning")
@@ -47,10 +48,10 @@ def load_network(
         net = accelerate(nets.build(**settings))
     except ValueError as error:
         raise InputError(f"{path}: {error}; give --nhead") from error
-    sources = {"num_classes": f"that of {class_path} (--classes)"}
+    sources = {"num_classes": f"that of {class_file(path.parent, classes)} (--classes)"}
     checkpoint.load_weights(path, net, settings, sources, recorded, weights)
     model = {"sha256": hashlib.sha256(data).hexdigest(), **settings}
-    return net.eval(), class_names, kinds, model
+    return net.eval(), found, kinds, model
 
 
 def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int | str]) -> dict[str, int | str]:
@@ -70,11 +71,16 @@ def _recorded(folder: Path, recorded: Mapping[str, str], sizes: Mapping[str, int
     return {name: value for name, value in said.items() if name in own}
 
 
-def _kind(path: Path, stream: str, sizes: Mapping[str, int | str]) -> FeatureKind:
-    """The kind of feature that a stream of the network takes: the first of its size."""
+def _kind(path: Path, stream: str, sizes: Mapping[str, int | str], dataset: DataSet) -> FeatureKind:
+    """The kind of feature that a stream of the network takes: the first of its size.
+
+    CLAP's map is for networks of ten seconds; others take its embeddings of seconds.
+    """
     kinds = kinds_of(stream)
-    if stream not in SIZES:  # the network has one size for it
-        return kinds[0]
+    if dataset.seconds != T:
+        kinds = [
+            kind if kind.rows % T == 0 else kind._replace(rows=T, size=CLAP_EMBEDDING, pool=None) for kind in kinds
+        ]
     size = sizes[SIZES[stream]]
     for kind in kinds:
         if kind.size == size:

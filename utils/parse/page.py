@@ -46,6 +46,13 @@ def to_integers(probabilities: np.ndarray) -> list:
     return np.floor(probabilities.astype(float) * SCALE + 1e-9).astype(int).tolist()
 
 
+def gates(global_prob: np.ndarray) -> dict[str, list]:
+    """The video-level gate, (n, C), or, of each modality, (n, M, C), as the page's script reads it: (C, n) each."""
+    if global_prob.ndim == 2:
+        return {"gate": to_integers(global_prob.T)}
+    return {"gate": to_integers(global_prob[:, 0].T), "visualGate": to_integers(global_prob[:, 1].T)}
+
+
 def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embed: bool) -> str:
     """The page, as text.
 
@@ -62,11 +69,11 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "threshold": threshold,
         "audio": to_integers(video.frame_prob[:, 0].T),  # (C, n) each
         "visual": to_integers(video.frame_prob[:, 1].T),
-        "gate": to_integers(video.global_prob.T),
+        **gates(video.global_prob),
         "heard": video.has_track[:, 0].astype(int).tolist(),  # (n,) each
         "seen": video.has_track[:, 1].astype(int).tolist(),
     }
-    facts = [f"{video.edges[-1]:.1f} s", f"hop {video.hop} s"]
+    facts = [f"{video.edges[-1]:.1f} s", f"hop {video.hop} s" if video.hop else "seen as a whole"]
     if model:
         facts += [" + ".join(model.get("features", ())), str(model.get("checkpoint", ""))]
     values = {

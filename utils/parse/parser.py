@@ -9,6 +9,7 @@
 Axes: T = 10 segments of a window, n of a video, M = 2 modalities (audio, visual), C classes.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -24,15 +25,15 @@ from utils.base.devices import network_device
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
 from utils.encoders import Encoder, checkpoint_flag, load_encoder
-from utils.features.kinds import STREAMS, pool
+from utils.features.kinds import CLAP_EMBEDDING, STREAMS, pool
 from utils.llp.classes import T
+from utils.llp.datasets import LLP, PER_VIDEO, DataSet
 from utils.media import windows
-from utils.media.timeline import Survey, presence
 from utils.metrics.eval_metrics import THRESHOLD
-from utils.parse.events import ParsedVideo, WindowAverage, as_text, find_events
+from utils.parse.collect import SecondFeatures, WindowProbabilities
+from utils.parse.events import ParsedVideo, as_text, find_events
 from utils.parse.networks import load_network
-
-SHOWN = 10  # gaps that a note names
+from utils.parse.reader import Reader, describe
 
 
 class VideoParser:
@@ -40,7 +41,7 @@ class VideoParser:
 
     Args:
         net: in evaluation mode, on `device`.
-        class_names: C names.
+        dataset: that it was trained on: its C classes, and whether it takes windows of ten seconds or whole videos.
         encoders: of its three features, by stream (STREAMS).
         model: what the outputs say of it.
     """
@@ -48,12 +49,13 @@ class VideoParser:
     def __init__(
         self,
         net: Parser,
-        class_names: Sequence[str],
+        dataset: DataSet,
         encoders: Mapping[str, Encoder],
         device: Device = "cpu",
         model: dict | None = None,
     ):
-        self.net, self.class_names, self.device = net, tuple(class_names), torch.device(device)
+        self.net, self.dataset, self.device = net, dataset, torch.device(device)
+        self.class_names = dataset.class_names
         self.encoders = [encoders[stream] for stream in STREAMS]
         self.audio, *self.visual = self.encoders
         self.model = model or {}
@@ -64,6 +66,7 @@ class VideoParser:
         cls,
         path: Path | str,
         *,
+        dataset: str | Path | None = None,
         classes: Path | None = None,
         nhead: int | None = None,
         norm_where: str | None = None,
@@ -76,8 +79,8 @@ class VideoParser:
 
         Args:
             path: checkpoint_best.pt of a run, or a published one.
-            classes: a class file; nhead, norm_where: of the training. None: from the files beside the checkpoint, else
-                LLP and the published settings.
+            dataset: as --dataset names it; classes: a class file; nhead, norm_where: of the training. None: from the
+                files beside the checkpoint, else LLP and the published settings.
             checkpoints: local weights of encoders, by the name of their kind; the others are those published.
             options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
             device: None: as the command chooses it, the first GPU if there is one.
@@ -86,16 +89,19 @@ class VideoParser:
         Raises InputError if a file is missing, damaged, or does not fit.
         """
         device = network_device("0", precision) if device is None else device
-        net, class_names, kinds, about = load_network(Path(path), classes, nhead, norm_where)
+        net, found, kinds, about = load_network(Path(path), dataset, classes, nhead, norm_where)
         encoders = {}
         for stream, kind in kinds.items():
             own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
+            own |= {"per_second": True} if own and kind.size == CLAP_EMBEDDING else {}
             own |= (options or {}).get(kind.name, {})
             weights = (checkpoints or {}).get(kind.name)
             encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
         features = [kinds[stream].name for stream in STREAMS]
         model = {"checkpoint": as_text(path), **about, "features": features, "precision": precision}
-        return cls(net.to(device), class_names, encoders, device, model)
+        if found.name != LLP.name:
+            model |= {"dataset": found.name, "seconds": found.seconds or PER_VIDEO}
+        return cls(net.to(device), found, encoders, device, model)
 
     def parse(
         self,
@@ -107,7 +113,8 @@ class VideoParser:
         """What the parser says of one video of any length.
 
         Args:
-            hop: seconds from one window of ten to the next, 1 to 10; windows that overlap are averaged.
+            hop: seconds from one window of ten to the next, 1 to 10; windows that overlap are averaged. Networks of
+                other lengths see all seconds of the video, or as many as in their training, and take no other hop.
             keep: called with each window's time, `_20_30` (empty if it is the only one), and its features,
                 (10 | 64 | 80, D) float32 by the name of their kind.
             progress: show a bar.
@@ -116,27 +123,32 @@ class VideoParser:
         """
         if not 1 <= hop <= T:
             raise InputError(f"--hop {hop}: expected 1 to {T} seconds")
+        if self.dataset.seconds != T and hop != T:
+            raise InputError(f"--hop {hop}: the network is not of windows of {T} seconds; leave it out")
         found = windows.survey(path := Path(path))
         starts = windows.window_starts(found.seconds, hop)
-        average = WindowAverage(windows.segment_count(found.seconds), len(self.class_names))
+        parts = self._parts(found.seconds, hop, path)
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
-        reader = _Reader(self, path, found, starts)
+        reader = Reader(self, path, found, starts)
         reads = read_ahead(reader.read, starts, workers=1, ahead=1)
         for start, result in zip(bar, reads, strict=True):
             if result.error:
                 is_ours = isinstance(result.error, (InputError, OSError))
                 raise result.error if is_ours else InputError(f"{path}: {result.problem}") from result.error
-            if result.value is None:  # a gap of the file
-                average.add(start, 0.0, 0.0)
-                continue
-            features = self.embed(result.value)
-            if keep:
+            features = None if result.value is None else self.embed(result.value)  # None: a gap of the file
+            if keep and features:
                 keep("" if found.is_single else f"_{start}_{start + T}", features)
-            average.add(start, *self._probabilities(features, path))
-        edges = windows.segment_edges(found.seconds)
-        track = reader.has_track(edges)
-        about = (track, self.class_names, hop, describe(found, edges, track))
-        return ParsedVideo(path, found.seconds, edges, *average.means(), *about)
+            parts.add(start, features)
+        track = reader.has_track(parts.edges)
+        about = (track, self.class_names, parts.hop, describe(found, parts.edges, track))
+        return ParsedVideo(path, found.seconds, parts.edges, *parts.means(), *about)
+
+    def _parts(self, seconds: float, hop: int, path: Path) -> WindowProbabilities | SecondFeatures:
+        """What collects the windows of a video, as the lengths of the training demand."""
+        run = functools.partial(self._probabilities, path=path)
+        if self.dataset.seconds == T:
+            return WindowProbabilities(seconds, len(self.class_names), hop, run)
+        return SecondFeatures(seconds, self.dataset, run, nothing=functools.partial(self.embed, {}))
 
     def embed(self, window: dict[str, object]) -> dict[str, np.ndarray]:
         """A window's features (rows, D) by the name of their kind; those of silence or black for a missing track."""
@@ -159,62 +171,14 @@ class VideoParser:
 
     @torch.no_grad()
     def _probabilities(self, features: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray]:
-        """(T, M, C) segment and (C,) window probabilities of one window."""
-        pooled = [pool(array) for array in features.values()]
+        """(T, M, C) segment probabilities, and (C,), or (M, C) with a gate for each modality, of one window."""
+        pooled = [pool(array) if self.dataset.seconds == T else array for array in features.values()]
         if not all(np.isfinite(array).all() for array in pooled):
             raise InputError(f"{path}: its features are not finite; try --precision fp32")
         output = self.net(*(torch.from_numpy(array)[None].to(self.device) for array in pooled))
-        return output.frame_prob[0].cpu().numpy(), output.global_prob[0].cpu().numpy()
-
-
-class _Reader:
-    """Reads a video's windows: the encoders' inputs, by the name of their kind."""
-
-    def __init__(self, video_parser: VideoParser, path: Path, found: Survey, starts: Sequence[int]):
-        self.found, self.audio = found, video_parser.audio
-        self.starts = {start for start in starts if windows.has_media(found, start)}
-        samplers = {e.kind.name: windows.FrameSampler(e.kind.rate * T, e.prepare) for e in video_parser.visual}
-        self.frames = windows.FrameWindows(path, found, samplers, sorted(self.starts)) if found.picture else None
-        self.sound = windows.AudioWindows(path, found, self.audio.kind.rate) if found.sound else None
-
-    def read(self, start: int) -> dict[str, object] | None:
-        """The next window, None if there is neither picture nor sound in it."""
-        if start not in self.starts:
-            return None
-        window = self.frames.read(start) if self.frames else {}
-        if self.sound:
-            seconds = self.found.seconds if self.found.is_single else None
-            window[self.audio.kind.name] = self.audio.prepare(self.sound.read(start), seconds)
-        return window
-
-    def has_track(self, edges: np.ndarray) -> np.ndarray:
-        """In which segments there is sound, and a picture: (n + 1,) edges -> (n, M) bool. All windows have been read.
-
-        The ten segments of a video of one window are its tenths.
-        """
-        if self.found.is_single:
-            edges = np.linspace(0, self.found.seconds, len(edges))
-        heard = presence(self.sound.spans if self.sound else (), edges)
-        seen = presence(self.found.picture.spans, edges, self.frames.lost) if self.frames else heard & False
-        return np.stack([heard, seen], axis=1)
-
-
-def describe(found: Survey, edges: np.ndarray, has_track: np.ndarray) -> list[str]:
-    """What a reader of the events should know of the file, given its (n + 1,) edges and (n, M) bool, which track is in
-    which segment."""
-    notes = list(found.notes)
-    if found.audio_end is None:
-        notes.append("no audio track: visual events only")
-    if found.video_end is None:
-        notes.append("no video track: audio events only")
-    for there, what in zip(has_track.T, ("sound", "picture"), strict=True):
-        borders = np.flatnonzero(np.diff(np.concatenate([[1], there, [1]])))  # where it ends, begins, ends
-        gaps = ", ".join(f"{edges[a]:.1f} to {edges[b]:.1f} s" for a, b in borders.reshape(-1, 2)[:SHOWN])
-        if gaps and there.any():
-            notes.append(f"no {what} from {gaps}: no events of it there")
-    if found.seconds < T - 1:
-        notes.append(f"shorter than {T - 1} s: its ten segments last {edges[1]:.2f} s each")
-    return notes
+        by_modality = self.dataset.gate == "modality"
+        gate = torch.cat([output.a_prob, output.v_prob]) if by_modality else output.global_prob[0]
+        return output.frame_prob[0].cpu().numpy(), gate.cpu().numpy()
 
 
 def parse_videos(

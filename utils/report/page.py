@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.llp.annotations import Evaluation, Predictions, Reference
-from utils.llp.events import find_events
+from utils.llp.events import Segments, find_events
+from utils.llp.ragged import Ragged
 from utils.metrics import bootstrap
 from utils.metrics import eval_metrics as metrics
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES
@@ -27,8 +28,8 @@ class ScoredRun(NamedTuple):
     """Predictions of one run on the N videos of a split, and their scores."""
 
     name: str
-    audio: np.ndarray  # (N, C, T) bool
-    visual: np.ndarray  # (N, C, T) bool
+    audio: Segments  # (N, C, T) bool
+    visual: Segments  # (N, C, T) bool
     scores: np.ndarray  # (N, 10) in the order of SCORE_NAMES, 0 to 100; Type@AV of a video is the mean of its three
     exclusive: np.ndarray  # (N, 6) in the order of EXCLUSIVE_SCORE_NAMES
     by_class: dict[str, dict[str, np.ndarray]]  # audio, visual -> what class_scores returns
@@ -91,7 +92,8 @@ def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]
 
 def page_data(results: Results) -> dict:
     """What the page's script reads, but for `videos`; the keys are those that templates/results.html names."""
-    split, class_names, reference, _ = results.evaluation
+    split, dataset, reference, _ = results.evaluation
+    class_names = dataset.class_names
     runs, names = results.runs, (*SCORE_NAMES, *EXCLUSIVE_SCORE_NAMES)
     rows = score_rows(names, [np.concatenate([run.scores, run.exclusive], axis=1) for run in runs])  # the same draws
     return {
@@ -101,7 +103,7 @@ def page_data(results: Results) -> dict:
         "runs": [run.name for run in runs],
         "draws": bootstrap.DRAWS,
         "seed": bootstrap.SEED,
-        "seconds": reference.audio.shape[-1],
+        "seconds": dataset.seconds,  # null if videos differ in length
         "classes": list(class_names),
         "colours": class_colours(len(class_names)),
         "scoreNames": list(SCORE_NAMES),
@@ -118,7 +120,8 @@ def page_data(results: Results) -> dict:
 def video_data(results: Results) -> Iterator[list[list]]:
     """The page's `videos`, worst first, some at a time.
 
-    Each is name, ten scores of each run, then audio and visual events of the reference and of each run.
+    Each is name, ten scores of each run, then audio and visual events of the reference and of each run; then its length
+    in seconds, if videos differ in it.
     """
     order = results.worst_first()
     for start in range(0, len(order), VIDEOS_AT_ONCE):
@@ -127,7 +130,9 @@ def video_data(results: Results) -> Iterator[list[list]]:
         scores = zip(*(np.round(run.scores[those], 2).tolist() for run in results.runs), strict=True)
         sources = (results.evaluation.reference, *results.runs)
         events = zip(*(_events(source.audio[those], source.visual[those]) for source in sources), strict=True)
-        yield [list(video) for video in zip(names, scores, events, strict=True)]
+        audio = results.evaluation.reference.audio
+        lengths = zip(audio.lengths[those].tolist(), strict=True) if isinstance(audio, Ragged) else [()] * len(names)
+        yield [[*video, *length] for *video, length in zip(names, scores, events, lengths, strict=True)]
 
 
 def _rounded(values, digits: int) -> list[float | None]:
@@ -135,7 +140,7 @@ def _rounded(values, digits: int) -> list[float | None]:
     return [None if np.isnan(x) else round(float(x), digits) for x in values]
 
 
-def _events(*modalities: np.ndarray) -> list[list[list[int]]]:
+def _events(*modalities: Segments) -> list[list[list[int]]]:
     """(N, C, T) bool of audio and visual -> for each video and modality [class, onset, offset, class, ...]."""
     videos = [[[] for _ in modalities] for _ in modalities[0]]
     for m, segments in enumerate(modalities):

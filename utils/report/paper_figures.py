@@ -16,7 +16,7 @@ from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.report import figures
 from utils.report.html import OKABE_ITO, class_colours
 from utils.report.page import Results
-from utils.report.timelines import draw_events, label_rows, segment_spans
+from utils.report.timelines import draw_events, label_rows, segment_spans, tick_seconds
 
 WIDTH = 7.0  # inches, two columns of a paper
 DPI = 300
@@ -92,7 +92,7 @@ def draw_panel(ax: Axes, rows: dict[str, np.ndarray], classes: np.ndarray) -> No
             draw_events(ax, segment_spans(segments[c]), y + 0.08 + k * lane, 0.9 * lane, **_fill(colours, c))
         if y:
             ax.axhline(y, color="grey", linewidth=0.4)
-    ax.set_xticks(range(seconds + 1))
+    tick_seconds(ax, seconds)
     ax.tick_params(length=0, axis="y")
 
 

@@ -14,6 +14,7 @@ from utils.llp.annotations import Evaluation
 from utils.llp.events import find_events
 from utils.report import figures
 
+MOST_TICKS = 20
 COLOURS = {"reference": figures.BLUE, "predicted": figures.ORANGE}
 
 
@@ -37,6 +38,12 @@ def label_rows(ax: Axes, seconds: float, names: Sequence[str]) -> None:
         ax.text(0.5, 0.5, "no events", transform=ax.transAxes, ha="center", va="center", color="grey")
 
 
+def tick_seconds(ax: Axes, seconds: int) -> None:
+    """A tick at each second, unless there are too many."""
+    if seconds <= MOST_TICKS:
+        ax.set_xticks(range(seconds + 1))
+
+
 def draw_video(ax: Axes, reference: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> None:
     """One panel: reference and predicted events of one video in one modality, (C, T) bool each."""
     classes = np.flatnonzero(reference.any(axis=1) | predicted.any(axis=1))
@@ -44,7 +51,7 @@ def draw_video(ax: Axes, reference: np.ndarray, predicted: np.ndarray, class_nam
         draw_events(ax, segment_spans(reference[c]), y + 0.06, 0.42, color=COLOURS["reference"])
         draw_events(ax, segment_spans(predicted[c]), y + 0.5, 0.42, color=COLOURS["predicted"])
     label_rows(ax, reference.shape[-1], [class_names[c] for c in classes])
-    ax.set_xticks(range(reference.shape[-1] + 1))
+    tick_seconds(ax, reference.shape[-1])
 
 
 def plot_timelines(path: Path, evaluation: Evaluation, chosen: Sequence[int], title: str = "") -> None:

@@ -13,8 +13,11 @@ from tqdm import tqdm
 from utils.base.files import require_space, write_json
 from utils.features.kinds import KINDS, LABELS, LOGITS
 from utils.llp.annotations import REFERENCE_FILES, write_predictions
+from utils.llp.classes import T
+from utils.llp.datasets import LLP
 from utils.llp.events import EVENT_COLUMNS, segments_to_events, write_events
 from utils.llp.names import video_id
+from utils.llp.probabilities import Probabilities
 from utils.llp.pseudo_labels import label_layout, logits_layout
 from utils.llp.tables import write_table
 from utils.llp.videos import ALL_VIDEOS_FILE, SPLIT_COLUMNS, SPLIT_FILES
@@ -109,4 +112,6 @@ def write_posterior(
 ) -> None:
     """What main.py --save_predictions writes, of a posterior: probabilities, and events at thresholds."""
     predictions = binarize(*found, *thresholds)
-    write_predictions(folder, filenames, *predictions, class_names, **found._asdict())
+    frame_prob = found.frame_prob.reshape(-1, *found.frame_prob.shape[2:])
+    said = Probabilities(np.full(len(filenames), T), frame_prob, found.global_prob)
+    write_predictions(folder, filenames, *predictions, LLP.named(class_names), said)

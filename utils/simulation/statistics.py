@@ -16,6 +16,7 @@ from utils.base.errors import InputError
 from utils.base.files import read_text, write_text
 from utils.llp.annotations import REFERENCE_FILES, dense_video_names, read_reference
 from utils.llp.classes import CLASS_NAMES, T
+from utils.llp.datasets import LLP
 from utils.llp.events import read_events
 
 LLP_STATISTICS = Path(__file__).with_name("llp_statistics.yaml")
@@ -118,9 +119,10 @@ def measure_folder(folder: Path, class_names: Sequence[str] = CLASS_NAMES) -> St
 
     Raises InputError if a file is missing or wrong, or says too little.
     """
-    named = {n for name in REFERENCE_FILES.values() for n in read_events(Path(folder) / name, class_names).filename}
+    dataset = LLP.named(class_names)
+    named = {n for name in REFERENCE_FILES.values() for n in read_events(Path(folder) / name, dataset).filename}
     filenames = sorted(dense_video_names(folder) or named)
-    reference = read_reference(folder, filenames, class_names)
+    reference = read_reference(folder, filenames, dataset)
     try:
         return measure(np.stack([reference.audio, reference.visual], axis=1), class_names)
     except InputError as error:

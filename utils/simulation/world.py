@@ -104,7 +104,7 @@ class World:
         classes: Sequence[EventClass] = CLASSES,
     ):
         """statistics: if not given, those of LLP. Raises InputError if they, or the kinds, do not fit the classes."""
-        self.dials, self.seed, self.kinds = dials, seed, kinds
+        self.dials, self.seed, self.kinds, self.classes = dials, seed, kinds, tuple(classes)
         self.statistics = statistics or read_statistics(class_names=class_names(classes))
         self.thresholds = np.array(
             [[getattr(c, name) for c in classes] for name in TEACHER_THRESHOLDS.values()]

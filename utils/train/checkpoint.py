@@ -49,8 +49,10 @@ def load(path: Path, data: bytes | None = None):
     return weights_file.load(path, "PyTorch checkpoint", data)
 
 
-def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int | str]:
+def describe_weights(weights: dict[str, torch.Tensor], st_dim: int = ST_DIM) -> dict[str, int | str]:
     """The network that a state_dict of (...) tensors belongs to, `model`, and its sizes, named like main.py's flags.
+
+    st_dim: size of visual_st for UWAV, whose weights hold only the sum of the two visual sizes.
 
     Raises KeyError or IndexError if it is that of no network.
     """
@@ -69,10 +71,10 @@ def describe_weights(weights: dict[str, torch.Tensor]) -> dict[str, int | str]:
         found |= {"model": "MMIL_Net", "num_layers": count("hat_encoder.layers.")}
         found["ff_dim"] = size("hat_encoder.layers.0.linear1", 0)
     if not any(name.startswith("fc_a.layers.") for name in weights):
-        return found | {"input_a_dim": size("fc_a", 1), "input_v_dim": size("fc_v", 1)}
+        return found | {f"input_{m}_dim": size(f"fc_{m}", 1) for m in ("a", "v", "st")}
     found |= {"model": "UWAV", "input_a_dim": size("fc_a.layers.0", 1)}
     found |= {"num_proj_layers": count("fc_fusion.layers."), "num_MMIL_layers": count("fc_frame_att.layers.")}
-    return found | {"input_v_dim": size("fc_fusion.layers.0", 1) - ST_DIM}
+    return found | {"input_v_dim": size("fc_fusion.layers.0", 1) - st_dim, "input_st_dim": st_dim}
 
 
 def is_state_dict(value: object) -> bool:
@@ -106,7 +108,7 @@ def load_weights(
     """
     weights = load(path) if weights is None else weights
     try:
-        found = describe_weights(weights) if is_state_dict(weights) else {}
+        found = describe_weights(weights, settings.get("input_st_dim", ST_DIM)) if is_state_dict(weights) else {}
     except (KeyError, IndexError):
         found = {}
     if not found:

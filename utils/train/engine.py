@@ -11,8 +11,8 @@ from tqdm import tqdm
 from utils.metrics.decision_thresholds import DEFAULT, Thresholds
 from utils.metrics.eval_metrics import binarize
 from utils.train.losses import LossLog, logged
-from utils.train.recipe import PLAIN, Recipe
-from utils.train.step import forward, forward_losses
+from utils.train.recipe import PLAIN, Recipe, segments_of
+from utils.train.step import forward, forward_losses, on_device
 
 
 def train_one_epoch(
@@ -58,8 +58,10 @@ class Evaluation(NamedTuple):
     """What the network says of N videos, and the mean losses if they were asked for."""
 
     global_prob: np.ndarray  # (N, C) float32
-    frame_prob: np.ndarray  # (N, T, M, C) float32
+    frame_prob: np.ndarray  # (N, T, M, C) float32; with lengths (S, M, C), the segments of all videos in one row
     losses: dict[str, float | None]
+    video_prob: np.ndarray | None = None  # (N, M, C) float32, whether an event is heard and seen in the video
+    lengths: np.ndarray | None = None  # (N,) int64, segments of each video; S is their sum. None: all have T
 
     def predictions(self, thresholds: Thresholds = DEFAULT) -> tuple[np.ndarray, np.ndarray]:
         """Audio and visual decisions, (N, C, T) bool each."""
@@ -78,20 +80,39 @@ def evaluate(
     """Run the network on every batch of `loader`; with `terms`, compute these losses by the recipe, too.
 
     Args:
-        loader: batches as dataloader.py describes them: (B, ...) tensors.
+        loader: batches as dataloader.py describes them: (B, ...) tensors. With `index`, (B,), the places of the videos,
+            they may come in any order.
 
     Raises InputError if a loss is not finite.
     """
     net.eval()
-    log, global_prob, frame_prob = LossLog(terms), [], []
+    log, global_prob, video_prob, frame_prob, known = LossLog(terms), [], [], [], {"lengths": [], "index": []}
     for batch in loader:
-        batch = {name: value.to(device) for name, value in batch.items()}
+        batch = on_device(batch, device)
         output, found = forward_losses(net, batch, terms, recipe) if terms else (forward(net, batch), {})
         global_prob.append(output.global_prob)
-        frame_prob.append(output.frame_prob)
+        video_prob.append(torch.stack([output.a_prob, output.v_prob], dim=1))
+        frame_prob.append(segments_of(output.frame_prob, batch.get("lengths")))
+        for name, values in known.items():
+            values += [batch[name].cpu()] if name in batch else []
         if terms:
             log.add(torch.stack([found[name] for name in log.names]), len(output.global_prob))
     log.read(lambda i: "in validation")
-    return Evaluation(
-        torch.cat(global_prob).cpu().numpy(), torch.cat(frame_prob).cpu().numpy(), log.means() if terms else {}
-    )
+    arrays = [torch.cat(values).cpu().numpy() for values in (global_prob, frame_prob, video_prob)]
+    lengths, index = (torch.cat(values).numpy() if values else None for values in known.values())
+    return _in_order(Evaluation(*arrays[:2], log.means() if terms else {}, arrays[2], lengths), index)
+
+
+def _in_order(found: Evaluation, index: np.ndarray | None) -> Evaluation:
+    """The same, its videos in the order of index, (N,): their places in the split. None: they are in order."""
+    if index is None:
+        return found
+    order = np.argsort(index, kind="stable")
+    lengths, frame_prob = found.lengths, found.frame_prob
+    if lengths is None:
+        frame_prob = frame_prob[order]
+    else:
+        videos = np.split(frame_prob, lengths.cumsum()[:-1])
+        lengths, frame_prob = lengths[order], np.concatenate([videos[i] for i in order])
+    each = {"global_prob": found.global_prob[order], "video_prob": found.video_prob[order]}
+    return found._replace(**each, frame_prob=frame_prob, lengths=lengths)

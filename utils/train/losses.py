@@ -1,7 +1,7 @@
 """The losses of a batch, and their means over an epoch.
 
 Sources: VALOR (NeurIPS 2023), section 3.2; `guided`: HAN (ECCV 2020), section 4.4; `mixup`: UWAV (CVPR 2025), section
-3.5. Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes.
+3.5. Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes; S segments of videos of different lengths.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nets.mmil_net import ParserOutput
 from utils.base.errors import InputError
-from utils.train.recipe import PLAIN, Recipe
+from utils.train.recipe import PLAIN, Recipe, segments_of
 
 # term -> its losses by their names in the logs; also the order in which they are added. --mixup turns the last one on.
 LOSS_TERMS = {
@@ -56,14 +56,15 @@ def video_loss(prob: Tensor, weak: Tensor) -> Tensor:
 
 
 def segment_loss(logits: Tensor, targets: Tensor, weak: Tensor, weights: tuple[float, float] | None) -> Tensor:
-    """Mean binary cross-entropy of segments, (B, T, C) each, over all cells: a scalar.
+    """Mean binary cross-entropy of segments, (B, T, C) or (S, C) each, over all cells: a scalar.
 
-    weights: of the cells of classes that a video has by its weak label, (B, C), and of the other cells; the mean is not
-    divided by their sum (UWAV, eq. 17). None: all are 1.
+    weights: of the cells of classes that a video has by its weak label, (B, C) or that of each segment, (S, C), and of
+    the other cells; the mean is not divided by their sum (UWAV, eq. 17). None: all are 1.
     """
     if weights is None:
         return F.binary_cross_entropy_with_logits(logits, targets)
-    weight = torch.where(weak > 0, weights[0], weights[1]).to(logits.dtype)[:, None]  # (B, 1, C)
+    weight = torch.where(weak > 0, weights[0], weights[1]).to(logits.dtype)
+    weight = weight[:, None] if logits.dim() == 3 else weight  # (B, 1, C) or (S, C)
     return F.binary_cross_entropy_with_logits(logits, targets, weight)
 
 
@@ -75,7 +76,11 @@ def parser_losses(
     Args:
         output: of the network, for B videos.
         batch: weak (B, C), pseudo_a and pseudo_v (B, T, C), float in [0, 1]; for `mixup` what `Recipe.mix` returns.
-            Only what the terms and the recipe need.
+            Only what the terms and the recipe need. If it holds lengths, (B,), losses of segments are means over the
+            segments of the videos, so that each second weighs the same; those of videos are means over videos still.
+            If it holds weak_a or weak_v, (B, C), what a modality itself contains, these replace weak but in `video`.
+            `guided` does not smooth weak_v: label smoothing is for what is known of the whole video alone.
+            segment_share: a scalar, factor of the losses of segments, if this is a shard of a batch with lengths.
         terms: keys of LOSS_TERMS.
 
     Returns:
@@ -83,22 +88,15 @@ def parser_losses(
         have the recipe's factor.
     """
     audio_logits, visual_logits = output.frame_logits.unbind(dim=2)  # (B, T, C) each
-    weak, smooth = batch.get("weak"), recipe.label_smoothing
-
-    def segments(m: str, logits: Tensor) -> tuple[Tensor]:
-        return (segment_loss(logits, batch[f"pseudo_{m}"], weak, recipe.weights and recipe.weights[m]),)
 
     def mixed(m: str) -> Tensor:
         return F.binary_cross_entropy_with_logits(batch[f"mixed_logits_{m}"], batch[f"mixed_target_{m}"])
 
     compute = {
-        "video": lambda: (video_loss(output.global_prob, weak),),
-        "audio": lambda: segments("a", audio_logits),
-        "visual": lambda: segments("v", visual_logits),
-        "guided": lambda: (
-            video_loss(output.a_prob, weak),
-            video_loss(output.v_prob, smooth * weak + (1 - smooth) / 2),
-        ),
+        "video": lambda: (video_loss(output.global_prob, batch["weak"]),),
+        "audio": lambda: (_segments("a", audio_logits, batch, recipe),),
+        "visual": lambda: (_segments("v", visual_logits, batch, recipe),),
+        "guided": lambda: _guided(output, batch, recipe.label_smoothing),
         "mixup": lambda: (mixed("a"), mixed("v")),
     }
     losses, total = {}, 0
@@ -107,6 +105,24 @@ def parser_losses(
         losses |= zip(LOSS_TERMS[term], found, strict=True)
         total = total + sum(found) * (recipe.segment_weight if term in SEGMENT_TERMS else 1)
     return losses | {TOTAL: total}
+
+
+def _segments(m: str, logits: Tensor, batch: Mapping[str, Tensor], recipe: Recipe) -> Tensor:
+    """The loss of the segments of a modality."""
+    lengths, weights = batch.get("lengths"), recipe.weights and recipe.weights[m]
+    weak = batch.get(f"weak_{m}", batch.get("weak"))
+    if lengths is not None and weights:
+        weak = segments_of(weak[:, None].expand(logits.shape), lengths)  # (S, C)
+    cells = (segments_of(x, lengths) for x in (logits, batch[f"pseudo_{m}"]))
+    loss = segment_loss(*cells, weak, weights)
+    return loss * batch["segment_share"] if "segment_share" in batch else loss
+
+
+def _guided(output: ParserOutput, batch: Mapping[str, Tensor], smooth: float) -> tuple[Tensor, Tensor]:
+    """The losses of what is heard and seen in a video."""
+    weak = batch.get("weak")
+    seen = batch["weak_v"] if "weak_v" in batch else smooth * weak + (1 - smooth) / 2
+    return video_loss(output.a_prob, batch.get("weak_a", weak)), video_loss(output.v_prob, seen)
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:

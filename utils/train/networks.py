@@ -33,16 +33,6 @@ def network_defaults(model: str) -> dict[str, Setting]:
     return {name: parameters[name].default for name in SHAPE if name in parameters}
 
 
-def gives_way(value: Setting) -> Setting:
-    """A flag's default that equals `value`, and can be told from what is given."""
-    return type("Default", (type(value),), {})(value)
-
-
-def is_given(value: Setting | None) -> bool:
-    """Whether the value of a flag is given, and no default."""
-    return value is not None and type(value).__name__ != "Default"
-
-
 def add_network_flags(group: argparse._ArgumentGroup) -> None:
     """--model, and the flags of its networks. The published defaults of MMIL_Net give way to another's in `settle`."""
     group.add_argument("--model", choices=NETWORKS, default="MMIL_Net", help="network")
@@ -54,7 +44,7 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
         of_models = ", ".join(f"{model} {own[name]}" for model, own in defaults.items() if name in own)
         settings = settings | {"help": f"{settings['help']} (default: {of_models})"}
         published = defaults["MMIL_Net"].get(name)
-        group.add_argument(f"--{name}", default=None if published is None else gives_way(published), **settings)
+        group.add_argument(f"--{name}", default=None if published is None else flags.gives_way(published), **settings)
 
 
 def settle(model: str, given: Mapping[str, Setting | None]) -> dict[str, Setting]:
@@ -63,7 +53,7 @@ def settle(model: str, given: Mapping[str, Setting | None]) -> dict[str, Setting
     Raises InputError if a flag is given that the network does not take, or nhead does not divide hidden_dim.
     """
     own = network_defaults(model)
-    given = {name: value for name, value in given.items() if is_given(value)}
+    given = {name: value for name, value in given.items() if flags.is_given(value)}
     foreign = [f"--{name}" for name in given if name not in own]
     if foreign:
         raise InputError(f"{', '.join(foreign)} has no meaning with --model {model}")

@@ -2,7 +2,8 @@
 
 Sources: UWAV (CVPR 2025): soft labels, section 3.3 (eq. 12); re-weighting, section 3.4 (eqs. 17 to 19); mixup, section
 3.5. MUG (ICCV 2025): recombination. Where UWAV's paper and its release differ, a parameter chooses.
-Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes, D hidden.
+Axes: B videos, T segments, M = 2 modalities (audio, visual), C classes, D hidden; S the segments of all videos of a
+batch with `lengths`, without the padding behind them, which may hold anything.
 """
 
 import math
@@ -13,12 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.llp.pseudo_labels import above
+from nets.padding import blank, padding_of
+from utils.llp.pseudo_labels import NOTHING, above
 
 MODALITIES = ("a", "v")  # suffixes of the arrays and losses of the audio and the visual stream
 TARGETS = ("binary", "soft")
 SCALES = ("classes", "one")
 SIDES = {"a": ("audio", "pseudo_a"), "v": ("visual", "visual_st", "pseudo_v")}  # what a modality owns of a batch
+
+
+def segments_of(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The segments of all videos without padding: (B, T, ...) -> (S, ...). Without lengths, (B,) int64, x itself."""
+    if lengths is None:
+        return x
+    padding = padding_of(lengths, x, "cpu")  # there, counting them makes no device wait
+    if padding is None:
+        return x.flatten(0, 1)
+    rows = padding.logical_not().flatten().nonzero().squeeze(1)
+    return x.flatten(0, 1)[rows.to(x.device, non_blocking=True)]
 
 
 def binary_labels(logits: Tensor, thresholds: Tensor, weak: Tensor) -> Tensor:
@@ -46,11 +59,11 @@ def class_weights(labels: np.ndarray, share: float, scale: str) -> tuple[float, 
     """Weights of the segment loss for classes that a video has, and for those that it has not (UWAV, eqs. 17 to 19).
 
     Args:
-        labels: (N, T, C) binary, of the whole split; binary also if the targets are soft.
+        labels: (N, T, C) binary, of the whole split, or (S, C); binary also if the targets are soft.
         share: W. scale: `one`, as in the paper: W (1 - r) and r, r being the share of positive cells; `classes`, as in
             the release: both times C.
     """
-    positive = np.asarray(labels, np.float64).mean((0, 1)).sum()  # events a second
+    positive = np.asarray(labels, np.float64).mean(tuple(range(labels.ndim - 1))).sum()  # events a second
     size = labels.shape[-1]
     weights = share * (size - positive), positive
     return weights if scale == "classes" else (weights[0] / size, weights[1] / size)
@@ -68,9 +81,10 @@ def draw_mixup(alpha: float, count: int, device: torch.device | str = "cpu") -> 
 def mix(features: Tensor, targets: Tensor, lam: float, permutation: Tensor) -> tuple[Tensor, Tensor]:
     """Every segment of a batch mixed with another one: lam times itself, 1 - lam times its partner (UWAV, section 3.5).
 
-    features (B, T, D), targets (B, T, C), permutation (B T,) -> mixed features (B T, D), mixed targets (B T, C).
+    features (B, T, D), targets (B, T, C), permutation (B T,) -> mixed features (B T, D), mixed targets (B T, C); or,
+    of segments of different videos in one row, (S, D), (S, C), (S,) -> (S, D), (S, C).
     """
-    pairs = ((x, x[permutation]) for x in (features.flatten(0, 1), targets.flatten(0, 1)))
+    pairs = ((x, x[permutation]) for x in (features.flatten(0, -2), targets.flatten(0, -2)))
     return tuple(lam * x + (1 - lam) * partner for x, partner in pairs)
 
 
@@ -78,15 +92,30 @@ def recombine(batch: Mapping[str, Tensor], pictures: Sequence[int] | Tensor) -> 
     """The batch, and further videos: the sound of its i-th video with the picture of its pictures[i]-th (MUG).
 
     A new video has the targets of each side; its weak label, (C,), is the union of both over time. Soft targets count
-    above 0.5, which is where their logit is above the threshold.
+    above 0.5, which is where their logit is above the threshold. If the batch has weak labels of each side, so has the
+    new video. If it has lengths, (B,), the longer side is cut to the shorter one: what lies behind is 0.
     """
+    if "lengths" in batch:
+        lengths = batch["lengths"].cpu()
+        sound_lengths = lengths[torch.arange(len(pictures)) % len(lengths)]
+        lengths = torch.minimum(sound_lengths, lengths[torch.as_tensor(pictures).cpu()]).to(batch["lengths"].device)
     pictures = torch.as_tensor(pictures, device=batch["audio"].device)
     sounds = torch.arange(len(pictures), device=pictures.device) % len(batch["audio"])
     rows = {"a": sounds, "v": pictures}
     new = {name: batch[name][rows[m]] for m, names in SIDES.items() for name in names}
+    if "lengths" in batch:
+        new = _cut(new, lengths)
     heard, seen = (new[f"pseudo_{m}"].amax(1) for m in MODALITIES)  # (n, C)
-    new["weak"] = (torch.maximum(heard, seen) > 0.5).to(heard.dtype)
+    weak = {"weak": torch.maximum(heard, seen), "weak_a": heard, "weak_v": seen}
+    new |= {name: (value > 0.5).to(value.dtype) for name, value in weak.items() if name in batch or name == "weak"}
     return {name: torch.cat([batch[name], value]) for name, value in new.items()}
+
+
+def _cut(videos: Mapping[str, Tensor], lengths: Tensor) -> dict[str, Tensor]:
+    """Zeros behind the first lengths[i] segments of video i in every array, (n, rows, ...), and these lengths."""
+    padding = padding_of(lengths, videos["pseudo_a"])
+    cut = dict(videos) if padding is None else {name: blank(x, padding) for name, x in videos.items()}
+    return cut | {"lengths": lengths}
 
 
 class Recipe(NamedTuple):
@@ -115,7 +144,11 @@ class Recipe(NamedTuple):
         batch = dict(batch)
         for m in MODALITIES:
             if (logits := batch.pop(f"logits_{m}", None)) is not None:
-                known = logits, self.thresholds[m].to(logits.device), batch["weak"]
+                padding = padding_of(batch.get("lengths"), logits)
+                if padding is not None:
+                    logits = logits.masked_fill(padding[:, :, None], NOTHING)  # has no part in the least logit
+                weak = batch[f"weak_{m}" if f"weak_{m}" in batch else "weak"]
+                known = logits, self.thresholds[m].to(logits.device), weak
                 is_soft = self.targets == "soft"
                 batch[f"pseudo_{m}"] = soft_labels(*known, self.temperature) if is_soft else binary_labels(*known)
         if training and self.recombine:
@@ -126,14 +159,14 @@ class Recipe(NamedTuple):
         return batch
 
     def mix(self, features: Tensor, batch: Mapping[str, Tensor], classifier: nn.Module) -> dict[str, Tensor]:
-        """The classifier's logits of mixed segments and their targets, both (B T, C), for each modality.
+        """The classifier's logits of mixed segments and their targets, both (B T, C) or (S, C), for each modality.
 
         features: (B, T, M, D), of a prepared batch.
         """
         mixed = {}
         for m, stream in zip(MODALITIES, features.unbind(2), strict=True):
-            targets = batch[f"pseudo_{m}"]
-            drawn = draw_mixup(self.mixup, targets.shape[0] * targets.shape[1], stream.device)
+            stream, targets = (segments_of(x, batch.get("lengths")) for x in (stream, batch[f"pseudo_{m}"]))
+            drawn = draw_mixup(self.mixup, math.prod(targets.shape[:-1]), stream.device)
             x, mixed[f"mixed_target_{m}"] = mix(stream, targets, *drawn)
             mixed[f"mixed_logits_{m}"] = classifier(x)
         return mixed

@@ -1,7 +1,7 @@
 """The flags of main.py that say what is learnt: the terms of the loss and the recipes that change them."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import torch
 
 from utils.base import flags
 from utils.base.errors import InputError
-from utils.llp.classes import TEACHER_THRESHOLDS, class_names, read_classes
+from utils.llp.classes import TEACHER_THRESHOLDS, class_names
+from utils.llp.datasets import DataSet, read_class_file
 from utils.llp.pseudo_labels import pseudo_labels
 from utils.train.losses import LOSS_TERMS, SEGMENT_TERMS
 from utils.train.recipe import MODALITIES, SCALES, TARGETS, Recipe, class_weights
@@ -133,10 +134,13 @@ def label_kinds(given: Mapping) -> list[str]:
     return [*(["weak"] if needs_weak else []), *kinds]
 
 
-def read_thresholds(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The teachers' thresholds of a class file, (C,) float32 by modality. Raises InputError if its classes differ."""
-    classes = read_classes(path)
-    if class_names(classes) != tuple(names):
+def read_thresholds(path: Path | None, dataset: DataSet) -> dict[str, np.ndarray]:
+    """The teachers' thresholds of a class file, else those of the data set, (C,) float32 by modality.
+
+    Raises InputError if its classes differ.
+    """
+    classes, names = read_class_file(path, dataset.separator) if path else dataset.classes, dataset.class_names
+    if class_names(classes) != names:
         raise InputError(f"{path}: its {len(classes)} classes are not this run's {len(names)}")
     fields = zip(MODALITIES, TEACHER_THRESHOLDS.values(), strict=True)
     return {m: np.array([getattr(c, field) for c in classes], np.float32) for m, field in fields}
@@ -148,10 +152,14 @@ def make_recipe(given: Mapping, thresholds: Mapping[str, np.ndarray], split, dev
     thresholds: (C,) float32 by modality. split: a SplitData of N videos.
     """
 
-    def binary(m: str) -> np.ndarray:  # (N, T, C)
+    def binary(m: str) -> np.ndarray:  # (N, T, C), or (S, C) of videos that differ in length
         if f"logits_{m}" not in label_kinds(given):
             return split.whole(f"pseudo_{m}")
-        return pseudo_labels(split.whole(f"logits_{m}"), split.whole("weak"), thresholds[m])
+        weak, logits = split.whole_weak(m), split.whole(f"logits_{m}")
+        if split.rows is None:
+            return pseudo_labels(logits, weak, thresholds[m])
+        weak = np.repeat(weak, split.rows.lengths.numpy(), axis=0)
+        return pseudo_labels(logits[:, None], weak, thresholds[m])[:, 0]
 
     weights = None
     if given["reweight"]:

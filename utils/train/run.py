@@ -1,5 +1,6 @@
 """One training run: where it starts or resumes, what it prints and writes after each epoch. Rank 0 does the writing."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Self
@@ -12,7 +13,9 @@ from utils.base.distributed import ProcessGroup
 from utils.base.errors import InputError
 from utils.base.files import write_json
 from utils.base.weights import must_fit
-from utils.metrics.tables import score_table
+from utils.llp.datasets import LLP, DataSet
+from utils.metrics.protocols import tables_text
+from utils.metrics.tables import plain_scores
 from utils.train import checkpoint
 from utils.train.losses import TOTAL
 from utils.train.run_folder import RunFolder, class_file, plain, require_same_arguments
@@ -28,7 +31,8 @@ class Run:
         arguments: what changes its numbers, by the names of the flags, and `epochs`, `save_epochs`.
         resume: go on after its last finished epoch instead of starting in a new folder.
         classes: class file that --classes gives, if any.
-        best_by: the validation score whose highest value tells the best epoch.
+        dataset: of the run.
+        best_by: the validation scores whose mean is highest in the best epoch.
 
     Raises InputError if the folder exists, cannot be resumed, or was trained with other arguments.
     """
@@ -40,10 +44,11 @@ class Run:
         arguments: dict,
         resume: bool,
         classes: Path | None,
-        best_by: str = "Seg-type",
+        dataset: DataSet = LLP,
+        best_by: tuple[str, ...] = ("Seg-type",),
     ):
         self.folder, self.group, self.resume, self.classes = RunFolder(path), group, resume, classes
-        self.best_by = best_by
+        self.dataset, self.best_by = dataset, best_by
         self.arguments, self.wandb, self.began = arguments, WandbLog(), False
         self.state: dict | None = None  # what checkpoint_last.pt holds
 
@@ -122,7 +127,7 @@ class Run:
         else:
             if self.group.is_rank_zero:
                 classes = class_file(self.folder.path, self.classes)
-                self.folder.begin(settings, classes, start_over=self.resume)
+                self.folder.begin(settings, classes, self.resume, self.dataset)
             self.state = {"epoch": 0, "iteration": 0, "best_epoch": 0, "best_scores": {}}
         self.began = self.group.is_rank_zero
 
@@ -154,7 +159,7 @@ class Run:
         val_losses, scores = validation
         self._report(epoch, lr, seconds, losses, val_losses, scores)
         weights = self.net.state_dict()
-        if scores[self.best_by] > self.state["best_scores"].get(self.best_by, 0):
+        if self._judged(scores) > self._judged(self.state["best_scores"]):
             self.state |= {"best_epoch": epoch, "best_scores": scores}
             checkpoint.save(self.folder.path / checkpoint.BEST, weights)
         if self.arguments["save_epochs"]:
@@ -169,11 +174,16 @@ class Run:
         } | ({"random_of_others": others} if others else {})
         checkpoint.save(self.folder.path / checkpoint.LAST, self.state)  # last: only now is the epoch finished
 
+    def _judged(self, scores: dict[str, float]) -> float:
+        """What tells the best epoch; 0 without scores, or if one is not defined."""
+        values = [scores.get(name, 0.0) for name in self.best_by]
+        return 0.0 if any(math.isnan(value) for value in values) else sum(values) / len(values)
+
     def _report(self, epoch: int, lr: float, seconds: float, losses, val_losses, scores) -> None:
         """Print the published line, and log everything."""
         head = f"Epoch[{epoch}/{self.arguments['epochs']}](Time:{seconds:.2f} sec)(lr:{lr:.6f})"
         both = f"Train Loss: {losses[TOTAL]:.3f} Val Loss: {val_losses[TOTAL]:.3f}"
-        print(f"{head} {both}  Val F: {scores[self.best_by]:.3f}", flush=True)
+        print(f"{head} {both}  Val F: {self._judged(scores):.3f}", flush=True)
         train = {f"train_{name}": value for name, value in losses.items()}
         val = {f"val_{name}": value for name, value in val_losses.items()}
         self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
@@ -186,13 +196,13 @@ class Run:
         if not self.group.is_rank_zero:
             return scores
         if not self.state["best_epoch"]:
-            where = f"{self.folder.path}: no epoch scored above 0 in {self.best_by} on validation"
+            where = f"{self.folder.path}: no epoch scored above 0 in {' and '.join(self.best_by)} on validation"
             print(f"{where}: there is no {best.name}")
             return scores
         print(f"Best F scores (at epoch {self.state['best_epoch']}):")
-        print(score_table({"Val": scores}))
+        print(tables_text(self.dataset, {"Val": scores}))
         if not best.is_file():
             print(f"note: {best}, which scored this, is no longer there", file=sys.stderr)
         if json:
-            write_json(json, scores)
+            write_json(json, plain_scores(scores))
         return scores

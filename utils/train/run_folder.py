@@ -10,10 +10,12 @@ from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, append_line, locked_path, read_text, remove_leftovers, write_bytes, write_text
 from utils.base.flags import LLP_CLASSES
 from utils.llp.classes import read_class_names
+from utils.llp.datasets import LLP, DataSet, read_dataset, write_dataset
 from utils.train import checkpoint
 
 ARGUMENTS = "arguments.txt"
-CLASSES = "classes.yaml"
+CLASSES = "classes.yaml"  # of LLP's videos
+DATA_SET = "dataset.yaml"  # of others
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 MAX_ARGUMENTS = 2**20  # bytes
@@ -26,7 +28,7 @@ PATHS |= {"gt_dir", "packed", "a_logits_dir", "v_logits_dir", "label_thresholds"
 FREE_TO_CHANGE = {"gpu", "mode", "label_test", "model_name", "model_save_dir", "resume", "seeds", "num_workers"}
 FREE_TO_CHANGE |= {"use_wandb", "wandb_project_name", "wandb_run_name", "json", "save_predictions", "classwise"}
 FREE_TO_CHANGE |= {"thresholds", "tune_thresholds", "log_every", "save_epochs", "no_cache", "cache_dir", "memory_limit"}
-FREE_TO_CHANGE |= {"classes"}  # `class_file` compares their names
+FREE_TO_CHANGE |= {"classes", "dataset"}  # `run_dataset` compares them
 NOT_FLAGS = {
     "device": "the device",
     "processes": "the number of processes",
@@ -83,10 +85,10 @@ class RunFolder:
         only_epoch = read_arguments(self.path).get("epochs") == "1" and bool(weights)
         return any(1 < epoch < math.inf for epoch in epochs) or bool(weights - of_first) or only_epoch
 
-    def begin(self, arguments: dict, class_file: Path, start_over: bool) -> None:
+    def begin(self, arguments: dict, class_file: Path, start_over: bool, dataset: DataSet = LLP) -> None:
         """Make and lock the folder, or with `start_over` drop what an unfinished first epoch left in the locked one.
 
-        class_file: the classes of the run, which are copied into the folder.
+        class_file: the classes of the run, which are copied into the folder; of another data set than LLP, that is.
         """
         # before anything is dropped or made: the class file may be the folder's own
         classes, text = Path(class_file).read_bytes(), arguments_text(arguments)
@@ -98,14 +100,17 @@ class RunFolder:
             self.lock()
         (self.path / ITERATION_LOG).touch()
         write_text(self.path / ARGUMENTS, text)
-        write_bytes(self.path / CLASSES, classes)
+        if dataset.name == LLP.name:
+            write_bytes(self.path / CLASSES, classes)
+        else:
+            write_dataset(self.path / DATA_SET, dataset)
 
     def remove_files(self) -> None:
         """Remove what this program writes before an epoch is finished."""
         remove_leftovers(self.path)
         # The iteration log goes last: as long as it exists, the folder is known as a run that can be started over.
         checkpoints = (checkpoint.LAST, checkpoint.BEST, checkpoint.epoch_name(1))
-        for name in (*checkpoints, ARGUMENTS, CLASSES, EPOCH_LOG, ITERATION_LOG):
+        for name in (*checkpoints, ARGUMENTS, CLASSES, DATA_SET, EPOCH_LOG, ITERATION_LOG):
             (self.path / name).unlink(missing_ok=True)
             (self.path / (name + TMP_SUFFIX)).unlink(missing_ok=True)
 
@@ -148,7 +153,7 @@ class RunFolder:
 
 
 def class_file(folder: Path, given: Path | None) -> Path:
-    """The class file of a run: its own copy, else the one that is `given`, else LLP's.
+    """The class file of a run on LLP: its own copy, else the one that is `given`, else LLP's.
 
     Raises InputError if the run has other classes than `given`.
     """
@@ -160,6 +165,28 @@ def class_file(folder: Path, given: Path | None) -> Path:
         if wanted != found:
             raise InputError(f"--classes {given}: its {len(wanted)} classes are not the {len(found)} of {copy}")
     return copy
+
+
+def run_dataset(folder: Path, given: str | Path | None, classes: Path | None) -> DataSet:
+    """The data set of a run: its own copy, else the one that --dataset and --classes give, else LLP.
+
+    Raises InputError if the run has another one than is given, or other classes.
+    """
+    copy = Path(folder) / DATA_SET
+    if not copy.is_file():
+        file = class_file(folder, classes) if (Path(folder) / CLASSES).is_file() else classes
+        found = read_dataset(given, file)
+        if file != classes and found.name != LLP.name:
+            raise InputError(f"--dataset {given}: is not LLP, on which {folder} was trained")
+        return found
+    found = read_dataset(copy)
+    wanted = read_dataset(given or copy, classes)
+    if wanted._replace(folder=found.folder, classes=()) != found._replace(classes=()):
+        raise InputError(f"--dataset {given}: is not the data set of {copy}")
+    if wanted.class_names != found.class_names:
+        what = f"--classes {classes}" if classes else f"--dataset {given}"
+        raise InputError(f"{what}: its {len(wanted.classes)} classes are not the {len(found.classes)} of {copy}")
+    return found._replace(folder=wanted.folder) if given else found
 
 
 def _log(path: Path) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from utils.base.files import write_json
-from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.metrics.tables import score_table
 
 FILE = "seeds.json"
@@ -17,7 +16,7 @@ FILE = "seeds.json"
 def summarise(scores: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | list[float] | None]]:
     """Of each of the ten scores the mean, the standard deviation (n - 1; None for one run) and the runs' values."""
     summary = {}
-    for name in SCORE_NAMES:
+    for name in scores[0]:
         values = [run[name] for run in scores]
         deviation = statistics.stdev(values) if len(values) > 1 else None
         summary[name] = {"mean": math.fsum(values) / len(values), "std": deviation, "values": values}

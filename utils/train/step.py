@@ -11,10 +11,26 @@ from utils.base.distributed import SINGLE, ProcessGroup
 from utils.train import losses
 from utils.train.recipe import PLAIN, Recipe
 
+ON_CPU = ("lengths", "index")  # of a batch: what is read while the device works
+
 
 def forward(net: nn.Module, batch: Mapping[str, Tensor]) -> ParserOutput:
-    """The network's output for a batch: audio (B, T | 64, Da), visual (B, T | 80, Dv), visual_st (B, T, 512)."""
-    return net(batch["audio"], batch["visual"], batch["visual_st"])
+    """The network's output for a batch: audio (B, T | 64, Da), visual (B, T | 80, Dv), visual_st (B, T, Ds).
+
+    The batch may hold lengths (B,), on the CPU.
+    """
+    return net(*_inputs(batch))
+
+
+def _inputs(batch: Mapping[str, Tensor]) -> list[Tensor]:
+    lengths = [batch["lengths"]] if "lengths" in batch else []
+    return [batch["audio"], batch["visual"], batch["visual_st"], *lengths]
+
+
+def on_device(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool = False) -> dict[str, Tensor]:
+    """The batch's (B, ...) tensors on the device, but for those of ON_CPU."""
+    moved = {name: x.to(device, non_blocking=non_blocking) for name, x in batch.items() if name not in ON_CPU}
+    return moved | {name: batch[name] for name in ON_CPU if name in batch}
 
 
 def forward_losses(
@@ -26,8 +42,8 @@ def forward_losses(
     """
     batch = recipe.prepare(batch, net.training)
     if "mixup" in terms:
-        features = net.encode(batch["audio"], batch["visual"], batch["visual_st"])
-        output = net.classify(features)
+        features = net.encode(*_inputs(batch))
+        output = net.classify(features, batch.get("lengths"))
         batch |= recipe.mix(features, batch, net.fc_prob)
     else:
         output = forward(net, batch)
@@ -44,7 +60,8 @@ class TrainStep:
     """Trains `net` on a batch.
 
     With several ranks each has its shard of the batch: gradients and losses are summed, weighted by the videos of
-    each shard, so that the step is that of one process with the whole batch.
+    each shard, so that the step is that of one process with the whole batch. If it holds `lengths`, losses of segments
+    are weighted by the segments of each shard.
 
     Args:
         terms: keys of LOSS_TERMS. grad_norm: L2 norm that gradients are clipped to, 0: none.
@@ -77,7 +94,7 @@ class TrainStep:
             The losses of the whole batch in the order of LossLog.names, the norm of the gradients after clipping, and
             the number of videos: (len(names) + 2,) float32, on the device.
         """
-        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        batch = on_device(batch, self.device, non_blocking=True)
         self.net.train()
         sums = self.compute_gradients(batch)
         self.group.all_reduce(sums)
@@ -92,6 +109,8 @@ class TrainStep:
         """
         self.optimizer.zero_grad(set_to_none=True)
         videos = len(batch["audio"])
+        if self.group.world_size > 1 and "lengths" in batch:
+            batch = batch | {"segment_share": self._segment_share(batch["lengths"])}
         if videos:
             _, found = forward_losses(self.net, batch, self.terms, self.recipe)
             values = torch.stack(list(found.values()))
@@ -107,6 +126,14 @@ class TrainStep:
         (total * videos).backward()
         gradients = [p.grad.flatten() for p in self.parameters if p.grad is not None]
         return torch.cat([values.detach() * videos, count, *gradients])
+
+    def _segment_share(self, lengths: Tensor) -> Tensor:
+        """What turns the weight of a shard's videos, of `lengths` (B,), into that of its segments: a () tensor."""
+        own = torch.tensor([float(len(lengths)), float(lengths.sum())], device=self.device)
+        whole = own.clone()
+        self.group.all_reduce(whole)
+        videos, segments = own / whole
+        return segments / videos
 
     def update(self, sums: Tensor) -> Tensor:
         """Clip the gradients, update the weights, and return the values of the step: (n,) -> (len(names) + 2,)."""

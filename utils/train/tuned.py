@@ -9,6 +9,8 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.base.files import read_text, write_json
 from utils.llp.annotations import Reference
+from utils.llp.datasets import DataSet
+from utils.llp.probabilities import Probabilities
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
 from utils.train import checkpoint
 
@@ -20,17 +22,16 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256((Path(folder) / checkpoint.BEST).read_bytes()).hexdigest()
 
 
-def choose(
-    folder: Path, global_prob: np.ndarray, frame_prob: np.ndarray, reference: Reference, per_class: bool
-) -> Thresholds:
+def choose(folder: Path, said: Probabilities, dataset: DataSet, reference: Reference, per_class: bool) -> Thresholds:
     """Choose thresholds on the videos of `reference` for the run's best checkpoint, and write them to its folder.
 
-    global_prob (N, C) and frame_prob (N, T, 2, C) are what the checkpoint says of these videos.
+    said: what the checkpoint says of these videos.
     """
-    thresholds, score = choose_thresholds(global_prob, frame_prob, reference.audio, reference.visual, per_class)
-    write_json(
-        Path(folder) / FILE, plain(thresholds)["thresholds"] | {"Seg-type": score, "checkpoint": _digest(folder)}
-    )
+    av_only = len(dataset.modalities) == 1
+    truth = reference.audio, reference.visual
+    thresholds, score = choose_thresholds(*said.arrays(dataset), *truth, per_class, said.ragged(dataset), av_only)
+    found = {"Seg-av" if av_only else "Seg-type": score, "checkpoint": _digest(folder)}
+    write_json(Path(folder) / FILE, plain(thresholds)["thresholds"] | found)
     return thresholds
 
 
