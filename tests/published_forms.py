@@ -81,38 +81,54 @@ def write_h5(path: Path, key: str, array: np.ndarray) -> None:
         file[key] = array
 
 
-def write_lfav(folder: Path, seed: int = 0, num_classes: int = 4, counts: dict[str, int] = COUNTS) -> dict:
+def write_lfav(folder: Path, seed: int = 0, counts: dict[str, int] = COUNTS) -> dict:
     """LFAV's CSVs in csv/ and features of one row a second in feats/<kind>/<id>.npy.
 
     Returns by video what it holds, (T, 2, 35) bool, audio and visual; T is 12 to 40. An event covers its offset, too.
+    In each split, all classes are heard and seen at once in some video, since mAP of a class without that is NaN.
     """
-    rng = np.random.default_rng(seed)
-    names, truths = read_dataset("lfav").class_names, {}
-    features = Features(rng, len(names), LFAV_SIZES)
+    rng, truths = np.random.default_rng(seed), {}
+    features = Features(rng, len(read_dataset("lfav").classes), LFAV_SIZES)
     for split in SPLITS:
         ids = video_ids(counts[split], split[1])
-        weak, dense = {"audio": [], "visual": [], "both": []}, {"audio": [], "visual": []}
-        for video in ids:
-            truth = np.zeros((int(rng.integers(12, 41)), 2, len(names)), bool)
-            for m, modality in enumerate(("audio", "visual")):
-                for label in rng.choice(num_classes, 2, replace=False):
-                    onset = int(rng.integers(0, len(truth) - 6))
-                    offset = int(rng.integers(onset + 4, len(truth)))
-                    truth[onset : offset + 1, m, label] = True
-                    dense[modality].append((video, onset, offset, names[label]))
-            for m, kinds in enumerate((("vggish",), ("resnet18", "r2plus1d_18"))):
-                for kind in kinds:
-                    write_feature(folder / "feats" / kind / f"{video}.npy", features.make(kind, truth[:, m]))
-            heard, seen = truth.any(axis=0)
-            for modality, flags in zip(weak, (heard, seen, heard | seen), strict=True):
-                weak[modality].append((video, ",".join(names[c] for c in np.flatnonzero(flags))))
+        made = {video: lfav_video(rng, number, len(ids)) for number, video in enumerate(ids)}
+        for video, (truth, _) in made.items():
+            for kind in LFAV_SIZES:
+                flags = truth[:, int(kind != "vggish")]
+                write_feature(folder / "feats" / kind / f"{video}.npy", features.make(kind, flags))
             truths[video] = truth
         union = {"train": "train_weakly"}.get(split, f"{split}_weak_av")
-        files = {f"{split}_audio_weakly": weak["audio"], f"{split}_visual_weakly": weak["visual"], union: weak["both"]}
-        files |= {f"{split}_{modality}": rows for modality, rows in dense.items() if split != "train"}
-        for name, rows in files.items():
+        modalities = {f"{split}_audio_weakly": [0], f"{split}_visual_weakly": [1], union: [0, 1]}
+        for name, chosen in modalities.items():
+            rows = [(video, lfav_names(truths[video][:, chosen].any(axis=(0, 1)))) for video in ids]
             write_csv(folder / "csv" / f"{name}.csv", rows)
+        for m, modality in enumerate(("audio", "visual") if split != "train" else ()):
+            rows = [(video, *row) for video, (_, events) in made.items() for row in events[m]]
+            write_csv(folder / "csv" / f"{split}_{modality}.csv", rows)
     return truths
+
+
+def lfav_video(rng: np.random.Generator, number: int, total: int) -> tuple[np.ndarray, list[list[tuple]]]:
+    """What the video `number` of a split of `total` holds: flags (T, 2, 35), and rows (onset, offset, event) of each
+    modality. It has its share of the classes in both modalities, and one more in each."""
+    names = read_dataset("lfav").class_names
+    truth, rows = np.zeros((int(rng.integers(12, 41)), 2, len(names)), bool), [[], []]
+    share = math.ceil(len(names) / total)
+    both = (number * share + np.arange(share)) % len(names)
+    onsets = dict(zip(both, rng.integers(0, len(truth) - 6, share), strict=True))
+    for m in (0, 1):
+        alone = (both[-1] + 1 + rng.integers(len(names) - share)) % len(names)
+        for label in (*both, alone):
+            onset = int(onsets.get(label, 2) + rng.integers(0, 3))
+            offset = int(min(onset + rng.integers(3, 9), len(truth) - 1))
+            truth[onset : offset + 1, m, label] = True
+            rows[m].append((onset, offset, names[label]))
+    return truth, rows
+
+
+def lfav_names(flags: np.ndarray) -> str:
+    """The names of classes whose flag, (35,), is set, as LFAV lists them."""
+    return ",".join(name for name, flag in zip(read_dataset("lfav").class_names, flags, strict=True) if flag)
 
 
 def write_csv(path: Path, rows: list[tuple]) -> None:

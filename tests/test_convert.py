@@ -414,5 +414,5 @@ def test_other_bad_input_costs_a_line(tmp_path, command):
     assert "a_rgb.npy: holds (3, 512) float32, expected (L, 1024)" in error("unav", source)
     published_forms.write_lfav(source)
     path = source / "csv/val_audio.csv"
-    path.write_text(path.read_text() + "x\t1.5\t3\tdog\n")
-    assert "val_audio.csv, line 14: onset is '1.5', expected a whole second" in error("lfav", source)
+    path.write_text("filename\tonset\toffset\tevent_labels\nx\t1\t3\tdog\nx\t1.5\t3\tdog\n")
+    assert "val_audio.csv, line 3: onset is '1.5', expected a whole second" in error("lfav", source)
