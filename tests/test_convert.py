@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import published_forms
-from tests.conftest import SHARED, find
+from tests.conftest import ROOT, SHARED, find
 from tests.published_forms import write_csv, write_feature, write_h5
 from utils import convert_dataset
 from utils.llp.annotations import read_reference
@@ -30,6 +30,13 @@ def convert(command):
 def files_of(folder):
     """Relative name -> bytes of all files below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def documented(result, out):
+    """Whether docs/DATASETS.md quotes what was printed of the published files."""
+    quoted = (ROOT / "docs/DATASETS.md").read_text().splitlines()
+    printed = [line for line in result.out.splitlines() if not line.startswith(str(out))]
+    return printed and [line for line in quoted if line in printed] == printed
 
 
 def small_ave(folder, *lines, orders=((0, 1), (2,), (3,))):
@@ -121,7 +128,9 @@ def test_labels_that_differ_are_a_note(tmp_path, convert):
 def test_the_real_ave(tmp_path, convert):
     folder = find("Annotations.txt", SHARED / "sets/ave").parent
     golden, out = json.loads((folder / "golden.json").read_text()), tmp_path / "out"
-    printed = convert("ave", folder, out).out
+    result = convert("ave", folder, out)
+    printed = result.out
+    assert documented(result, out)
     assert f"{golden['rows']} rows, {golden['ids']} ids, 28 classes" in printed
     for name in ("mil_labels", "labels_closs"):
         assert f"{name}.h5: 4143 of 4143 rows equal\n" in printed
@@ -197,7 +206,10 @@ def test_lfav_is_read_as_it_was_made(tmp_path, convert):
 
 def test_the_real_lfav(tmp_path, convert):
     folder = find("csv", SHARED / "sets/lfav")
-    printed, out = convert("lfav", folder, tmp_path / "out").out, tmp_path / "out"
+    out = tmp_path / "out"
+    result = convert("lfav", folder, out)
+    printed = result.out
+    assert documented(result, out)
     counts = {
         "val_audio": "3845 rows as written, of them 69 offset = onset (one second), 7 offset < onset (nothing), 2 ",
         "val_visual": "3734 rows as written, of them 59 offset = onset (one second), 10 offset < onset (nothing), 2 ",
