@@ -14,6 +14,7 @@ from utils.extract.outputs import Extractor
 from utils.features.kinds import FeatureKind
 from utils.llp.classes import T
 from utils.llp.datasets import LLP, DataSet
+from utils.llp.lengths import all_lengths
 from utils.llp.names import clip_times
 from utils.llp.videos import Video
 from utils.media.clips import read_jpegs, read_pictures, read_sound
@@ -30,7 +31,8 @@ class FeatureExtractor(Extractor):
     Args:
         folder: of media files, or of folders of JPEG frames.
         from_frames: whether it holds frames.
-        dataset: of the videos: how many seconds they have, and how their files are named.
+        dataset: of the videos: how many seconds they have (if they differ: those of its list, else of the files), and
+            how their files are named.
         flag: of the output.
         gpu: number of the CUDA device, -1 for the CPU.
         options: of `load_encoder`.
@@ -49,6 +51,8 @@ class FeatureExtractor(Extractor):
     ):
         self.kind, self.folder, self.from_frames, self.flag = kind, folder, from_frames, flag
         self.gpu, self.precision, self.dataset, self.options = gpu, precision, dataset, options
+        listed = not dataset.seconds and dataset.lengths
+        self.lengths = all_lengths(dataset.path(dataset.lengths)) if listed else {}
 
     def load(self) -> None:
         """Load the encoder. Raises InputError if it cannot be loaded."""
@@ -64,7 +68,7 @@ class FeatureExtractor(Extractor):
         Raises InputError if the video cannot be read.
         """
         times = clip_times(video.filename) if self.dataset.ids == LLP.ids else None
-        segments = self.dataset.seconds
+        segments = self.dataset.seconds or self.lengths.get(video.filename)
         if self.kind.stream == "audio":
             path = find_media(self.folder, *video.sources)
             content, samples = isolated(read_sound, path, self.kind.rate, times, segments)

@@ -1,7 +1,7 @@
 """What the encoders of features take of a clip: evenly spaced frames, and sound, and in which segments there are any.
 
 Clips are complete or refused, unlike the windows of utils/media/windows.py. The functions take the number of segments,
-10 for LLP; None: one for each second that has begun. Axes: n samples, T segments; H, W of an image.
+10 for LLP; None: as many as seconds. Axes: n samples, T segments; H, W of an image.
 """
 
 import json
@@ -44,8 +44,8 @@ class Content(NamedTuple):
 
 
 def count_segments(seconds: float, segments: int | None) -> int:
-    """How many segments a clip has: `segments`, or, if that is None, one for each second that has begun."""
-    return segments or max(1, math.ceil(seconds - 1e-3))
+    """How many segments a clip has: `segments`, or, if that is None, its seconds, rounded, at least one."""
+    return segments or max(1, math.floor(seconds + 0.5))
 
 
 def read_sound(
@@ -66,7 +66,8 @@ def read_sound(
         pieces = audio.between(pieces, begin, end)
     sound, spans = audio.assemble(pieces, end - begin, sample_rate)
     seconds = len(sound) / sample_rate
-    yield Content(seconds, presence(spans, segment_edges(0.0, seconds, count_segments(seconds, segments))))
+    number = count_segments(end - begin, segments)  # as of the picture, whose frames may end a little earlier
+    yield Content(seconds, presence(spans, segment_edges(0.0, seconds, number)))
     yield sound
 
 

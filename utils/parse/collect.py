@@ -5,7 +5,6 @@ together, and one of n seconds sees n of them at a time. Axes: T = 10 segments o
 modalities (audio, visual), C classes, D size of a feature.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,17 +14,13 @@ from utils.features.pooling import pool_evenly
 from utils.llp.classes import T
 from utils.llp.datasets import DataSet
 from utils.media import windows
+from utils.media.clips import count_segments
 from utils.parse.events import WindowAverage
-
-
-def count_seconds(seconds: float) -> int:
-    """Segments of a video, one a second: a rest of under half a second is left out."""
-    return max(1, math.floor(seconds + 0.5))
 
 
 def segment_edges(seconds: float) -> np.ndarray:
     """Where they begin and end, (S + 1,) seconds; those of a short video are equally long, as its features are."""
-    count = count_seconds(seconds)
+    count = count_segments(seconds, None)
     if windows.segment_count(seconds) == count > T:
         return windows.segment_edges(seconds)
     return np.linspace(0, seconds, count + 1)
@@ -62,7 +57,7 @@ class SecondFeatures:
     """
 
     def __init__(self, seconds: float, dataset: DataSet, run: Callable, nothing: Callable):
-        self.count, self.dataset, self.run, self.nothing = count_seconds(seconds), dataset, run, nothing
+        self.count, self.dataset, self.run, self.nothing = count_segments(seconds, None), dataset, run, nothing
         self.edges, self.hop = segment_edges(seconds), dataset.seconds
         self.rows: dict[str, list[np.ndarray]] = {}
         self.filled = 0
