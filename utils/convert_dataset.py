@@ -33,7 +33,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     help_text = "folder of the published files; of unav also the JSON file"
     parser.add_argument("--source", type=Path, required=True, metavar="DIR", help=help_text)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to, such as data/ave")
-    help_text = "of ave: leave out of train the rows of videos that are in val or test, too (18 of 3,339)"
+    help_text = "of ave: leave out of train the rows of videos that are in val or test, too (19 of 3,339)"
     parser.add_argument("--drop_overlap", action="store_true", help=help_text)
     return parser
 

@@ -76,8 +76,9 @@ def class_names(path: Path) -> list[str]:
     names = [name for _, name in sorted(pairs)]
     for number, (index, name) in enumerate(sorted(pairs)):
         if index != number or names.count(name) > 1:
+            found = ", ".join(f"{i} is {n!r:.100}" for i, n in sorted(pairs) if i == index or n == name)
             expected = "expected label_id 0, 1, 2 and so on, each of one name, and each name of one label_id"
-            raise InputError(f"{path}: label_id {index} is {name!r:.100}; {expected}")
+            raise InputError(f"{path}: label_id {found}; {expected}")
     if not names:
         raise InputError(f"{path}: has no event, expected some in {FORM}")
     return names
