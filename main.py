@@ -34,8 +34,9 @@ from utils.features.kinds import LOGITS
 from utils.llp.annotations import Reference, read_reference, write_predictions
 from utils.llp.datasets import DataSet
 from utils.llp.videos import read_split, with_modalities
+from utils.metrics import protocols
 from utils.metrics.decision_thresholds import DEFAULT
-from utils.metrics.protocols import best_by, decide, tables_text
+from utils.metrics.protocols import decide, tables_text
 from utils.metrics.tables import class_report, plain_scores
 from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, scoring, seeds, tuned
 from utils.train.cuda_graphs import GraphedStep
@@ -226,6 +227,8 @@ def load_data(args: argparse.Namespace, device: torch.device, dataset: DataSet) 
     for split in (train, val):
         net_settings(args, split, len(dataset.classes))
     reference = read_split_reference(args.gt_dir, val, dataset)
+    if missing := protocols.never_annotated(dataset, reference):
+        print(f"note: {val.name}: no second has {', '.join(missing)}, so that mAP is not defined", file=sys.stderr)
     train.require_same_layout(val)
     return Data(dataset, train.load().to(device), val.load().to(device), reference, thresholds)
 
@@ -240,7 +243,7 @@ def train(
     terms, rates = recipe_flags.terms_of(recipe_values(args)), {name: getattr(args, name) for name in SCHEDULE}
     known = {name: value for name, value in vars(args).items() if value is not None or name not in SIZES}
     known |= {"device": device.type, "processes": group.world_size}
-    with Run(run_path(args), group, known, args.resume, args.classes, dataset, best_by(dataset)) as run:
+    with Run(run_path(args), group, known, args.resume, args.classes, dataset, protocols.best_by(dataset)) as run:
         if run.epoch < args.epochs:
             data = group.rank_zero_first(load)
             net, step = build(args, data, device, group)

@@ -100,13 +100,12 @@ def main(args: argparse.Namespace) -> int:
         downloader.stopped.wait(args.sleep)
         return downloader.fetch(Clip.of(video), folder / f"{video.id}.mp4")
 
+    def is_finished(video: Video) -> bool:
+        times = clip_times(video.filename) if dataset.ids == LLP.ids else None
+        return clip_files.is_finished(folder / f"{video.id}.mp4", times)
+
     kinds = Counter()
     with Run("videos", Settings.of(vars(args)), folder) as run:
-
-        def is_finished(video: Video) -> bool:
-            times = clip_times(video.filename) if dataset.ids == LLP.ids else None
-            return clip_files.is_finished(folder / f"{video.id}.mp4", times)
-
         left = run.left_to_do(videos, is_finished)
         for video in run.part:
             if not video.problem:  # remove what a killed run left
@@ -125,11 +124,16 @@ def main(args: argparse.Namespace) -> int:
                 kinds[kind] += 1
                 run.fail(result.video, result.problem)
         status = run.finish()
+    print_reasons(kinds)
+    return status
+
+
+def print_reasons(kinds: Counter) -> None:
+    """Say why clips failed, and what can be done."""
     if why := ", ".join(f"{count} {kind}" for kind, count in kinds.most_common() if count):
         print(f"why: {why}")
     for kind in filter(ADVICE.get, kinds):
         print(f"{kind}: {ADVICE[kind]}")
-    return status
 
 
 if __name__ == "__main__":

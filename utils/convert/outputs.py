@@ -15,7 +15,7 @@ from utils.base.files import as_text, remove_leftovers, write_text
 from utils.base.npy import read_npy_header, write_npy
 from utils.llp.datasets import DataSet, write_dataset
 from utils.llp.events import EVENT_COLUMNS
-from utils.llp.tables import fits
+from utils.llp.tables import table_text
 from utils.llp.videos import SPLIT_COLUMNS
 
 
@@ -60,7 +60,7 @@ def write_converted(converted: Converted, out: Path) -> list[str]:
     Features whose files are finished are kept, so that a rerun goes on; files of other names are left alone.
     Raises InputError if a text cannot stand in a file, or features are NaN or infinite.
     """
-    texts = {name: _text(Path(out, name), table) for name, table in converted.tables.items()}
+    texts = {name: table_text(Path(out, name), *table, may_be_empty=True) for name, table in converted.tables.items()}
     lines = _write_features(converted.features, Path(out, "feats"))
     for name, text in texts.items():
         write_text(Path(out, name), text)
@@ -68,19 +68,6 @@ def write_converted(converted: Converted, out: Path) -> list[str]:
     path = Path(out, "dataset.yaml")
     write_dataset(path, converted.dataset._replace(folder=as_text(Path(out))))
     return [*lines, f"{path}: {converted.dataset.name}, {len(converted.dataset.classes)} classes"]
-
-
-def _text(path: Path, table: Table) -> str:
-    """The file's text, as `utils.llp.tables.read_table` reads it."""
-    lines = ["\t".join(table.columns)]
-    for row in table.rows:
-        texts = [str(value) for value in row]
-        bad = [text for i, text in enumerate(texts) if not fits(text) and (text or i < len(texts) - 1)]
-        if bad:
-            expected = "expected a name without tabs, line ends, and spaces around it"
-            raise InputError(f"{path}: {bad[0]!r:.200} cannot stand in a tab-separated file; {expected}")
-        lines.append("\t".join(texts))
-    return "\n".join([*lines, ""])
 
 
 def _write_features(features: Sequence[Feature], folder: Path) -> list[str]:

@@ -23,10 +23,15 @@ def fits(text: str) -> bool:
 def write_table(
     path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], may_be_empty: bool = False
 ) -> None:
-    """Write a file that `read_table` reads, atomically: a header, and rows of texts and numbers.
+    """Write a file that `read_table` reads, atomically. Raises InputError as `table_text` does."""
+    write_text(path, table_text(path, columns, rows, may_be_empty))
+
+
+def table_text(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], may_be_empty: bool = False) -> str:
+    """What a file that `read_table` reads holds: a header, and rows of texts and numbers.
 
     may_be_empty: a text behind the first of a row may be ''.
-    Raises InputError if a text cannot stand in such a file.
+    Raises InputError, with the path, if a text cannot stand in such a file.
     """
     lines = ["\t".join(columns)]
     for row in rows:
@@ -35,7 +40,7 @@ def write_table(
             expected = "expected a name without tabs, line ends, and spaces around it"
             raise InputError(f"{path}: {bad[0]!r:.200} cannot stand in a tab-separated file; {expected}")
         lines.append("\t".join(texts))
-    write_text(path, "\n".join([*lines, ""]))
+    return "\n".join([*lines, ""])
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -83,6 +83,15 @@ def all_scores(
     return per_video, scores
 
 
+def never_annotated(dataset: DataSet, reference: Reference) -> list[str]:
+    """The classes, and in brackets of what, without which mean average precision is not defined."""
+    if dataset.metrics != "map":
+        return []
+    kinds = {"audio": reference.audio, "visual": reference.visual, "both": reference.audio & reference.visual}
+    missing = {kind: np.flatnonzero(~segments.any(axis=-1).any(axis=0)) for kind, segments in kinds.items()}
+    return [f"{dataset.class_names[c]} ({kind})" for kind, classes in missing.items() for c in classes]
+
+
 def tables_text(dataset: DataSet, rows: Mapping[str, Mapping[str, float]], first_column: str = "Dataset") -> str:
     """A row of scores for each name. The data set's own scores have a table of their own above those of LLP."""
     own = OWN[dataset.metrics]

@@ -175,9 +175,9 @@ class Run:
         checkpoint.save(self.folder.path / checkpoint.LAST, self.state)  # last: only now is the epoch finished
 
     def _judged(self, scores: dict[str, float]) -> float:
-        """What tells the best epoch; 0 without scores, or if one is not defined."""
-        values = [scores.get(name, 0.0) for name in self.best_by]
-        return 0.0 if any(math.isnan(value) for value in values) else sum(values) / len(values)
+        """What tells the best epoch: the mean of those scores that are defined; 0 without scores."""
+        values = [scores[name] for name in self.best_by if not math.isnan(scores.get(name, math.nan))]
+        return sum(values) / len(values) if values else 0.0
 
     def _report(self, epoch: int, lr: float, seconds: float, losses, val_losses, scores) -> None:
         """Print the published line, and log everything."""
