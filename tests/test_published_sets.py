@@ -81,7 +81,7 @@ def test_lfav_of_each_video_and_mean_average_precision(converted, command, tmp_p
     values, arrays = json.loads((source / "golden.json").read_text()), np.load(source / "golden.npz")
     dataset, rng = read_dataset(folder / "dataset.yaml"), np.random.default_rng(values["seed"])
     for split in ("val", "test"):
-        names, lengths = arrays[f"{split}_filename"].tolist(), arrays[f"{split}_T"]
+        names, lengths = arrays[f"{split}_filename"].astype(str).tolist(), arrays[f"{split}_T"]
         reference = read_reference(folder, names, dataset, lengths)
         pairs = (lfav_predictions(rng, reference.audio[i], reference.visual[i]) for i in range(len(names)))
         frame, video = zip(*pairs, strict=True)
