@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import main
@@ -36,9 +37,7 @@ def score(command, folder, split, *flags):
     data = ("--dataset", folder / "dataset.yaml", "--label_csv", folder / f"{split}.csv", "--gt_dir", folder)
     result = command(score_predictions, *data, *flags, "--json", "scores.json", "--per_video", "videos.csv")
     assert result.status == 0, result.err
-    return json.loads(Path("scores.json").read_text()), np.genfromtxt(
-        "videos.csv", delimiter=",", names=True, dtype=None
-    )
+    return json.loads(Path("scores.json").read_text()), pd.read_csv("videos.csv", keep_default_na=False)
 
 
 def test_ave_by_three_rules(converted, command, tmp_path, monkeypatch):
@@ -97,7 +96,7 @@ def test_lfav_of_each_video_and_mean_average_precision(converted, command, tmp_p
         places = {name: i for i, name in enumerate(names)}
         rows = [places[name] for name in each["filename"].tolist()]
         for level, key in (("Seg", "segment"), ("Event", "event")):
-            mine = np.stack([each[f"{level}{k}"] for k in kinds], axis=1)  # numpy drops the dash
+            mine = np.stack([each[f"{level}-{k}"] for k in kinds], axis=1)
             assert np.abs(mine - arrays[f"{split}_{key}"][rows]).max() < 1e-9
 
 
