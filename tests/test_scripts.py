@@ -117,6 +117,17 @@ def test_scripts_of_other_papers_have_their_settings(recorded, name):
     assert {k: getattr(tested, k) for k in NETWORK} == {k: getattr(args, k) for k in NETWORK}
 
 
+@pytest.mark.parametrize("name", ["ave", "lfav"])
+def test_scripts_of_other_data_sets(recorded, name):
+    _, args = recorded(f"train_{name}.sh")
+    _, tested = recorded(f"test_{name}.sh")
+    assert (args.mode, tested.mode) == ("train", "test") and tested.model_name == args.model_name
+    for one in (args, tested):
+        assert one.dataset == f"./data/{name}/dataset.yaml" and one.audio_dir == f"./data/{name}/CLAP/features"
+    assert {k: getattr(tested, k) for k in NETWORK} == {k: getattr(args, k) for k in NETWORK}
+    assert args.losses == ("video,audio,visual" if name == "ave" else "video,audio,visual,guided")
+
+
 def test_own_flags_come_last_and_keep_the_users_directory(recorded, tmp_path):
     program, args = recorded("test_valor.sh", "--model_name", "my own", "--json", "out.json", cwd=tmp_path)
     assert program == f"{ROOT}/main.py"

@@ -1,4 +1,4 @@
-"""What LLP is, once: classes, splits and weak labels, dense events, annotations, pseudo labels.
+"""What a data set is, LLP first: classes, splits and weak labels, dense events, annotations, pseudo labels.
 
 Not here: features, scores.
 Imports: base.
