@@ -8,17 +8,20 @@ import pytest
 import torch
 import yaml
 
+import main
 import nets
 from tests import synthetic
-from tests.media_files import clock_video, second_of, seconds_heard
+from tests.conftest import SMALL, TRAIN
+from tests.media_files import clock_video, make_video, second_of, seconds_heard
 from tests.test_parse_video import StandIn
-from utils import clap_preprocess, clip_preprocess, extract_features
+from utils import clap_preprocess, clip_preprocess, extract_features, parse_video
 from utils.base.errors import InputError
 from utils.extract.features import PIECE, FeatureExtractor
 from utils.features.kinds import KINDS
 from utils.llp.datasets import read_dataset
 from utils.llp.videos import read_videos
 from utils.media.clips import read_pictures, read_sound
+from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.parse.events import decide_segments
 from utils.parse.outputs import write_outputs
 from utils.parse.parser import VideoParser
@@ -216,3 +219,43 @@ def test_a_video_shorter_than_those_of_the_training(tmp_path):
     rows = [np.repeat(np.concatenate(parts), 3, axis=0) for parts in pooled.values()]  # 30 seconds as 90 segments
     expected = run(parser.net, rows).frame_prob[0].reshape(30, 3, 2, 2).mean(dim=1)
     assert np.allclose(video.frame_prob, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [5, 90])
+def test_from_yaml_to_scores_and_a_parsed_video(small, command, seconds):
+    """Own clips of five and of ninety seconds, by commands alone; of the networks only their size is small."""
+    dataset, data = write_yaml(Path("data"), seconds), Path("data")
+    lists = {"train": ["a", "b", "c"], "val": ["d", "e"], "test": ["f", "g"]}
+    for split, names in lists.items():
+        for name in names:
+            make_video(Path(f"videos/{name}.mp4"), seconds=seconds, rate="8")
+        rows = [f"{name}\t{('cat', 'dog')[k % 2]}" for k, name in enumerate(names)]
+        (data / f"{split}.csv").write_text("\n".join(["filename\tevent_labels", *rows, ""]))
+    for modality, onset in (("audio", 0), ("visual", 2)):
+        rows = [f"{name}\t{onset}\t{seconds - 1}\tcat" for name in "df"]
+        (data / f"eval_{modality}.csv").write_text("\n".join(["filename\tonset\toffset\tevent_labels", *rows, ""]))
+    for teacher in ("CLAP", "CLIP"):
+        folder = data / teacher / "segment_pseudo_labels"
+        folder.mkdir(parents=True)
+        for name in "abcde":
+            np.save(folder / f"{name}.npy", np.ones((seconds, 2), np.int64))
+    weights = {kind: small / f"{kind}.pt" for kind in ("vggish", "res152", "r2plus1d_18")}
+    for kind, path in weights.items():
+        source = "--audio_dir" if kind == "vggish" else "--from_videos"
+        own = ("--kind", kind, source, "videos", "--dataset", dataset, "--checkpoint", path, "--gpu", "-1")
+        assert command(extract_features, *own).status == 0
+    rates = ("--epochs", "30", "--lr", "1e-2", "--stepsize", "100")
+    assert command(main, *TRAIN, *rates, "--dataset", dataset, "--model_name", "own").status == 0
+    result = command(main, *SMALL, "--mode", "test", "--model_name", "own", "--json", "scores.json")
+    assert result.status == 0, result.err
+    assert set(json.loads(Path("scores.json").read_text())) == set(SCORE_NAMES)
+    flags = [f"--{kind.removesuffix('_18')}_checkpoint={path}" for kind, path in weights.items()]
+    parsed = ("--checkpoint", "models/own/checkpoint_best.pt", "--out", "events", "--gpu", "-1", *flags)
+    result = command(parse_video, "videos/f.mp4", *parsed)
+    assert result.status == 0, result.err
+    found = json.loads(Path("events/f/events.json").read_text())
+    assert (found["model"]["seconds"], found["model"]["dataset"]) == (seconds, "mine")
+    assert found["seconds"] == pytest.approx(seconds, abs=0.1)
+    assert all(0 <= event["onset"] < event["offset"] <= seconds + 0.1 for event in found["events"])
+    refused = command(parse_video, "videos/f.mp4", *parsed, "--hop", "5")
+    assert refused.status == 2 and "--hop 5: the network is not of windows of 10 seconds" in refused.error
