@@ -3,9 +3,9 @@
     python utils/temporal_labels.py --checkpoint models/temporal_teacher/checkpoint_best.pt --audio_dir CLAP \\
         --video_dir CLIP --text_a texts/text_a.npy --text_v texts/text_v.npy
 
-Of each video it reads CLAP's and CLIP's embeddings, (L, D) float32 at any rate, averages them to ten seconds, and
-writes audio and visual logits, (10, C) float32 each, of all classes: no weak label and no threshold is applied. The
-command can be interrupted; rerun it to resume.
+Of each video it reads CLAP's and CLIP's embeddings, (L, D) float32 at any rate, averages them to its T seconds, ten
+for LLP, and writes audio and visual logits, (T, C) float32 each, of all classes: no weak label and no threshold is
+applied. The command can be interrupted; rerun it to resume.
 """
 
 if __name__ == "__main__":
@@ -40,10 +40,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     flags.add_list_flag(data)
     add = functools.partial(data.add_argument, type=Path, metavar="DIR")
     add("--audio_dir", required=True, help="CLAP's embeddings, <id>.npy, (L, D) float32")
-    add("--video_dir", default="./data/CLIP/features", help="CLIP's embeddings, <id>.npy, (L, D) float32")
+    text = f"CLIP's embeddings, <id>.npy, (L, D) float32 (default: CLIP/features {flags.OF_DATA_SET})"
+    add("--video_dir", help=text)
     flags.add_text_flags(data)
     for flag, what in zip(LOGITS_FLAGS, ("audio", "visual"), strict=True):
-        add(flag, default=f"./data/UWAV/logits_{what[0]}", help=f"folder to write {what} logits to, (10, C) float32")
+        text = f"folder to write {what} logits to, (T, C) float32 (default: UWAV/logits_{what[0]} {flags.OF_DATA_SET})"
+        add(flag, help=text)
     flags.add_dataset_flags(data)
     add = parser.add_argument_group("model").add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="weights that train_teacher.py wrote")
@@ -113,19 +115,18 @@ class LogitsExtractor(Extractor):
 
 def main(args: argparse.Namespace) -> int:
     """Go through the list; the exit status is 1 if some videos failed. Raises InputError for bad input."""
-    dataset, folders = read_dataset(args.dataset, args.classes), (args.audio_dir, args.video_dir)
-    names = dataset.class_names
+    dataset = read_dataset(args.dataset, args.classes)
+    names, folders = dataset.class_names, (args.audio_dir, args.video_dir or Path(dataset.folder, "CLIP/features"))
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder, expected embeddings of seconds as <id>.npy")
     texts = [temporal.read_texts(path, len(names)) for path in (args.text_a, args.text_v)]
     videos = list_videos(args.label_all_dataset or dataset.lists, dataset)
     extractor = LogitsExtractor(args.checkpoint, args.nhead, texts, folders, args.gpu, dataset)
-    written = (args.a_logits_saved_dir, args.v_logits_saved_dir)
-    outputs = {
-        flag: Output(folder, logits_layout(len(names), dataset.seconds))
-        for flag, folder in zip(LOGITS_FLAGS, written, strict=True)
-    }
+    given = (args.a_logits_saved_dir, args.v_logits_saved_dir)
+    written = [folder or Path(dataset.folder, f"UWAV/logits_{m}") for folder, m in zip(given, "av", strict=True)]
+    layout = logits_layout(len(names), dataset.seconds)
+    outputs = {flag: Output(folder, layout) for flag, folder in zip(LOGITS_FLAGS, written, strict=True)}
     return extract("temporal teacher", extractor, videos, outputs, Settings.of(vars(args)))
 
 

@@ -6,6 +6,7 @@ take under a millisecond.
 
 import atexit
 import contextlib
+import gc
 import itertools
 import os
 import pickle
@@ -156,6 +157,7 @@ def serve() -> None:
             os.chdir(folder)
             _renew()
             _run(function, args, send)
+            gc.collect()  # decoders that hold each other keep their threads, of which there would be hundreds
         except (EOFError, BrokenPipeError):  # the caller has ended
             return
 
