@@ -204,7 +204,7 @@ def read_split_reference(gt_dir: str, split: SplitData, dataset: DataSet) -> Ref
     """Reference annotations of a split; prints once what is odd about the files. Raises InputError for bad files."""
     lengths = None if split.rows is None else split.rows.lengths.numpy()
     reference = read_reference(gt_dir, split.filenames, dataset, lengths)
-    for line in reference.issues:
+    for line in [*reference.issues, *protocols.never_annotated(dataset, reference)]:
         print(f"note: {line}", file=sys.stderr)
     return reference
 
@@ -227,8 +227,6 @@ def load_data(args: argparse.Namespace, device: torch.device, dataset: DataSet) 
     for split in (train, val):
         net_settings(args, split, len(dataset.classes))
     reference = read_split_reference(args.gt_dir, val, dataset)
-    if missing := protocols.never_annotated(dataset, reference):
-        print(f"note: {val.name}: no second has {', '.join(missing)}, so that mAP is not defined", file=sys.stderr)
     train.require_same_layout(val)
     return Data(dataset, train.load().to(device), val.load().to(device), reference, thresholds)
 
@@ -371,7 +369,7 @@ def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> No
     print(tables_text(dataset, rows))
     audio, visual = decide(dataset, said, thresholds)
     if args.classwise:
-        print(class_report(audio, visual, reference, dataset.class_names))
+        print(class_report(audio, visual, reference, dataset.class_names, len(dataset.modalities) == 1))
     if args.json:
         chosen = {} if thresholds is DEFAULT else tuned.plain(thresholds)
         write_json(args.json, plain_scores(list(rows.values())[-1]) | chosen)

@@ -16,14 +16,16 @@ from utils import make_report, pack_features, plot_timeline, score_predictions, 
 from utils.base.errors import InputError
 from utils.features import pooling
 from utils.features.lengths import MOST_SQUARED, WASTE, Rows, batches_of, similar_lengths
-from utils.llp.annotations import read_reference, write_predictions
+from utils.llp.annotations import Evaluation, Predictions, Reference, read_reference, write_predictions
 from utils.llp.datasets import LLP, read_dataset, write_dataset
 from utils.llp.events import events_to_segments, find_events, read_events
 from utils.llp.probabilities import Probabilities, read_probabilities, write_probabilities
 from utils.llp.ragged import Ragged
-from utils.llp.videos import read_split
+from utils.llp.videos import Split, read_split
 from utils.metrics.decision_thresholds import choose_thresholds
 from utils.metrics.eval_metrics import binarize, class_scores, event_set_scores, exclusive_scores, video_scores
+from utils.metrics.protocols import never_annotated, single_truth
+from utils.report import figures, timelines
 
 LENGTHS = np.array([3, 11, 1, 11, 7, 40])
 
@@ -74,7 +76,7 @@ def test_ave_and_lfav_have_their_classes():
 
 
 def test_a_data_set_is_read_as_it_was_written(tmp_path):
-    for name in ("llp", "ave", "lfav"):
+    for name in ("ave", "lfav"):
         dataset = read_dataset(name)
         write_dataset(tmp_path / "d.yaml", dataset)
         assert read_dataset(tmp_path / "d.yaml") == dataset
@@ -89,6 +91,7 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
+        ({"name": "LLP"}, "name is LLP"),
         ({"seconds": 0}, "seconds is 0, expected a whole number from 1 to 3600, or per_video"),
         ({"seconds": 2.5}, "seconds is 2.5"),
         ({"offset": "half"}, "offset is 'half', expected one of exclusive, inclusive, touching"),
@@ -256,8 +259,25 @@ def test_probabilities_in_another_order_and_with_more_videos(tmp_path):
     assert np.array_equal(found.video_prob, said.video_prob[[4, 0]])
     with pytest.raises(InputError, match="says nothing of 1 of 1 videos, such as x"):
         read_probabilities(tmp_path / "p.npz", ["x"], dataset)
-    write_probabilities(tmp_path / "p.npz", names, said._replace(frame_prob=said.frame_prob[1:]))
-    with pytest.raises(InputError, match=r"frame_prob is \(72, 2, 4\) float64, expected"):
+    wrong = {
+        r"frame_prob is \(72, 2, 4\) float64, expected": {"frame_prob": said.frame_prob[1:]},
+        "video_prob holds NaN": {"video_prob": said.video_prob * np.nan},
+        "frame_prob holds numbers outside 0 to 1": {"frame_prob": said.frame_prob * 3 - 1},
+        r"`lengths` is \(6,\) float64, expected a whole number": {"lengths": LENGTHS + 0.5},
+    }
+    for message, change in wrong.items():
+        write_probabilities(tmp_path / "p.npz", names, said._replace(**change))
+        with pytest.raises(InputError, match=message):
+            read_probabilities(tmp_path / "p.npz", names, dataset)
+    (tmp_path / "lengths.csv").write_text("filename\tseconds\nv0\t9\n")
+    known = dataset._replace(lengths="lengths.csv", folder=str(tmp_path))
+    write_probabilities(tmp_path / "p.npz", names, said)
+    with pytest.raises(InputError, match="v0 has 3 seconds, but 9 in mine"):
+        read_probabilities(tmp_path / "p.npz", names, known)
+    with pytest.raises(InputError, match="v0 has 3 seconds, but 7 in mine"):
+        read_probabilities(tmp_path / "p.npz", names, dataset._replace(seconds=7))
+    (tmp_path / "p.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:3000])
+    with pytest.raises(InputError, match="expected arrays by name"):
         read_probabilities(tmp_path / "p.npz", names, dataset)
 
 
@@ -445,3 +465,27 @@ def test_five_and_ninety_seconds(tmp_path, command, monkeypatch):
         assert result.status == 0, result.err
         with np.load("p/probabilities.npz") as said:
             assert said["frame_prob"].shape == (6 * seconds, 2, 25)
+
+
+def test_each_timeline_has_the_length_of_its_video(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    _, flags = flags_random(np.random.default_rng(0))
+    dataset = read_dataset(write_yaml(tmp_path, classes=list("abcd")))
+    split = Split(tmp_path / "l.csv", [f"v{i}" for i in range(len(flags))], None)
+    evaluation = Evaluation(split, dataset, Reference(flags, flags, "", []), [Predictions(flags, flags, [])])
+    timelines.plot_timelines(tmp_path / "t.png", evaluation, range(len(flags)))
+    assert [ax.get_xlim()[1] for ax in drawn[0].axes] == [length for length in LENGTHS for _ in (0, 1)]
+
+
+def test_accuracy_is_for_one_event_a_second():
+    with pytest.raises(InputError, match="3 seconds are annotated with several events"):
+        single_truth(np.ones((1, 2, 3), bool))
+
+
+def test_classes_without_which_mean_average_precision_is_undefined_are_named():
+    audio, visual = np.zeros((2, 1, 35, 4), bool)
+    audio[:], visual[:, 1:] = True, True
+    line = never_annotated(read_dataset("lfav"), Reference(audio, visual, "", []))
+    assert line[0].startswith("no second of these videos has accordion (visual), accordion (both): mAP is not defined")
+    assert not never_annotated(LLP, Reference(audio, visual, "", []))

@@ -19,7 +19,7 @@ from utils.base.errors import InputError
 from utils.base.files import require_room_for_files, require_writable, write_text
 from utils.llp.annotations import PREDICTION_FILES, read_evaluation
 from utils.llp.datasets import DataSet, read_dataset
-from utils.metrics.tables import score_table
+from utils.metrics.protocols import all_scores, tables_text
 from utils.report.page import Results, ScoredRun, render
 
 
@@ -48,7 +48,7 @@ def read_results(args: argparse.Namespace, dataset: DataSet) -> Results:
         return Results(evaluation, runs, None)
     from utils.train.training_log import read_curves  # torch, which the page does without
 
-    return Results(evaluation, runs, read_curves(args.log))
+    return Results(evaluation, runs, read_curves(args.log, "Seg-type" if len(dataset.modalities) > 1 else "Seg-av"))
 
 
 def require_own_place(args: argparse.Namespace, dataset: DataSet) -> None:
@@ -81,7 +81,9 @@ def main(args: argparse.Namespace) -> None:
 
     require_room_for_files("--out", args.out.parent)
     require_room_for_files("--figures", args.figures)
-    print(score_table({run.name: run.ten_scores() for run in results.runs}, "Predictions"))
+    reference = results.evaluation.reference
+    rows = {run.name: all_scores(dataset, None, (run.audio, run.visual), reference)[1] for run in results.runs}
+    print(tables_text(dataset, rows, "Predictions"))
     if args.figures:
         from utils.report.paper_figures import write_figures  # matplotlib, which the page does without
 

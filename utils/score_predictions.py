@@ -35,7 +35,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     flags.add_pred_dir_flag(source)
     source.add_argument("--probabilities", type=Path, metavar="FILE", help="probabilities of the videos, an .npz file")
     flags.add_reference_flags(parser)
-    text = "of accuracy: the highest score of a second, the video's event if the gate is open, or the event decided"
+    text = (
+        "of accuracy: the highest frame_score of a second; the video's event if the gate is open; or the event that is "
+    )
+    text += "decided, by frame_prob and global_prob if the file has them, else by event and gate"
     parser.add_argument("--rule", choices=protocols.RULES, help=f"{text} (default: event)")
     parser.add_argument("--json", type=Path, metavar="F", help="write the scores to this file")
     parser.add_argument("--per_video", type=Path, metavar="F", help="write a CSV with the scores of each video")
@@ -62,7 +65,7 @@ def read(args: argparse.Namespace, dataset: DataSet) -> Scored:
     filenames = read_split(paths["label_csv"], dataset, weak_labels=False).filenames
     said = read_probabilities(args.probabilities, filenames, dataset)
     reference = read_reference(paths["gt_dir"], filenames, dataset, said.lengths)
-    is_decided = said.frame_prob is not None or dataset.metrics != "accuracy"
+    is_decided = said.is_complete(dataset) or dataset.metrics != "accuracy"
     decided = protocols.decide(dataset, said) if is_decided else None
     return Scored(filenames, reference, decided, said, reference.issues)
 
@@ -75,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
     if args.rule and dataset.metrics != "accuracy":
         raise InputError(f"--rule has no meaning with {dataset.name}, which is not scored by accuracy")
     scored = read(args, dataset)
-    for line in scored.issues:
+    for line in [*scored.issues, *(protocols.never_annotated(dataset, scored.reference) if scored.said else ())]:
         print(f"note: {line}", file=sys.stderr)
 
     per_video, scores = protocols.all_scores(
@@ -85,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
     name = (args.label_csv or dataset.path(dataset.splits["test"])).stem
     print(protocols.tables_text(dataset, {name: scores}))
     if args.classwise and scored.decided:
-        print(class_report(*scored.decided, scored.reference, dataset.class_names))
+        print(class_report(*scored.decided, scored.reference, dataset.class_names, len(dataset.modalities) == 1))
     if args.json:
         write_json(args.json, plain_scores(scores))
     if args.per_video:

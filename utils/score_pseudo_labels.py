@@ -27,11 +27,12 @@ from utils.features.folder import FeatureFolder, require_files
 from utils.llp import pseudo_labels
 from utils.llp.annotations import Reference, read_reference
 from utils.llp.classes import CLASS_NAMES, TEACHER_THRESHOLDS, class_indices, write_classes
-from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.datasets import LLP, DataSet, read_dataset
 from utils.llp.events import Segments
 from utils.llp.ragged import Ragged
 from utils.llp.videos import Split, read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, ten_scores, video_scores
+from utils.metrics.protocols import score_names
 from utils.metrics.tables import PUBLISHED_TEACHERS, score_table
 from utils.metrics.threshold_sweep import Sweep
 
@@ -93,7 +94,8 @@ def score(args: argparse.Namespace, dataset: DataSet, split: Split) -> None:
         f"pseudo labels, {args.label_csv.stem}": scores,
         "weak labels in all segments": ten_scores(video_scores(copied, copied, *truth)),
     }
-    if dataset.class_names == CLASS_NAMES:
+    rows = {name: {key: values[key] for key in score_names(dataset)} for name, values in rows.items()}
+    if dataset.name == LLP.name and dataset.class_names == CLASS_NAMES:
         rows["published pseudo labels, LLP test"] = {name: PUBLISHED_TEACHERS.get(name) for name in SCORE_NAMES}
     print(f"Annotations: {reference.version}")
     print(score_table(rows, "Labels"))

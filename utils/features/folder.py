@@ -50,6 +50,7 @@ class FeatureFolder:
     """
 
     lengths: np.ndarray | None = None
+    lengths_from = "as its data set says"
 
     def __init__(
         self, folder: Path, split: Split, layout: Layout, seconds: int = T, rates: Mapping[int, float] | None = None
@@ -92,7 +93,8 @@ class FeatureFolder:
         self.shape, count = Counter(shapes).most_common(1)[0]
         for path, (found, _), shape in zip(self.paths, headers, shapes, strict=True):
             if shape != self.shape:
-                raise InputError(f"{path}: holds {found}, but {count} other files of {self.folder} hold {self.shape}")
+                usual = self.shape if self.layout.rows else f"(rows, {self.shape[1]})"
+                raise InputError(f"{path}: holds {found}, but {count} other files of {self.folder} hold {usual}")
         if self.lengths is not None:
             self._require_lengths()
 
@@ -112,7 +114,8 @@ class FeatureFolder:
         if wrong.any():
             i = int(np.argmax(wrong))
             what = f"holds {self.rows[i]} rows" + (f", {self.rate:g} a second" * (not is_label))
-            raise InputError(f"{self.paths[i]}: {what}, but its video has {self.lengths[i]} seconds")
+            known = f"its video has {self.lengths[i]} seconds, {self.lengths_from}"
+            raise InputError(f"{self.paths[i]}: {what}, but {known}; one of the two is wrong")
 
     def stored_dtype(self, feature_dtype: str) -> np.dtype:
         """The dtype in which pooled arrays are kept: labels in a byte, logits as they are, features as asked for."""
@@ -239,4 +242,6 @@ def find_lengths(
         lengths = np.maximum(1, np.ceil(audio.rows / audio.rate - 1e-6)).astype(np.int64)
     for folder in folders.values():
         folder.lengths = lengths
+        if not dataset.lengths:
+            folder.lengths_from = f"by the rows of {folders['audio'].folder}"
     return lengths

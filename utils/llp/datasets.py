@@ -107,7 +107,10 @@ def read_dataset(given: str | Path | None = None, classes: Path | None = None) -
     values = read_yaml(path, "a YAML description of a data set")
     if not isinstance(values, dict) or not values.get("name"):
         raise InputError(f"{path}: expected a mapping with name, seconds and classes, as in {DATA_SETS}/ave.yaml")
-    return _Entries(path, values, classes).dataset()
+    found = _Entries(path, values, classes).dataset()
+    if found.name == "LLP" and path.parent != DATA_SETS:
+        raise InputError(f"{path}: name is LLP, which is that of the data set itself; choose another")
+    return found
 
 
 def read_class_file(path: Path, separator: str) -> tuple[EventClass, ...]:
@@ -169,7 +172,9 @@ class _Entries:
 
     def seconds(self) -> int | None:
         """Seconds of all videos; None if each has its own."""
-        value = self.values.pop("seconds", None)
+        if "seconds" not in self.values:
+            raise InputError(f"{self.path}: has no seconds, expected a whole number, or {PER_VIDEO}")
+        value = self.values.pop("seconds")
         if value == PER_VIDEO:
             return None
         if type(value) is not int or not 1 <= value <= LONGEST:

@@ -3,7 +3,7 @@
 Axes: N videos, T_i seconds of video i, S of all videos, M = 2 modalities (audio, visual), C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,11 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.base.files import atomic_path
 from utils.llp.datasets import LLP, DataSet
+from utils.llp.lengths import all_lengths
 
 FILE = "probabilities.npz"
+BOUNDED = ("frame_prob", "video_prob")  # global_prob of HAN's pooling may exceed 1: its weights are normalised apart
+ROUNDING = 1e-4  # by which those may leave 0 to 1: they are sums in float32
 EXPECTED = "expected arrays by name, as main.py --save_predictions writes them"
 
 
@@ -48,6 +51,11 @@ class Probabilities(NamedTuple):
         seconds = (-1, dataset.seconds) if dataset.seconds else (-1,)
         return getattr(self, name), self.frame_prob.reshape(*seconds, *self.frame_prob.shape[1:])
 
+    def is_complete(self, dataset: DataSet) -> bool:
+        """Whether there is what the data set decides by."""
+        gate = self.video_prob if dataset.gate == "modality" else self.global_prob
+        return gate is not None and self.frame_prob is not None
+
     def ragged(self, dataset: DataSet) -> np.ndarray | None:
         """The lengths, (N,) int, if videos differ in them."""
         return None if dataset.seconds else self.lengths
@@ -72,18 +80,16 @@ def read_probabilities(path: Path, filenames: Sequence[str], dataset: DataSet = 
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         names = [str(name) for name in found["filename"]]
-        total = len(names)
-        default = np.full(total, dataset.seconds) if dataset.seconds else None
-        lengths = np.asarray(found.get("lengths", default)).astype(np.int64)
-        if lengths.shape != (total,) or (lengths < 1).any():
-            raise ValueError(f"lengths of {total} videos are {lengths.shape}")
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InputError(f"{path}: {EXPECTED} ({str(error) or type(error).__name__:.200})") from error
+    except Exception as error:  # damaged archives raise any of a dozen kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: {EXPECTED} ({reason:.200})") from error
+    total = len(names)
+    lengths = _lengths(path, found, names, dataset)
     places = {name: i for i, name in enumerate(names)}
+    if len(places) < total:
+        raise InputError(f"{path}: names a video twice; expected each once in `filename`")
     if missing := [name for name in filenames if name not in places]:
         raise InputError(f"{path}: says nothing of {len(missing)} of {len(filenames)} videos, such as {missing[0]}")
-    if len(places) < total:
-        raise InputError(f"{path}: names a video twice")
     arrays = _arrays(path, found, lengths, dataset)
     chosen = np.array([places[name] for name in filenames], np.int64)
     if chosen.tolist() != list(range(total)):
@@ -91,6 +97,28 @@ def read_probabilities(path: Path, filenames: Sequence[str], dataset: DataSet = 
         rows = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in chosen])
         arrays = {k: a[rows if k in ("frame_prob", "frame_score", "gate") else chosen] for k, a in arrays.items()}
     return Probabilities(lengths[chosen], **arrays)
+
+
+def _lengths(path: Path, found: Mapping[str, np.ndarray], names: Sequence[str], dataset: DataSet) -> np.ndarray:
+    """Seconds of the N videos `names`, (N,) int.
+
+    Raises InputError if they are missing, or not those of the data set.
+    """
+    total, known = len(names), {}
+    if dataset.seconds:
+        known = dict.fromkeys(names, dataset.seconds)
+    elif dataset.lengths:
+        known = all_lengths(dataset.path(dataset.lengths))
+    lengths = found.get("lengths", np.full(total, dataset.seconds) if dataset.seconds else None)
+    if lengths is None:
+        raise InputError(f"{path}: has no `lengths`, expected the seconds of each of its {total} videos")
+    if lengths.shape != (total,) or lengths.dtype.kind not in "iu" or (lengths < 1).any():
+        what = f"`lengths` is {lengths.shape} {lengths.dtype}"
+        raise InputError(f"{path}: {what}, expected a whole number of at least 1 for each of {total} videos")
+    for name, seconds in zip(names, lengths.tolist(), strict=True):
+        if known.get(name, seconds) != seconds:
+            raise InputError(f"{path}: {name} has {seconds} seconds, but {known[name]} in {dataset.name}")
+    return lengths.astype(np.int64)
 
 
 def _arrays(path: Path, found: dict[str, np.ndarray], lengths: np.ndarray, dataset: DataSet) -> dict[str, np.ndarray]:
@@ -102,7 +130,11 @@ def _arrays(path: Path, found: dict[str, np.ndarray], lengths: np.ndarray, datas
     if "frame_prob" in arrays and dataset.seconds and arrays["frame_prob"].ndim == 4:
         arrays["frame_prob"] = arrays["frame_prob"].reshape(-1, *arrays["frame_prob"].shape[2:])
     for name, array in arrays.items():
-        if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
+        if array.shape != shapes[name] or array.dtype.kind != "f":
             what = f"{name} is {array.shape} {array.dtype}"
-            raise InputError(f"{path}: {what}, expected finite numbers of shape {shapes[name]} for {dataset.name}")
+            raise InputError(f"{path}: {what}, expected floats of shape {shapes[name]} for {dataset.name}")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds NaN or infinite numbers")
+        if name in BOUNDED and np.abs(array - 0.5).max(initial=0) > 0.5 + ROUNDING:
+            raise InputError(f"{path}: {name} holds numbers outside 0 to 1, expected probabilities")
     return arrays

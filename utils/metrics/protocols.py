@@ -84,12 +84,27 @@ def all_scores(
 
 
 def never_annotated(dataset: DataSet, reference: Reference) -> list[str]:
-    """The classes, and in brackets of what, without which mean average precision is not defined."""
+    """A line about classes, and in brackets of what, without which mean average precision is not defined."""
     if dataset.metrics != "map":
         return []
     kinds = {"audio": reference.audio, "visual": reference.visual, "both": reference.audio & reference.visual}
     missing = {kind: np.flatnonzero(~segments.any(axis=-1).any(axis=0)) for kind, segments in kinds.items()}
-    return [f"{dataset.class_names[c]} ({kind})" for kind, classes in missing.items() for c in classes]
+    named = [f"{dataset.class_names[c]} ({kind})" for kind, classes in missing.items() for c in classes]
+    more = ", ..." if len(named) > 5 else ""
+    text = (
+        f"no second of these videos has {', '.join(named[:5])}{more}: mAP is not defined, and the best epoch is that of"
+    )
+    return [f"{text} the other scores"] if named else []
+
+
+def scope_notes(dataset: DataSet) -> list[str]:
+    """What a reader of LLP's ten scores should know of a data set."""
+    notes = []
+    if len(dataset.modalities) == 1:
+        notes.append("sound and picture are annotated together: all scores here are audio-visual ones")
+    if OWN[dataset.metrics]:
+        notes.append(f"these are LLP's scores; score_predictions.py has those that are published for {dataset.name}")
+    return notes
 
 
 def tables_text(dataset: DataSet, rows: Mapping[str, Mapping[str, float]], first_column: str = "Dataset") -> str:
@@ -100,12 +115,20 @@ def tables_text(dataset: DataSet, rows: Mapping[str, Mapping[str, float]], first
     for is_kept in kept[not own :]:
         table = {title: {name: x for name, x in scores.items() if is_kept(name)} for title, scores in rows.items()}
         texts += [score_table(table, first_column)] if any(table.values()) else []
-    return "\nLLP's scores of the same decisions, for comparison:\n".join(texts)
+    shared = [name for name in SCORE_NAMES if name.startswith(own)] if own else []
+    of_them = f"only {', '.join(shared)}" if shared else "none"
+    title = f"LLP's scores of the same decisions, for comparison; of these, {of_them} are published for {dataset.name}:"
+    return f"\n{title}\n".join(texts)
 
 
 def single_truth(segments: Segments) -> np.ndarray:
-    """(N, C, T) bool with at most one event a second -> (S,) int, its class, or C for background."""
+    """(N, C, T) bool with at most one event a second -> (S,) int, its class, or C for background.
+
+    Raises InputError if a second has several.
+    """
     rows = second_rows(segments)
+    if several := int((rows.sum(axis=1) > 1).sum()):
+        raise InputError(f"{several} seconds are annotated with several events; accuracy is for one event a second")
     return np.where(rows.any(axis=1), rows.argmax(axis=1), rows.shape[1])
 
 

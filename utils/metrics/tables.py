@@ -12,6 +12,7 @@ from prettytable import PrettyTable
 
 from utils.base.files import atomic_path
 from utils.llp.annotations import Reference
+from utils.llp.events import Segments
 from utils.metrics.eval_metrics import SCORE_NAMES, class_scores, event_set_scores
 
 # CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
@@ -42,16 +43,25 @@ def write_video_scores(path: Path, filenames: Sequence[str], per_video: dict[str
 
 
 def class_report(
-    pred_audio: np.ndarray, pred_visual: np.ndarray, reference: Reference, class_names: Sequence[str]
+    pred_audio: Segments,
+    pred_visual: Segments,
+    reference: Reference,
+    class_names: Sequence[str],
+    av_only: bool = False,
 ) -> str:
-    """Segment-level scores of each class, and F of each video's set of events; predictions: (N, C, T) bool."""
+    """Segment-level scores of each class, and F of each video's set of events; predictions: (N, C, T) bool.
+
+    av_only: sound and picture are annotated together.
+    """
     pairs = {
         "audio": (pred_audio, reference.audio),
         "visual": (pred_visual, reference.visual),
         "audio-visual": (pred_audio & pred_visual, reference.audio & reference.visual),
     }
+    if av_only:
+        pairs = {"audio-visual": pairs["audio-visual"]}
     columns = ["class"]
-    for modality, short in zip(pairs, ("a", "v", "av"), strict=True):
+    for modality, short in zip(pairs, ("a", "v", "av")[-len(pairs) :], strict=True):
         columns += [f"{modality} F", *(f"{short} {count}" for count in COUNTS)]
     table = PrettyTable(columns, align="r")
     table.align["class"] = "l"
@@ -63,7 +73,8 @@ def class_report(
             row += ["-" if np.isnan(f) else f"{f:.2f}", *(int(result[key][c]) for key in COUNTS)]
         table.add_row(row)
 
-    pairs["audio or visual"] = (pred_audio | pred_visual, reference.audio | reference.visual)
+    if not av_only:
+        pairs["audio or visual"] = (pred_audio | pred_visual, reference.audio | reference.visual)
     sets = PrettyTable(["video-level F of the event sets", *pairs])
     sets.add_row(["mean over videos", *(f"{event_set_scores(*pair).mean():.2f}" for pair in pairs.values())])
     note = "Segment level by class: F is the mean over the `videos` in which prediction or reference has the class."

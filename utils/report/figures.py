@@ -15,9 +15,12 @@ matplotlib.use("Agg")  # draws to files, with or without a display
 BLUE, ORANGE = "#0072B2", "#E69F00"  # distinct in every kind of colour blindness (Okabe and Ito)
 
 
-def panels(heights: Sequence[float], size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """A figure of two columns on one time axis, audio and visual, and its (rows, 2) axes; a row for each height."""
-    settings = {"squeeze": False, "sharex": True, "layout": "constrained"}
+def panels(heights: Sequence[float], size: tuple[float, float], lengths: Sequence[float]) -> tuple[Figure, np.ndarray]:
+    """A figure of two columns, audio and visual, and its (rows, 2) axes; a row for each height.
+
+    lengths: of the videos; if they are equal, all rows have one time axis.
+    """
+    settings = {"squeeze": False, "sharex": len(set(lengths)) == 1 or "row", "layout": "constrained"}
     figure, axes = plt.subplots(len(heights), 2, figsize=size, height_ratios=heights, **settings)
     for ax in axes[-1]:
         ax.set_xlabel("seconds")

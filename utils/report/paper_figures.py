@@ -52,7 +52,8 @@ def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
     rows = _rows(results)
     classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for pair in rows.values() for x in pair], 0)) for n in chosen}
     heights = [0.34 + len(rows) * max(0.2, 0.085 * len(classes[n])) for n in chosen]
-    figure, axes = figures.panels(heights, (WIDTH, sum(heights) + 0.6))
+    lengths = [rows["reference"][0][n].shape[-1] for n in chosen]
+    figure, axes = figures.panels(heights, (WIDTH, sum(heights) + 0.6), lengths)
     for (n, said), pair in zip(chosen.items(), axes, strict=True):
         score = results.runs[0].scores[n, SCORE_NAMES.index("Seg-type")]
         note = f" ({said}, Type@AV {score:.1f})" if said else ""

@@ -58,7 +58,8 @@ def plot_timelines(path: Path, evaluation: Evaluation, chosen: Sequence[int], ti
     """Draw the videos with the indices `chosen`, reference above prediction, to a .png, .pdf or .svg file."""
     pairs = list(zip(evaluation.reference[:2], evaluation.predictions[0][:2], strict=True))  # (N, C, T); audio, visual
     heights = [max(1, *((a[n] | b[n]).any(axis=1).sum() for a, b in pairs)) + 0.9 for n in chosen]
-    figure, axes = figures.panels(heights, (12, 0.9 + 0.42 * sum(heights)))
+    lengths = [pairs[0][0][n].shape[-1] for n in chosen]
+    figure, axes = figures.panels(heights, (12, 0.9 + 0.42 * sum(heights)), lengths)
     for row, n in zip(axes, chosen, strict=True):
         for ax, modality, pair in zip(row, ("audio", "visual"), pairs, strict=True):
             draw_video(ax, *(segments[n] for segments in pair), evaluation.class_names)

@@ -49,6 +49,7 @@ class Run:
     ):
         self.folder, self.group, self.resume, self.classes = RunFolder(path), group, resume, classes
         self.dataset, self.best_by = dataset, best_by
+        self.judge = "F" if best_by[0].startswith("Seg") else " and ".join(best_by)
         self.arguments, self.wandb, self.began = arguments, WandbLog(), False
         self.state: dict | None = None  # what checkpoint_last.pt holds
 
@@ -183,7 +184,7 @@ class Run:
         """Print the published line, and log everything."""
         head = f"Epoch[{epoch}/{self.arguments['epochs']}](Time:{seconds:.2f} sec)(lr:{lr:.6f})"
         both = f"Train Loss: {losses[TOTAL]:.3f} Val Loss: {val_losses[TOTAL]:.3f}"
-        print(f"{head} {both}  Val F: {self._judged(scores):.3f}", flush=True)
+        print(f"{head} {both}  Val {self.judge}: {self._judged(scores):.3f}", flush=True)
         train = {f"train_{name}": value for name, value in losses.items()}
         val = {f"val_{name}": value for name, value in val_losses.items()}
         self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
@@ -199,7 +200,7 @@ class Run:
             where = f"{self.folder.path}: no epoch scored above 0 in {' and '.join(self.best_by)} on validation"
             print(f"{where}: there is no {best.name}")
             return scores
-        print(f"Best F scores (at epoch {self.state['best_epoch']}):")
+        print(f"Best {'F ' * (self.judge == 'F')}scores (at epoch {self.state['best_epoch']}):")
         print(tables_text(self.dataset, {"Val": scores}))
         if not best.is_file():
             print(f"note: {best}, which scored this, is no longer there", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 from utils.base.errors import InputError
@@ -11,8 +12,8 @@ from utils.base.files import read_text
 CURVES = {"train loss": "train_loss_all", "val loss": "val_loss_all", "Val F": "Seg-type", "learning rate": "lr"}
 
 
-def read_curves(path: Path) -> dict[str, list[float | None]]:
-    """`epoch` and CURVES, a value per epoch; None if it is not a finite number.
+def read_curves(path: Path, val_f: str = CURVES["Val F"]) -> dict[str, list[float | None]]:
+    """`epoch` and CURVES, a value per epoch; None if it is not a finite number. val_f: the score that is called Val F.
 
     Raises InputError, with the line, if the file is not a log.jsonl of main.py.
     """
@@ -20,13 +21,13 @@ def read_curves(path: Path) -> dict[str, list[float | None]]:
     lines = read_text(path, "expected a run's log.jsonl").splitlines()
     if not lines:
         raise InputError(f"{path}: is empty, expected a run's log.jsonl with a line per epoch")
-    epochs = [_curve_values(path, number, line) for number, line in enumerate(lines, 1)]
-    return {name: [epoch[key] for epoch in epochs] for name, key in {"epoch": "epoch", **CURVES}.items()}
+    curves = {"epoch": "epoch", **CURVES, "Val F": val_f}
+    epochs = [_curve_values(path, number, line, curves.values()) for number, line in enumerate(lines, 1)]
+    return {name: [epoch[key] for epoch in epochs] for name, key in curves.items()}
 
 
-def _curve_values(path: Path, number: int, line: str) -> dict[str, float | None]:
+def _curve_values(path: Path, number: int, line: str, keys: Collection[str]) -> dict[str, float | None]:
     """The values of one line. Raises InputError if a key is missing."""
-    keys = ("epoch", *CURVES.values())
     try:
         values = json.loads(line)
         numbers = {key: math.nan if values[key] is None else float(values[key]) for key in keys}
