@@ -30,6 +30,7 @@ from utils.features.packed import ColumnSpec, Packed, Writer, encode_texts, plan
 from utils.llp.datasets import SPLITS, DataSet, read_dataset
 from utils.llp.videos import read_split, with_modalities
 
+PSEUDO_LABELS = ("a_pseudo_data_dir", "v_pseudo_data_dir")
 Source = FeatureFolder | np.ndarray  # arrays: what a CSV says
 
 
@@ -79,7 +80,12 @@ def main(args: argparse.Namespace) -> None:
     """Write the file, unless it exists and has the same sources. Raises InputError for bad input."""
     require_writable("--out", args.out)
     dataset = read_dataset(args.dataset, args.classes)
+    given = {name for name, value in vars(args).items() if flags.is_given(value)}
     vars(args).update(dataset.paths(vars(args)))
+    for name in PSEUDO_LABELS:
+        if name not in given and not Path(getattr(args, name)).is_dir():
+            print(f"note: {getattr(args, name)}: no such folder; packed without these labels", file=sys.stderr)
+            setattr(args, name, None)
     sources = {}
     attributes = {"/": {"classes": "\n".join(dataset.class_names), "feature_dtype": args.feature_dtype}}
     for name in args.splits:
