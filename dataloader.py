@@ -139,6 +139,9 @@ class PackedDataset(SplitData):
         if str(packed.attributes.get("classes")).split("\n") != list(dataset.class_names):
             raise InputError(f"{path}: was packed with other classes than this run's {len(dataset.classes)}")
         columns, wanted = packed.columns[name], (*STREAMS, *labels, *([] if dataset.seconds else ["lengths"]))
+        if ("lengths" in columns) == bool(dataset.seconds):
+            found, own = ("differ", "do not") if dataset.seconds else ("do not differ", "do")
+            raise InputError(f"{path}: its videos {found} in length, but those of {dataset.name} {own}")
         missing = [kind for kind in (*wanted, "filename") if kind not in columns]
         if missing:
             raise InputError(f"{path}: its {name} split has no {', '.join(missing)}; pack it again with those")

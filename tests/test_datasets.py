@@ -346,6 +346,9 @@ def test_in_memory_from_the_cache_and_packed_are_one_training(ragged, ragged_dat
     assert command(main, *ragged, "--model_name", "memory").status == 0
     result = command(pack_features, "--dataset", ragged_data / "dataset.yaml", "--out", "p.h5")
     assert result.status == 0 and "lengths" in result.out, result.err
+    fixed = write_yaml(tmp_path, classes=list(LLP.class_names), seconds=10)
+    refused = command(main, *TRAIN, "--dataset", fixed, "--packed", "p.h5", "--model_name", "other")
+    assert refused.status == 2 and "p.h5: its videos differ in length, but those of mine do not" in refused.error
     cached = [flag for flag in ragged if flag != "--no_cache"]
     ways = {
         "cached": (*cached, "--cache_dir", "cache", "--memory_limit", "0.000001"),

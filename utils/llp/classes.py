@@ -116,7 +116,7 @@ def _event_class(path: Path, number: int, row, separator: str) -> EventClass:
     """One entry of a class file, the `number`th. Raises InputError if it is not one."""
     if not isinstance(row, dict) or set(row) != set(EventClass._fields):
         found = ", ".join(map(str, row)) if isinstance(row, dict) else str(row)
-        found = " ".join(found.split())[:200]
+        found = " ".join(found.split())[:200] + " (a name in quotes?)" * isinstance(row, bool)
         raise InputError(f"{path}, class {number}: expected {', '.join(EventClass._fields)}; found {found}")
     for field, kind in EventClass.__annotations__.items():
         value = row[field]
