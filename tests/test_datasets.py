@@ -12,7 +12,15 @@ import yaml
 import main
 from tests import reference_metrics
 from tests.conftest import SMALL, TRAIN
-from utils import make_report, pack_features, plot_timeline, score_predictions, score_pseudo_labels, simulate
+from utils import (
+    download_features,
+    make_report,
+    pack_features,
+    plot_timeline,
+    score_predictions,
+    score_pseudo_labels,
+    simulate,
+)
 from utils.base.errors import InputError
 from utils.features import pooling
 from utils.features.lengths import MOST_SQUARED, WASTE, Rows, batches_of, similar_lengths
@@ -492,3 +500,8 @@ def test_classes_without_which_mean_average_precision_is_undefined_are_named():
     line = never_annotated(read_dataset("lfav"), Reference(audio, visual, "", []))
     assert line[0].startswith("no second of these videos has accordion (visual), accordion (both): mAP is not defined")
     assert not never_annotated(LLP, Reference(audio, visual, "", []))
+
+
+def test_only_the_files_of_llp_can_be_fetched(command):
+    result = command(download_features, "--dataset", "ave", "--check")
+    assert result.status == 2 and "AVE: only LLP's files can be fetched; docs/DATASETS.md says where" in result.error

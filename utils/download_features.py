@@ -19,10 +19,11 @@ import os
 from pathlib import Path
 
 from utils.base import command, flags
+from utils.base.errors import InputError
 from utils.base.files import locked
 from utils.download.release import BASE, CSV_URL, FEATS_URL, REVISIONS
 from utils.download.run import Download
-from utils.llp.datasets import read_dataset
+from utils.llp.datasets import LLP, read_dataset
 
 PARTS = ("csv", "feats", *BASE, "CLIP", "CLAP", "models")
 
@@ -56,6 +57,8 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     """Fetch and check, or only check. The exit status is 1 if files are missing, wrong or could not be fetched."""
     archive_dir, dataset = args.archive_dir or args.data_dir / "archives", read_dataset(args.dataset, args.classes)
+    if dataset.name != LLP.name:
+        raise InputError(f"{dataset.name}: only LLP's files can be fetched; docs/DATASETS.md says where others are")
     folders = args.data_dir, args.model_save_dir, archive_dir
     download = Download(args.parts, *folders, dataset, args.annotations, args.workers)
     if not args.check:
