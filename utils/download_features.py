@@ -55,7 +55,10 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Fetch and check, or only check. The exit status is 1 if files are missing, wrong or could not be fetched."""
+    """Fetch and check, or only check. The exit status is 1 if files are missing, wrong or could not be fetched.
+
+    Raises InputError for another data set than LLP.
+    """
     archive_dir, dataset = args.archive_dir or args.data_dir / "archives", read_dataset(args.dataset, args.classes)
     if dataset.name != LLP.name:
         raise InputError(f"{dataset.name}: only LLP's files can be fetched; docs/DATASETS.md says where others are")
