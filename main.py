@@ -369,7 +369,7 @@ def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> No
     print(tables_text(dataset, rows))
     audio, visual = decide(dataset, said, thresholds)
     if args.classwise:
-        print(class_report(audio, visual, reference, dataset.class_names, len(dataset.modalities) == 1))
+        print(class_report(audio, visual, reference, dataset.class_names, dataset.av_only))
     if args.json:
         chosen = {} if thresholds is DEFAULT else tuned.plain(thresholds)
         write_json(args.json, plain_scores(list(rows.values())[-1]) | chosen)

@@ -19,7 +19,7 @@ from utils.base.errors import InputError
 from utils.base.files import require_room_for_files, require_writable, write_text
 from utils.llp.annotations import PREDICTION_FILES, read_evaluation
 from utils.llp.datasets import DataSet, read_dataset
-from utils.metrics.protocols import all_scores, tables_text
+from utils.metrics.protocols import all_scores, main_score, tables_text
 from utils.report.page import Results, ScoredRun, render
 
 
@@ -48,7 +48,7 @@ def read_results(args: argparse.Namespace, dataset: DataSet) -> Results:
         return Results(evaluation, runs, None)
     from utils.train.training_log import read_curves  # torch, which the page does without
 
-    return Results(evaluation, runs, read_curves(args.log, "Seg-type" if len(dataset.modalities) > 1 else "Seg-av"))
+    return Results(evaluation, runs, read_curves(args.log, main_score(dataset)))
 
 
 def require_own_place(args: argparse.Namespace, dataset: DataSet) -> None:

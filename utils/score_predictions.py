@@ -65,7 +65,7 @@ def read(args: argparse.Namespace, dataset: DataSet) -> Scored:
     filenames = read_split(paths["label_csv"], dataset, weak_labels=False).filenames
     said = read_probabilities(args.probabilities, filenames, dataset)
     reference = read_reference(paths["gt_dir"], filenames, dataset, said.lengths)
-    is_decided = said.is_complete(dataset) or dataset.metrics != "accuracy"
+    is_decided = not said.missing(dataset) or dataset.metrics != "accuracy"
     decided = protocols.decide(dataset, said) if is_decided else None
     return Scored(filenames, reference, decided, said, reference.issues)
 
@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
     name = (args.label_csv or dataset.path(dataset.splits["test"])).stem
     print(protocols.tables_text(dataset, {name: scores}))
     if args.classwise and scored.decided:
-        print(class_report(*scored.decided, scored.reference, dataset.class_names, len(dataset.modalities) == 1))
+        print(class_report(*scored.decided, scored.reference, dataset.class_names, dataset.av_only))
     if args.json:
         write_json(args.json, plain_scores(scores))
     if args.per_video:

@@ -25,7 +25,7 @@ from utils.extract.runner import Settings
 from utils.extract.videos import list_videos
 from utils.features.dense_videos import pool_seconds, read_features
 from utils.llp.datasets import DataSet, read_dataset
-from utils.llp.lengths import all_lengths
+from utils.llp.lengths import stated_lengths
 from utils.llp.pseudo_labels import logits_layout
 from utils.llp.videos import Video
 from utils.train import temporal
@@ -74,8 +74,7 @@ class LogitsExtractor(Extractor):
         dataset: DataSet,
     ):
         self.net, self.folders, self.gpu = temporal.load_teacher(checkpoint, *texts, nhead), folders, gpu
-        self.dataset, listed = dataset, not dataset.seconds and dataset.lengths
-        self.lengths = all_lengths(dataset.path(dataset.lengths)) if listed else {}
+        self.dataset, self.lengths = dataset, stated_lengths(dataset)
 
     def load(self) -> None:
         """Bring the network to its device. Raises InputError if there is no such device."""

@@ -14,7 +14,7 @@ from utils.extract.outputs import Extractor
 from utils.features.kinds import FeatureKind
 from utils.llp.classes import T
 from utils.llp.datasets import LLP, DataSet
-from utils.llp.lengths import all_lengths
+from utils.llp.lengths import stated_lengths
 from utils.llp.names import clip_times
 from utils.llp.videos import Video
 from utils.media.clips import read_jpegs, read_pictures, read_sound
@@ -51,8 +51,7 @@ class FeatureExtractor(Extractor):
     ):
         self.kind, self.folder, self.from_frames, self.flag = kind, folder, from_frames, flag
         self.gpu, self.precision, self.dataset, self.options = gpu, precision, dataset, options
-        listed = not dataset.seconds and dataset.lengths
-        self.lengths = all_lengths(dataset.path(dataset.lengths)) if listed else {}
+        self.lengths = stated_lengths(dataset)
 
     def load(self) -> None:
         """Load the encoder. Raises InputError if it cannot be loaded."""

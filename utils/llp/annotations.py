@@ -121,7 +121,7 @@ def prediction_events(folder: Path, dataset: DataSet) -> list[Events]:
     Raises InputError if a file is missing or wrong.
     """
     both = Path(folder) / AV_PREDICTION_FILE
-    is_av = len(dataset.modalities) == 1 and both.is_file()
+    is_av = dataset.av_only and both.is_file()
     paths = [both] if is_av else [Path(folder) / name for name in PREDICTION_FILES.values()]
     return [read_events(path, dataset) for path in paths]
 
@@ -151,7 +151,7 @@ def read_predictions(
     segments = [_segments(e, filenames, dataset, lengths) for e in events]
     ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
     issues = [line for e in events for line in annotation_issues(e, set(filenames), "that are not asked for", ends)]
-    if len(dataset.modalities) == 1:  # then only what is decided for both can be right
+    if dataset.av_only:  # then only what is decided for both can be right
         segments = [segments[0] & segments[-1]]
     return Predictions(segments[0], segments[-1], issues)
 

@@ -60,6 +60,11 @@ class DataSet(NamedTuple):
         """Names of the classes, in the order of their index."""
         return class_names(self.classes)
 
+    @property
+    def av_only(self) -> bool:
+        """Whether sound and picture are annotated together."""
+        return len(self.modalities) == 1
+
     def path(self, name: str) -> Path:
         """A file of the data set, by its name in the YAML file."""
         return Path(self.folder, name)

@@ -36,6 +36,14 @@ def read_lengths(path: Path, filenames: Sequence[str]) -> np.ndarray:
     return np.array([seconds[name] for name in filenames], np.int64)
 
 
+def stated_lengths(dataset: DataSet) -> dict[str, int]:
+    """Seconds of the videos in the data set's file of lengths, by name; none if all are equally long or there is none.
+
+    Raises InputError if the file is missing or wrong.
+    """
+    return all_lengths(dataset.path(dataset.lengths)) if dataset.lengths and not dataset.seconds else {}
+
+
 def all_lengths(path: Path) -> dict[str, int]:
     """Seconds of all videos of such a CSV, by name. Raises InputError if it is missing or wrong."""
     table = read_table(path, ("filename", "seconds"))

@@ -12,7 +12,7 @@ import numpy as np
 from utils.base.errors import InputError
 from utils.base.files import atomic_path
 from utils.llp.datasets import LLP, DataSet
-from utils.llp.lengths import all_lengths
+from utils.llp.lengths import stated_lengths
 
 FILE = "probabilities.npz"
 BOUNDED = ("frame_prob", "video_prob")  # global_prob of HAN's pooling may exceed 1: its weights are normalised apart
@@ -45,20 +45,23 @@ class Probabilities(NamedTuple):
 
         Raises InputError if one is missing.
         """
-        name = "video_prob" if dataset.gate == "modality" else "global_prob"
-        if missing := [key for key in (name, "frame_prob") if getattr(self, key) is None]:
+        if missing := self.missing(dataset):
             raise InputError(f"the probabilities have no {' and no '.join(missing)}, by which {dataset.name} decides")
         seconds = (-1, dataset.seconds) if dataset.seconds else (-1,)
-        return getattr(self, name), self.frame_prob.reshape(*seconds, *self.frame_prob.shape[1:])
+        return getattr(self, gate_name(dataset)), self.frame_prob.reshape(*seconds, *self.frame_prob.shape[1:])
 
-    def is_complete(self, dataset: DataSet) -> bool:
-        """Whether there is what the data set decides by."""
-        gate = self.video_prob if dataset.gate == "modality" else self.global_prob
-        return gate is not None and self.frame_prob is not None
+    def missing(self, dataset: DataSet) -> list[str]:
+        """The names of what the data set decides by and is not there."""
+        return [name for name in (gate_name(dataset), "frame_prob") if getattr(self, name) is None]
 
     def ragged(self, dataset: DataSet) -> np.ndarray | None:
         """The lengths, (N,) int, if videos differ in them."""
         return None if dataset.seconds else self.lengths
+
+
+def gate_name(dataset: DataSet) -> str:
+    """What decides which classes are in a video."""
+    return "video_prob" if dataset.gate == "modality" else "global_prob"
 
 
 def write_probabilities(path: Path, filenames: Sequence[str], probabilities: Probabilities) -> None:
@@ -104,11 +107,8 @@ def _lengths(path: Path, found: Mapping[str, np.ndarray], names: Sequence[str], 
 
     Raises InputError if they are missing, or not those of the data set.
     """
-    total, known = len(names), {}
-    if dataset.seconds:
-        known = dict.fromkeys(names, dataset.seconds)
-    elif dataset.lengths:
-        known = all_lengths(dataset.path(dataset.lengths))
+    total = len(names)
+    known = dict.fromkeys(names, dataset.seconds) if dataset.seconds else stated_lengths(dataset)
     lengths = found.get("lengths", np.full(total, dataset.seconds) if dataset.seconds else None)
     if lengths is None:
         raise InputError(f"{path}: has no `lengths`, expected the seconds of each of its {total} videos")

@@ -23,21 +23,23 @@ RULES = ("argmax", "gate", "event")
 # how the names of the scores begin that the field publishes for such a data set
 OWN = {"f": (), "map": ("mAP", "Event-a", "Event-v", "Event-type"), "accuracy": ("accuracy", "floor")}
 AV_NAMES = tuple(name for name in SCORE_NAMES if name.endswith("-av"))
-BEST_BY = {
-    "f": ("Seg-type",),
-    "map": ("mAP", "Event-type"),
-    "accuracy": ("accuracy",),
-}  # their mean tells the best epoch
+# their mean tells the best epoch
+BEST_BY = {"f": ("Seg-type",), "map": ("mAP", "Event-type"), "accuracy": ("accuracy",)}
 
 
 def score_names(dataset: DataSet) -> tuple[str, ...]:
     """Those of LLP's ten that the data set's annotations allow: of audio-visual truth, audio-visual scores alone."""
-    return SCORE_NAMES if len(dataset.modalities) > 1 else AV_NAMES
+    return AV_NAMES if dataset.av_only else SCORE_NAMES
+
+
+def main_score(dataset: DataSet) -> str:
+    """The one of LLP's ten that stands for them: curves show it, and thresholds are chosen by it."""
+    return "Seg-av" if dataset.av_only else "Seg-type"
 
 
 def best_by(dataset: DataSet) -> tuple[str, ...]:
     """The scores whose mean tells the best epoch on validation videos."""
-    return AV_NAMES if dataset.metrics == "f" and len(dataset.modalities) == 1 else BEST_BY[dataset.metrics]
+    return AV_NAMES if dataset.metrics == "f" and dataset.av_only else BEST_BY[dataset.metrics]
 
 
 def decide(dataset: DataSet, said: Probabilities, thresholds: Thresholds = DEFAULT) -> tuple[Segments, Segments]:
@@ -78,7 +80,7 @@ def all_scores(
         found = [rule_classes(one, said, decided) for one in rules]
         names = ["accuracy", *(f"accuracy_{other}" for other in rules[1:])]
         own = {name: accuracy.of(*pair, truth) for name, *pair in zip(names, rules, found, strict=True)}
-        scores = own | accuracy_floors(reference.audio) | scores
+        scores = own | accuracy_floors(reference.audio, truth) | scores
         per_video = {"accuracy": 100 * (found[0] == truth).reshape(len(reference.audio), -1).mean(axis=1)} | per_video
     return per_video, scores
 
@@ -100,7 +102,7 @@ def never_annotated(dataset: DataSet, reference: Reference) -> list[str]:
 def scope_notes(dataset: DataSet) -> list[str]:
     """What a reader of LLP's ten scores should know of a data set."""
     notes = []
-    if len(dataset.modalities) == 1:
+    if dataset.av_only:
         notes.append("sound and picture are annotated together: all scores here are audio-visual ones")
     if OWN[dataset.metrics]:
         notes.append(f"these are LLP's scores; score_predictions.py has those that are published for {dataset.name}")
@@ -167,7 +169,10 @@ def rule_classes(rule: str, said: Probabilities | None, decided: tuple[Segments,
     return np.where(both.any(axis=1), score.argmax(axis=1), both.shape[1])
 
 
-def accuracy_floors(segments: Segments) -> dict[str, float]:
-    """What is reached without localisation: background everywhere, and the video's event everywhere; (N, C, T) bool."""
+def accuracy_floors(segments: Segments, truth: np.ndarray) -> dict[str, float]:
+    """What is reached without localisation: background everywhere, and the video's event everywhere.
+
+    segments: (N, C, T) bool. truth: (S,) int, their `single_truth`.
+    """
     video_class = segments.any(axis=-1).argmax(axis=1)  # (N,)
-    return accuracy.floors(single_truth(segments), video_class, segments.shape[2], segments.shape[1])
+    return accuracy.floors(truth, video_class, segments.shape[2], segments.shape[1])

@@ -18,7 +18,7 @@ from utils.llp.ragged import Ragged
 from utils.metrics import bootstrap
 from utils.metrics import eval_metrics as metrics
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES
-from utils.metrics.protocols import scope_notes
+from utils.metrics.protocols import main_score, scope_notes
 from utils.report.html import class_colours, fill, script_object
 
 VIDEOS_AT_ONCE = 5000  # whose events are lists at a time, which take much more memory than as an array
@@ -115,7 +115,7 @@ def page_data(results: Results) -> dict:
             for run in runs
         ],
         "curves": results.curves,
-        "valF": "Seg-type" if len(dataset.modalities) > 1 else "Seg-av",
+        "valF": main_score(dataset),
     }
 
 

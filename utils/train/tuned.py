@@ -12,6 +12,7 @@ from utils.llp.annotations import Reference
 from utils.llp.datasets import DataSet
 from utils.llp.probabilities import Probabilities
 from utils.metrics.decision_thresholds import Thresholds, choose_thresholds
+from utils.metrics.protocols import main_score
 from utils.train import checkpoint
 
 FILE = "thresholds.json"
@@ -27,10 +28,11 @@ def choose(folder: Path, said: Probabilities, dataset: DataSet, reference: Refer
 
     said: what the checkpoint says of these videos.
     """
-    av_only = len(dataset.modalities) == 1
     truth = reference.audio, reference.visual
-    thresholds, score = choose_thresholds(*said.arrays(dataset), *truth, per_class, said.ragged(dataset), av_only)
-    found = {"Seg-av" if av_only else "Seg-type": score, "checkpoint": _digest(folder)}
+    thresholds, score = choose_thresholds(
+        *said.arrays(dataset), *truth, per_class, said.ragged(dataset), dataset.av_only
+    )
+    found = {main_score(dataset): score, "checkpoint": _digest(folder)}
     write_json(Path(folder) / FILE, plain(thresholds)["thresholds"] | found)
     return thresholds
 
