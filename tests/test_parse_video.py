@@ -29,8 +29,8 @@ from utils.media.clips import read_audio, read_frames
 from utils.media.frames import choose_frames, constant_rate_frames
 from utils.media.timeline import find_tracks
 from utils.media.windows import AudioWindows, FrameSampler, FrameWindows, survey, window_starts
-from utils.parse import outputs, page
-from utils.parse.events import ParsedVideo, WindowAverage, decide_segments, find_events
+from utils.parse import formats, outputs, page
+from utils.parse.events import ParsedVideo, Windows, decide_segments, find_events
 from utils.parse.page import render, to_integers
 from utils.parse.parser import VideoParser, parse_videos
 
@@ -95,10 +95,9 @@ def test_segments_are_seconds_and_those_of_a_short_video_its_tenths():
 
 
 def test_windows_that_overlap_are_averaged():
-    average = WindowAverage(15, 1)
-    average.add(0, np.full((10, 2, 1), 0.2), np.array([0.4]))
-    average.add(5, np.full((10, 2, 1), 0.6), np.array([0.8]))
-    frame_prob, global_prob = average.means()
+    prob, gate = np.array([0.2, 0.6]), np.array([[0.4], [0.8]])
+    two = Windows(np.array([0, 5]), prob.reshape(2, 1, 1, 1) + np.zeros((2, 10, 2, 1)), gate)
+    frame_prob, global_prob = two.means(15)
     expected = [0.2] * 5 + [0.4] * 5 + [0.6] * 5
     assert frame_prob[:, 0, 0] == pytest.approx(expected) and frame_prob[:, 1, 0] == pytest.approx(expected)
     assert global_prob[:, 0] == pytest.approx([0.4] * 5 + [0.6] * 5 + [0.8] * 5)
@@ -235,18 +234,18 @@ def test_text_formats(tmp_path):
         "a b.mp4,visual,2.0,5.0,<Cat> & 'co',0.5",
         "a b.mp4,audio_visual,2.0,3.0,<Cat> & 'co',0.75",
     ]
-    assert outputs.vtt_text(events, video.class_names).split("\n\n") == [
+    assert formats.vtt_text(events, video.class_names).split("\n\n") == [
         "WEBVTT",
         "00:00:00.000 --> 00:00:02.000\nDog (audio)",
         "00:00:02.000 --> 00:00:03.000\nDog (audio)\n&lt;Cat&gt; &amp; 'co' (audio and visual)",
         "00:00:03.000 --> 00:00:05.000\n&lt;Cat&gt; &amp; 'co' (visual)\n",
     ]
-    assert outputs.audacity_text(events).splitlines()[0] == "0.000000\t3.000000\taudio: Dog"
+    assert formats.audacity_text(events).splitlines()[0] == "0.000000\t3.000000\taudio: Dog"
     value = json.loads(outputs.json_text(video, events, 0.5, {"checkpoint": "x"}))
     first = {"modality": "audio", "onset": 0.0, "offset": 3.0, "event_labels": "Dog", "confidence": 0.75}
     assert value["events"][0] == first
     assert value["tracks"] == {"audio": True, "visual": True} and value["settings"] == {"threshold": 0.5, "hop": 10}
-    assert outputs.clock(3723.0456) == "01:02:03.046"
+    assert formats.clock(3723.0456) == "01:02:03.046"
 
 
 def test_equal_stems_get_a_number():
@@ -341,7 +340,16 @@ def check_equality(small, command, tmp_path, monkeypatch, model, tools, clap=Non
         assert found.shape == made.shape and np.abs(found - made).max() <= 1e-4 * np.abs(made).max()
 
 
-FILES = ["events.csv", "events.json", "events.txt", "events.vtt", "report.html", "timeline.png"]
+FILES = [
+    "events.csv",
+    "events.eaf",
+    "events.json",
+    "events.txt",
+    "events.vtt",
+    "parsed.npz",
+    "report.html",
+    "timeline.png",
+]
 
 
 def test_many_kinds_of_files_in_one_call(parse, tmp_path):

@@ -10,6 +10,7 @@ from utils.base.errors import InputError
 from utils.base.files import existing_part, move, require_space, require_writable
 from utils.download import check, fetch, release
 from utils.download.archives import list_members, open_archive, unpack
+from utils.download.published import fetch_model
 from utils.download.release import ARCHIVES, BASE, CSVS, MODEL_FILES, SPLITS
 from utils.features.kinds import folder_layouts
 from utils.llp.annotations import REFERENCE_FILES, annotation_version
@@ -185,15 +186,7 @@ class Download:
         target = self.models_dir / name
         if target.exists():
             return
-        fetched = fetch.fetch_from_hub(release.MODELS_REPO, name, "model", self.archive_dir / name)
-        try:
-            check.check_weights(fetched)
-        except InputError:
-            fetched.unlink()
-            raise
-        move(fetched, target)
-        self._remove_empty(fetched.parent)
-        print(f"{target}: fetched", flush=True)
+        fetch_model(name, target, self.archive_dir)
 
     @staticmethod
     def _remove_empty(folder: Path) -> None:

@@ -15,7 +15,7 @@ from utils.llp.classes import T
 from utils.llp.datasets import DataSet
 from utils.media import windows
 from utils.media.clips import count_segments
-from utils.parse.events import WindowAverage
+from utils.parse.events import WindowAverage, Windows
 
 
 def segment_edges(seconds: float) -> np.ndarray:
@@ -36,15 +36,22 @@ class WindowProbabilities:
 
     def __init__(self, seconds: float, num_classes: int, hop: int, run: Callable):
         self.edges, self.hop, self.run = windows.segment_edges(seconds), hop, run
-        self.average = WindowAverage(len(self.edges) - 1, num_classes)
+        self.nothing = np.zeros((T, 2, num_classes), np.float32), np.zeros(num_classes, np.float32)
+        self.starts: list[int] = []
+        self.probabilities: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, start: int, features: Mapping[str, np.ndarray] | None) -> None:
         """Add the window that begins at `start`: (rows, D) by kind; None: there is nothing in it."""
-        self.average.add(start, *(self.run(features) if features else (0.0, 0.0)))
+        self.starts.append(start)
+        self.probabilities.append(self.run(features) if features else self.nothing)
+
+    def windows(self) -> Windows:
+        """The W windows, each by itself."""
+        return Windows(np.array(self.starts), *map(np.stack, zip(*self.probabilities, strict=True)))
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """(n, M, C) float32 probabilities of the segments, and (n, C) of the windows that they are in."""
-        return self.average.means()
+        return self.windows().means(len(self.edges) - 1)
 
 
 class SecondFeatures:
@@ -70,6 +77,9 @@ class SecondFeatures:
         for name, array in (features or self.nothing()).items():
             self.rows.setdefault(name, []).append(pool(array)[self.filled - start :])
         self.filled = start + T
+
+    def windows(self) -> None:
+        """The network has seen no windows."""
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """(S, M, C) float32 probabilities of the segments, and of the windows that they are in, (S, C) or (S, M, C)."""

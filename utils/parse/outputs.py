@@ -1,7 +1,6 @@
 """The files that utils/parse_video.py writes of a video (docs/PARSING.md describes each)."""
 
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -9,19 +8,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from utils.base.errors import Busy
-from utils.base.files import TMP_SUFFIX, csv_line, encode, locked_path
+from utils.base.files import TMP_SUFFIX, encode, locked_path
+from utils.parse import formats
 from utils.parse.events import MODALITIES, ParsedVideo, find_events
-from utils.parse.page import render
-from utils.report.html import class_colours
+from utils.parse.kept import FILE, write_kept
+from utils.parse.page import class_colours, link, render
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
 WORK = ".parse_video-"  # how names of temporary folders begin
 EDGE = "#444444"  # of events in the timeline
-SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio and visual"}
 
 
 def output_names(videos: Sequence[Path]) -> list[str]:
@@ -56,37 +54,6 @@ def json_text(video: ParsedVideo, events: pd.DataFrame, threshold: float, model:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def clock(seconds: float) -> str:
-    """1 hour, 2 minutes and 3.5 s -> 01:02:03.500."""
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
-def vtt_text(events: pd.DataFrame, class_names: Sequence[str]) -> str:
-    """events.vtt: a subtitle for each stretch in which the same events go on, a line per class."""
-    onset, offset, labels = (events[column].to_numpy() for column in ("onset", "offset", "event_labels"))
-    kinds, cues = events.modality.map(SHOWN).to_numpy(), []
-    for start, end in itertools.pairwise(np.unique([*onset, *offset])):
-        current = (onset <= start) & (offset >= end)
-        # in the table, an audio-visual event follows the audio and the visual one that it is part of
-        shown = dict(zip(labels[current], kinds[current], strict=True))
-        if shown:
-            lines = [f"{_vtt_escape(label)} ({shown[label]})" for label in sorted(shown, key=class_names.index)]
-            cues.append("\n".join([f"{clock(start)} --> {clock(end)}", *lines, ""]))
-    return "\n".join(["WEBVTT", "", *cues])
-
-
-def _vtt_escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def audacity_text(events: pd.DataFrame) -> str:
-    """events.txt: Audacity's label track, `onset, offset, label` separated by tabs."""
-    rows = zip(events.onset, events.offset, events.modality, events.event_labels, strict=True)
-    return "".join(f"{onset:.6f}\t{offset:.6f}\t{kind}: {label}\n" for onset, offset, kind, label in rows)
-
-
 def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     """timeline.png: a row per class, in it what is heard above and what is seen below; opacity is the confidence."""
     from matplotlib.colors import to_rgba
@@ -95,7 +62,7 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     from utils.report import figures
     from utils.report.timelines import draw_events, label_rows
 
-    colours = dict(zip(video.class_names, class_colours(len(video.class_names)), strict=True))
+    colours = dict(zip(video.class_names, class_colours(video), strict=True))
     classes = [name for name in video.class_names if name in set(events.event_labels)]
     figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * max(len(classes), 1)), layout="constrained")
     styles = {"audio": (0.08, ""), "visual": (0.52, "////")}  # top, hatch
@@ -104,7 +71,7 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
         face = to_rgba(colours[event.event_labels], opacity(event.confidence))
         style = {"facecolor": face, "edgecolor": EDGE, "linewidth": 0.4, "hatch": hatch}
         draw_events(ax, [(event.onset, event.offset)], row + top, 0.4, **style)
-    label_rows(ax, video.edges[-1], classes)
+    label_rows(ax, video.edges[-1], [name.replace("_", " ") for name in classes])
     ax.set_xlabel("seconds")
     labels = zip(("heard", "seen"), styles.values(), strict=True)
     patches = [Patch(facecolor="#cccccc", edgecolor=EDGE, hatch=hatch, label=text) for text, (_, hatch) in labels]
@@ -118,8 +85,10 @@ def opacity(confidence: float) -> float:
     return 0.35 + 0.65 * float(confidence)
 
 
-def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dict, embed: bool) -> pd.DataFrame:
-    """Write the six files of a video to `folder`, each atomically, and return its events.
+def write_outputs(
+    folder: Path, video: ParsedVideo, threshold: float, model: dict, embed: bool, keep: bool = True
+) -> pd.DataFrame:
+    """Write the files of a video to `folder`, each atomically, and return its events.
 
     Raises InputError if a name cannot be written as UTF-8.
 
@@ -127,14 +96,16 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
         threshold: of the decisions.
         model: what is said of the parser.
         embed: put the video itself into the page.
+        keep: write parsed.npz, too, from which --reuse decides anew.
     """
     folder = Path(folder)
     events = find_events(video, threshold)
     texts = {
-        "events.csv": "".join(f"{csv_line(row)}\n" for row in (events.columns, *events.itertuples(index=False))),
+        "events.csv": formats.csv_text(events),
         "events.json": json_text(video, events, threshold, model),
-        "events.vtt": vtt_text(events, video.class_names),
-        "events.txt": audacity_text(events),
+        "events.vtt": formats.vtt_text(events, video.class_names),
+        "events.txt": formats.audacity_text(events),
+        "events.eaf": formats.elan_text(events, video.filename, link(video.path, folder)),
         "report.html": render(video, threshold, model, folder, embed),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +113,8 @@ def write_outputs(folder: Path, video: ParsedVideo, threshold: float, model: dic
         for name, text in texts.items():
             (work / name).write_bytes(encode(text, folder / name))
         draw_timeline(work / "timeline.png", video, events)
+        if keep:
+            write_kept(work / FILE, video, model)
         folder.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
             os.replace(path, folder / path.name)

@@ -1,7 +1,6 @@
 """report.html: a video with its events, in one file (template: utils/report/templates/report.html)."""
 
 import base64
-import mimetypes
 import os
 import urllib.parse
 from html import escape
@@ -10,10 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import InputError
-from utils.parse.events import ParsedVideo
-from utils.report.html import class_colours, fill, script_json
+from utils.parse.events import ParsedVideo, find_events, peaks
+from utils.parse.formats import elan_text, media_type
+from utils.parse.sound import SoundPicture
+from utils.report.html import distinct_colours, fill, script_json
 
-TEMPLATE = Path(__file__).parents[1] / "report" / "templates" / "report.html"
+TEMPLATES = Path(__file__).parents[1] / "report" / "templates"
+TILE = 4096  # bins of a picture of the spectrogram: browsers bound the width of pictures
 SCALE = 10_000  # of probabilities, which are integers in the page, rounded down: the same decisions at four digits
 EMBED_LIMIT = 64 * 2**20  # bytes; larger pages make browsers slow
 
@@ -37,8 +39,29 @@ def require_small(video: Path) -> None:
 
 def inline(video: Path) -> str:
     """The video as a data URL."""
-    media_type = mimetypes.guess_type(video.name)[0] or "video/mp4"  # by the name; browsers look at the content anyway
-    return f"data:{media_type};base64,{base64.b64encode(video.read_bytes()).decode()}"
+    return f"data:{media_type(video.name)};base64,{_base64(video.read_bytes())}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def class_colours(video: ParsedVideo) -> list[str]:
+    """`#RRGGBB` of each of the C classes, no two the same; the likeliest have those that differ most."""
+    colours = np.empty(len(video.class_names), object)
+    colours[np.argsort(-peaks(video), kind="stable")] = distinct_colours(len(colours))
+    return colours.tolist()
+
+
+def sound_data(sound: SoundPicture) -> dict:
+    """The waveform, and the spectrogram as PNG files, highest band at the top, as the page's script reads them."""
+    data = {"rate": sound.rate, "low": _base64(sound.low.tobytes()), "high": _base64(sound.high.tobytes())}
+    if sound.mel is not None:
+        import cv2  # only for those who ask for it
+
+        tiles = (sound.mel[::-1, i : i + TILE] for i in range(0, sound.mel.shape[1], TILE))
+        data |= {"mel": [_base64(cv2.imencode(".png", tile)[1].tobytes()) for tile in tiles], "tileWidth": TILE}
+    return data
 
 
 def to_integers(probabilities: np.ndarray) -> list:
@@ -64,7 +87,7 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "seconds": round(float(video.edges[-1]), 3),
         "edges": video.edges.round(3).tolist(),
         "classes": list(video.class_names),
-        "colours": class_colours(len(video.class_names)),
+        "colours": class_colours(video),
         "scale": SCALE,
         "threshold": threshold,
         "audio": to_integers(video.frame_prob[:, 0].T),  # (C, n) each
@@ -72,6 +95,9 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         **gates(video.global_prob),
         "heard": video.has_track[:, 0].astype(int).tolist(),  # (n,) each
         "seen": video.has_track[:, 1].astype(int).tolist(),
+        "sound": video.sound and sound_data(video.sound),
+        "filename": video.filename,
+        "elan": _elan_frame(video, folder),
     }
     facts = [f"{video.edges[-1]:.1f} s", f"hop {video.hop} s" if video.hop else "seen as a whole"]
     if model:
@@ -83,5 +109,12 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "SOURCE": escape(inline(video.path) if embed else link(video.path, folder)),
         "TAG": "video" if video.has_track[:, 1].any() else "audio",
         "DATA": script_json(data),
+        "SCRIPT": (TEMPLATES / "report.js").read_text(encoding="utf-8"),
     }
-    return fill(TEMPLATE, values)
+    return fill(TEMPLATES / "report.html", values)
+
+
+def _elan_frame(video: ParsedVideo, folder: Path) -> list[str]:
+    """What stands in events.eaf before and after the events."""
+    empty = elan_text(find_events(video).iloc[:0], video.filename, link(video.path, folder))
+    return empty.split("\n<TIME_ORDER>\n</TIME_ORDER>\n")

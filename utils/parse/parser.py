@@ -109,6 +109,7 @@ class VideoParser:
         hop: int = T,
         keep: Callable[[str, dict[str, np.ndarray]], None] | None = None,
         progress: bool = False,
+        spectrogram: bool = False,
     ) -> ParsedVideo:
         """What the parser says of one video of any length.
 
@@ -117,19 +118,16 @@ class VideoParser:
                 other lengths see all seconds of the video, or as many as in their training, and take no other hop.
             keep: called with each window's time, `_20_30` (empty if it is the only one), and its features,
                 (10 | 64 | 80, D) float32 by the name of their kind.
-            progress: show a bar.
+            progress: show a bar. spectrogram: draw it, too.
 
-        Raises InputError if the file cannot be decoded, or has neither picture nor sound.
+        Raises InputError if the file cannot be decoded, has neither picture nor sound, or for a wrong hop.
         """
-        if not 1 <= hop <= T:
-            raise InputError(f"--hop {hop}: expected 1 to {T} seconds")
-        if self.dataset.seconds != T and hop != T:
-            raise InputError(f"--hop {hop}: the network is not of windows of {T} seconds; leave it out")
+        self._check_hop(hop)
         found = windows.survey(path := Path(path))
         starts = windows.window_starts(found.seconds, hop)
         parts = self._parts(found.seconds, hop, path)
         bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
-        reader = Reader(self, path, found, starts)
+        reader = Reader(self, path, found, starts, spectrogram)
         reads = read_ahead(reader.read, starts, workers=1, ahead=1)
         for start, result in zip(bar, reads, strict=True):
             if result.error:
@@ -141,7 +139,15 @@ class VideoParser:
             parts.add(start, features)
         track = reader.has_track(parts.edges)
         about = (track, self.class_names, parts.hop, describe(found, parts.edges, track))
-        return ParsedVideo(path, found.seconds, parts.edges, *parts.means(), *about)
+        sound = reader.painter and reader.painter.picture()
+        return ParsedVideo(path, found.seconds, parts.edges, *parts.means(), *about, parts.windows(), sound)
+
+    def _check_hop(self, hop: int) -> None:
+        """Raises InputError if windows cannot be so far apart."""
+        if not 1 <= hop <= T:
+            raise InputError(f"--hop {hop}: expected 1 to {T} seconds")
+        if self.dataset.seconds != T and hop != T:
+            raise InputError(f"--hop {hop}: the network is not of windows of {T} seconds; leave it out")
 
     def _parts(self, seconds: float, hop: int, path: Path) -> WindowProbabilities | SecondFeatures:
         """What collects the windows of a video, as the lengths of the training demand."""

@@ -11,19 +11,21 @@ import numpy as np
 from utils.llp.classes import T
 from utils.media import windows
 from utils.media.timeline import Survey, presence
+from utils.parse.sound import SoundPainter
 
 SHOWN = 10  # gaps that a note names
 
 
 class Reader:
-    """Reads a video's windows: the encoders' inputs, by the name of their kind."""
+    """Reads a video's windows: the encoders' inputs, by the name of their kind; draws the sound meanwhile."""
 
-    def __init__(self, video_parser, path: Path, found: Survey, starts: Sequence[int]):
+    def __init__(self, video_parser, path: Path, found: Survey, starts: Sequence[int], spectrogram: bool = False):
         self.found, self.audio = found, video_parser.audio
         self.starts = {start for start in starts if windows.has_media(found, start)}
         samplers = {e.kind.name: windows.FrameSampler(e.kind.rate * T, e.prepare) for e in video_parser.visual}
         self.frames = windows.FrameWindows(path, found, samplers, sorted(self.starts)) if found.picture else None
         self.sound = windows.AudioWindows(path, found, self.audio.kind.rate) if found.sound else None
+        self.painter = SoundPainter(found.seconds, spectrogram) if found.sound else None
 
     def read(self, start: int) -> dict[str, object] | None:
         """The next window, None if there is neither picture nor sound in it."""
@@ -32,7 +34,9 @@ class Reader:
         window = self.frames.read(start) if self.frames else {}
         if self.sound:
             seconds = self.found.seconds if self.found.is_single else None
-            window[self.audio.kind.name] = self.audio.prepare(self.sound.read(start), seconds)
+            samples = self.sound.read(start)
+            self.painter.add(start, samples, self.audio.kind.rate)
+            window[self.audio.kind.name] = self.audio.prepare(samples, seconds)
         return window
 
     def has_track(self, edges: np.ndarray) -> np.ndarray:

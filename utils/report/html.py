@@ -1,6 +1,7 @@
 """What pages share: their templates, JSON in a script, colours of classes."""
 
 import base64
+import colorsys
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,3 +43,16 @@ OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "
 def class_colours(count: int) -> list[str]:
     """`#RRGGBB` of each of `count` classes; the seven colours repeat, so a class is also named wherever it is drawn."""
     return [OKABE_ITO[i % len(OKABE_ITO)] for i in range(count)]
+
+
+def distinct_colours(count: int) -> list[str]:
+    """`#RRGGBB` of `count` classes that may all be in sight: all differ; the first seven are Okabe and Ito's."""
+    colours = list(OKABE_ITO[:count])
+    turn = (3 - 5**0.5) / 2  # the golden angle: the hues of any number of colours are far from each other
+    while len(colours) < count:
+        i = len(colours)
+        lightness, saturation = (0.42, 0.68, 0.55)[i % 3], (0.75, 0.45)[i % 2]
+        channels = colorsys.hls_to_rgb(i * turn % 1, lightness, saturation)
+        colour = "#" + "".join(f"{round(255 * channel):02X}" for channel in channels)
+        colours.append(colour)
+    return colours

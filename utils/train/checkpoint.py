@@ -37,7 +37,8 @@ def save(path: Path, value) -> None:
 def require(path: Path) -> None:
     """Raises InputError if there is no checkpoint at `path`."""
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint; train first, or put the published model there (docs/DATA.md)")
+        published = "put the published models there: python utils/download_features.py --parts models"
+        raise InputError(f"{path}: no such checkpoint; train first, or {published}")
 
 
 def load(path: Path, data: bytes | None = None):

@@ -1,0 +1,46 @@
+"""The published models by name, as `--checkpoint valor++` gives them: from models/, else fetched."""
+
+from pathlib import Path
+
+from utils.base.errors import InputError
+from utils.base.files import move
+from utils.download import check, fetch
+from utils.download.release import MODEL_FILES, MODELS_REPO
+from utils.encoders.hub import ENDPOINT
+
+MODELS = Path(__file__).parents[2] / "models"
+NAMES = dict(zip(("valor", "valor+", "valor++"), MODEL_FILES, strict=True))
+ABOUT = f"20 MB, licence as stated at {ENDPOINT}/{MODELS_REPO}"
+
+
+def checkpoint_path(given: str, models_dir: Path = MODELS) -> Path:
+    """The file that `--checkpoint` gives: a path, or the published model of one of NAMES, fetched if it is missing.
+
+    Raises InputError if it cannot be fetched.
+    """
+    name = NAMES.get(given.lower())
+    if name is None:
+        return Path(given)
+    target = models_dir / name
+    if not target.exists():
+        print(f"{given}: fetching the published model to {target} ({ABOUT})", flush=True)
+        fetch_model(name, target, models_dir / ".download")
+    return target
+
+
+def fetch_model(name: str, target: Path, work: Path) -> None:
+    """Fetch one of MODEL_FILES to `target`, by way of the folder `work`, which is removed if nothing else is in it.
+
+    Raises InputError if it cannot be fetched, or is no model.
+    """
+    fetched = fetch.fetch_from_hub(MODELS_REPO, name, "model", work / name)
+    try:
+        check.check_weights(fetched)
+    except InputError:
+        fetched.unlink()
+        raise
+    move(fetched, target)
+    for folder in (fetched.parent, work):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    print(f"{target}: fetched", flush=True)
