@@ -3,7 +3,7 @@
     python main.py --mode train --model_name my_run        (scripts/train_valor.sh has the published settings)
     python main.py --mode test  --model_name my_run
 
-Flags, their defaults and the printed lines are those of the published release; `--help` lists all.
+Flags, their defaults and the printed lines are those of the published release.
 """
 
 import argparse
@@ -14,18 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.base import command, flags
-
 if __name__ == "__main__":
-    command.quiet_interrupts()
+    from utils import _start  # noqa: F401
 
 import numpy as np
 import torch
 
 import nets
 from dataloader import LLPDataset, PackedDataset, SplitData, make_loader
-from nets.fast import accelerate
-from utils.base import devices
+from nets.fast import for_device
+from utils.base import command, devices, flags
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import require_writable, write_json
@@ -54,7 +52,7 @@ ST_SIZE = "input_st_dim"  # an argument of the network, without a flag
 
 def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
-    parser = flags.ArgumentParser(prog="main.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = flags.ArgumentParser(prog="main.py", description=__doc__, allow_abbrev=False)
     positive_int, positive_float = flags.positive_int, flags.positive_float
     data = parser.add_argument_group("data")
     add = data.add_argument
@@ -79,6 +77,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
+    text = "on a GPU, train with faster layers and recorded CUDA graphs. EXPERIMENTAL: these have never run on a GPU; "
+    add("--experimental", action="store_true", help=f"{text}where they fail, plain ones take over, with a note")
     add("--model_name", default=flags.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
@@ -122,7 +122,7 @@ def check_args(args: argparse.Namespace) -> DataSet:
     if args.mode == "train":
         recipe_flags.check_recipe(recipe_values(args), torchrun_rank()[1])
     if args.exact:
-        fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32"}
+        fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32", "experimental": False}
         refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
         if torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
@@ -194,10 +194,14 @@ def net_settings(args: argparse.Namespace, data: SplitData, num_classes: int) ->
     return settings | networks.settle(args.model, {name: getattr(args, name) for name in networks.SHAPE})
 
 
-def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting]) -> nets.Parser:
-    """The network, freshly initialised: as published with --exact, else with faster layers."""
-    net = nets.build(**settings)
-    return net if args.exact else accelerate(net, PRECISIONS[args.precision])
+def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting], device: torch.device) -> nets.Parser:
+    """The network on the device, freshly initialised: as published with --exact, else with the device's layers."""
+    net = nets.build(**settings).to(device)
+    if args.exact:
+        return net
+    if PRECISIONS[args.precision] == torch.float32 and not args.experimental:
+        return for_device(net, device)
+    return networks.accelerated(net, settings, PRECISIONS[args.precision], device)
 
 
 def read_split_reference(gt_dir: str, split: SplitData, dataset: DataSet) -> Reference:
@@ -269,14 +273,16 @@ def build(
 ) -> tuple[nets.Parser, TrainStep]:
     """The network with its first values, and what trains it."""
     devices.seed_everything(args.seed)
-    net = build_net(args, net_settings(args, data.train, len(data.dataset.classes))).to(device)
-    adam = {"betas": (args.beta1, args.beta2), "eps": args.eps, "weight_decay": args.weight_decay}
-    optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
-    if group.rank:
-        devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
+    net = build_net(args, net_settings(args, data.train, len(data.dataset.classes)), device)
     recipe = recipe_flags.make_recipe(recipe_values(args), data.thresholds, data.train, device)
     is_fixed = not args.exact and not recipe.is_random and data.train.rows is None
-    kind = GraphedStep if device.type == "cuda" and is_fixed else TrainStep
+    graphs = args.experimental and device.type == "cuda" and is_fixed
+    adam = {"betas": (args.beta1, args.beta2), "eps": args.eps, "weight_decay": args.weight_decay}
+    kernel = {"fused": not args.exact, "capturable": graphs}
+    optimizer = schedule.make_optimizer(net, device, args.optimizer, lr=args.lr, **kernel, **adam)
+    if group.rank:
+        devices.seed_everything((args.seed + group.rank * SEED_STRIDE) % 2**64)  # its own dropout
+    kind = GraphedStep if graphs else TrainStep
     settings = {"terms": recipe_flags.terms_of(recipe_values(args)), "recipe": recipe, "grad_norm": args.grad_norm}
     return net, kind(net, optimizer, **settings, device=device, group=group)
 
@@ -339,14 +345,14 @@ def evaluate_best(
     Raises InputError if the checkpoint cannot be used.
     """
     path, settings = run_path(args) / checkpoint.BEST, net_settings(args, split, len(dataset.classes))
-    net = build_net(args, settings)
+    net = build_net(args, settings, device)
     sources = {flag: f"that of {split.where(kind)}" for flag, kind in SIZES.items()}
     # Heads and norm placement cannot be told from the weights, and wrong ones give wrong scores without a word.
     checkpoint.load_weights(path, net, settings, sources, recorded=run_folder.read_arguments(path.parent))
     if not split.memory and not split.columns:
         split.load().to(device)
     loader = make_loader(split, args.batch_size if args.exact else EVALUATION_BATCH, shuffle=False)
-    return engine.evaluate(net.to(device), loader, device=device)
+    return engine.evaluate(net, loader, device=device)
 
 
 def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> None:

@@ -4,5 +4,5 @@
 set -euo pipefail
 unset CDPATH # with it, cd may go elsewhere
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-bash scripts/setup.sh --core
+VALOR_SETUP_QUIET=1 bash scripts/setup.sh --core
 exec .venv/bin/python scripts/demo.py "$@"

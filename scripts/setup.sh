@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
-# Make .venv, or bring it up to date; returns at once when it is current.
-#   bash scripts/setup.sh           everything: training, the teachers, downloads, tests
-#   bash scripts/setup.sh --core    only what training, evaluation and the demo need
+usage() {
+  cat <<'TEXT'
+Make .venv, or bring it up to date; returns at once when it is current.
+
+    bash scripts/setup.sh           everything: training, the teachers, parsing, downloads, the app, tests
+    bash scripts/setup.sh --core    only what training, evaluation and the demo need
+    bash scripts/setup.sh --cpu     for machines without an NVIDIA GPU: PyTorch's CPU builds, about 3.4 GB smaller
+
+Needs Python 3.11 or 3.12, or uv, which brings its own; 4 GB to fetch and 6.3 GB on the disk, most of it PyTorch with
+CUDA. --cpu takes packages from PyTorch's own index and may stand beside --core. A .venv keeps the builds that it has:
+remove it to change between --cpu and CUDA. Afterwards: source .venv/bin/activate
+TEXT
+}
 set -euo pipefail
 unset CDPATH # with it, cd may go elsewhere
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-case "${1:-}" in
-  --core) level=core; requirements=requirements-core.txt ;;
-  "") level=full; requirements=requirements-dev.txt ;;
-  *) echo "setup.sh: unknown option $1; usage: bash scripts/setup.sh [--core]" >&2; exit 2 ;;
-esac
+level=full requirements=requirements-dev.txt backend=()
+for option in "$@"; do
+  case "$option" in
+    --core) level=core requirements=requirements-core.txt ;;
+    --cpu) backend=(--torch-backend cpu) ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "setup.sh: unknown option $option; usage: bash scripts/setup.sh [--core] [--cpu] [--help]" >&2; exit 2 ;;
+  esac
+done
 
 stamp=.venv/.valor-installed # a line per level that is installed, with a checksum of what it was installed from
 sum_of() { cat "$@" | cksum; }
 line() {
   case "$1" in
     core) echo "core $(sum_of requirements-core.txt)" ;;
-    full) echo "full $(sum_of requirements-core.txt requirements.txt requirements-dev.txt)" ;;
+    full) echo "full $(sum_of requirements*.txt)" ;;
   esac
 }
 have() { "$1" --version >/dev/null 2>&1; } # more than `command -v`: a pyenv shim may lead nowhere
@@ -25,13 +39,18 @@ works() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3
 
 current() { [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .venv/bin/python; }
 
-current && exit 0
+# What comes next, unless another script of ours goes on by itself.
+say_next() {
+  [[ -n ${VALOR_SETUP_QUIET:-} ]] || echo "setup.sh: .venv is ready; to type python commands: source .venv/bin/activate"
+}
+
+if current; then say_next; exit 0; fi
 
 mkdir -p .venv
 if have flock; then # two set-ups at a time would damage each other
   exec 9>.venv/.valor-lock
   flock 9
-  current && exit 0 # another one has just done it
+  if current; then say_next; exit 0; fi # another one has just done it
 fi
 if [[ -e .venv/bin/python || -L .venv/bin/python ]]; then
   works .venv/bin/python || {
@@ -64,9 +83,13 @@ else
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
   uv=(.venv/bin/python -m uv)
 fi
-echo "setup.sh: installing $requirements into .venv (torch is a few GB)"
+size="4 GB to fetch, 6.3 GB on the disk"
+[[ ${#backend[@]} == 0 ]] || size="about 3.4 GB less than with CUDA"
+echo "setup.sh: installing $requirements into .venv ($size)"
 rm -f "$stamp"
 # Compiled now, since the first start of every command would else take seconds longer, each time if .venv is read-only.
-"${uv[@]}" pip install --quiet --compile-bytecode --python .venv/bin/python -r "$requirements"
+# Without --quiet: uv shows the progress of each large file.
+"${uv[@]}" pip install "${backend[@]}" --compile-bytecode --python .venv/bin/python -r "$requirements"
 line core >"$stamp"
 [[ $level == core ]] || line full >>"$stamp"
+say_next

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up, then run the linter and the tests, without a GPU and without network beyond packages.
-#   bash scripts/test.sh                  everything, in about three minutes on two idle cores
+#   bash scripts/test.sh                  everything, in about eight minutes on two idle cores
 #   bash scripts/test.sh --fast           what tells a mistake soonest, in under a minute
 #   bash scripts/test.sh tests/test_x.py  any options of pytest
 set -euo pipefail
@@ -15,7 +15,7 @@ if [[ ${1:-} == --fast ]]; then
   done
   fast+=(--deselect tests/test_scripts.py::test_demo_beats_its_baselines_and_draws)
 fi
-bash scripts/setup.sh
+VALOR_SETUP_QUIET=1 bash scripts/setup.sh
 export HF_HUB_OFFLINE=1
 export OMP_NUM_THREADS=1 # each worker has a core of its own
 .venv/bin/python -m ruff check .

@@ -19,6 +19,14 @@ LAYERS = {nn.Linear: FastLinear, nn.MultiheadAttention: FastAttention, nn.Dropou
 LAYERS |= {TemporalBlock: FastTemporalBlock, Pyramid: FastPyramid}
 
 
+def for_device(net: Parser, device: torch.device) -> Parser:
+    """The network as it runs on a device by default: with the layers of this room on a CPU, as it is elsewhere.
+
+    They have never run on a GPU: none was at hand. There they are experimental (main.py --experimental).
+    """
+    return accelerate(net) if device.type == "cpu" else net
+
+
 def accelerate(net: Parser, dtype: torch.dtype = torch.float32) -> Parser:
     """Give a network the layers of this room, in place, and return it.
 

@@ -31,6 +31,30 @@ def _leave(number, frame):
     os._exit(EXIT_INTERRUPTED)
 
 
+def name_missing_packages() -> None:
+    """Make a package that is not installed one line instead of a traceback: which, and how to get it."""
+
+    def say(kind, error, traceback):
+        if not issubclass(kind, ModuleNotFoundError) or _is_ours(error.name):
+            return sys.__excepthook__(kind, error, traceback)
+        command = os.path.basename(sys.argv[0])
+        is_inside = sys.prefix != sys.base_prefix or os.environ.get("CONDA_PREFIX")
+        if is_inside:
+            todo = "bash scripts/setup.sh installs everything, also what --core leaves out"
+        else:
+            todo = "no environment is active: source .venv/bin/activate (bash scripts/setup.sh makes it)"
+        found = f"the package {error.name} is not installed for {sys.executable}"
+        print(f"{command}: error: {found}; {todo}", file=sys.stderr, flush=True)
+        os._exit(EXIT_BAD_INPUT)
+
+    sys.excepthook = say
+
+
+def _is_ours(module: str | None) -> bool:
+    """Whether a module is one of this project: that it is missing is a mistake of ours."""
+    return not module or module.split(".")[0] in ("utils", "nets", "dataloader", "main", "scripts", "benchmarks")
+
+
 _pressed = threading.Event()  # Ctrl-C, since `run` began
 
 

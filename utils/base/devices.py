@@ -32,7 +32,7 @@ def select_device(gpu: str, deterministic: bool = False) -> torch.device:
     torch.cuda.set_device(number)  # graphs are recorded on the current device
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=True)  # as far as there are such algorithms
         torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
     return torch.device("cuda", number)
 

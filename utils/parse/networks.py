@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nets
-from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from utils.base.errors import InputError
 from utils.features.kinds import CLAP_EMBEDDING, STREAMS, FeatureKind, kinds_of
@@ -45,7 +44,7 @@ def load_network(
         raise InputError(f"{path}: holds weights of {sizes['model']}, for which --norm_where has no meaning")
     settings |= given
     try:
-        net = accelerate(nets.build(**settings))
+        net = nets.build(**settings)
     except ValueError as error:
         raise InputError(f"{path}: {error}; give --nhead") from error
     sources = {"num_classes": f"that of {class_file(path.parent, classes)} (--classes)"}

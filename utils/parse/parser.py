@@ -21,6 +21,7 @@ from torch.types import Device
 from tqdm import tqdm
 
 from nets import Parser
+from nets.fast import for_device
 from utils.base.devices import network_device
 from utils.base.errors import InputError
 from utils.base.read_ahead import read_ahead
@@ -101,7 +102,7 @@ class VideoParser:
         model = {"checkpoint": as_text(path), **about, "features": features, "precision": precision}
         if found.name != LLP.name:
             model |= {"dataset": found.name, "seconds": found.seconds or PER_VIDEO}
-        return cls(net.to(device), found, encoders, device, model)
+        return cls(for_device(net.to(device), torch.device(device)), found, encoders, device, model)
 
     def parse(
         self,

@@ -1,10 +1,15 @@
 """The flags of the networks. Each default stands once, in the signature of the network."""
 
 import argparse
+import copy
 import inspect
+import sys
 from collections.abc import Mapping
 
-from nets import NETWORKS
+import torch
+
+from nets import NETWORKS, Parser
+from nets.fast import accelerate
 from nets.han import NORM_PLACES
 from nets.parser import SEGMENTS
 from utils.base import flags
@@ -61,6 +66,34 @@ def settle(model: str, given: Mapping[str, Setting | None]) -> dict[str, Setting
     if settled["hidden_dim"] % settled["nhead"]:
         raise InputError(f"--nhead {settled['nhead']} does not divide --hidden_dim {settled['hidden_dim']}")
     return settled
+
+
+def accelerated(net: Parser, settings: Mapping[str, Setting], dtype: torch.dtype, device: torch.device) -> Parser:
+    """A network with the layers of nets/fast/, and products in `dtype`.
+
+    These have never run on a GPU: there the network stays as it is, and a note says so, if they fail on random features
+    or compute something else.
+    """
+    if device.type == "cpu":
+        return accelerate(net, dtype)
+    sizes = (settings["input_a_dim"], settings["input_v_dim"], settings["input_st_dim"])
+    features = [torch.randn(2, SEGMENTS, size, generator=torch.Generator().manual_seed(0)) for size in sizes]
+    inputs = [x.to(device) for x in features]
+    fast, training = accelerate(copy.deepcopy(net), dtype), net.training
+    try:
+        with torch.no_grad():
+            plain, found = (x.eval()(*inputs).frame_prob for x in (net, fast))
+        largest = float((plain - found).abs().max())
+    except RuntimeError as error:
+        problem = str(error).strip().splitlines()[0][:150]
+    else:
+        tolerance = 1e-4 if dtype == torch.float32 else 5e-2  # a bf16 number has 8 bits
+        problem = None if largest <= tolerance else f"probabilities differ by {largest:.1e}"
+    net.train(training)
+    if problem is None:
+        return accelerate(net, dtype)
+    print(f"note: the faster layers do not work on {device} ({problem}); training with plain ones", file=sys.stderr)
+    return net
 
 
 def require_rows(model: str, rows: int, where: str) -> None:

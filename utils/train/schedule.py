@@ -35,15 +35,14 @@ def learning_rate(
 
 
 def make_optimizer(
-    net: nn.Module, device: torch.device, kind: str, *, fused: bool, **settings
+    net: nn.Module, device: torch.device, kind: str, *, fused: bool, capturable: bool = False, **settings
 ) -> torch.optim.Optimizer:
     """`adamw`, or `adam` with weight decay in the gradient.
 
     Args:
-        fused: in one kernel, which CUDA graphs can record. settings: lr, betas, eps, weight_decay.
+        fused: in one kernel. capturable: CUDA graphs can record it. settings: lr, betas, eps, weight_decay.
     """
     optimizer_class = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
-    capturable = fused and device.type == "cuda"
     optimizer = optimizer_class(net.parameters(), fused=fused, capturable=capturable, **settings)
     place_learning_rate(optimizer, device)
     return optimizer
