@@ -56,7 +56,7 @@ def test_scores_next_to_weak_labels_and_published_figures(labelled, command):
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
     labels = ["pseudo labels, AVVP_test_pd", "weak labels in all segments", "published pseudo labels, LLP test"]
-    assert rows == ["Labels", *labels]
+    assert rows == ["Labels", *labels] * 2  # scores of segments, and of events
     assert "80.50" in result.out and "74.60" in result.out
     assert set(json.loads((labelled / "scores.json").read_text())) == set(score_pseudo_labels.SCORE_NAMES)
 
