@@ -85,7 +85,7 @@ def test_sorting_and_filtering(run_folder, page, browser):
     names = read_split(folder / "videos.csv", weak_labels=False).filenames
     reference = read_reference(folder, names)
     predictions = read_predictions(folder / "<b>first", names, folder / "videos.csv")
-    run = make_report.ScoredRun.of("", predictions, reference)
+    run = make_report.ScoredRun.of("", "", predictions, reference)
     seg_type, event_a = run.scores[:, 3], run.scores[:, 5]
 
     order = shown(driver)
@@ -123,7 +123,7 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
     name = shown(driver)[-1]
     read = """
         const item = document.querySelector('#list > li:last-child');
-        return [...item.querySelectorAll('.modality svg rect title')].map(x => x.textContent)"""
+        return [...item.querySelectorAll('.modality svg .event title')].map(x => x.textContent)"""
     said = driver.execute_async_script(
         f"const done = arguments[0]; const go = () => {{ const x = (() => {{{read}}})();"
         " x.length ? done(x) : setTimeout(go, 20) }; go()"
@@ -138,7 +138,7 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
                 expected.append(f"{label}: {row.event_labels} {row.onset} to {row.offset} s")
     assert sorted(said) == sorted(expected) and len(expected) > 2
     header = [cell.text for cell in driver.find_elements("css selector", "#scores thead th")]
-    assert header == ["Score", "A", "B", "B − A", "p", "0 to 100"]
+    assert header == ["Score", "A\n<b>first", "B\nsecond", "B − A", "p"]
     assert driver.get_log("browser") == []
 
 
