@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +19,16 @@ from utils.base import files
 from utils.base.errors import InputError
 from utils.llp.annotations import Evaluation, Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
-from utils.llp.datasets import LLP
-from utils.llp.videos import read_split
+from utils.llp.datasets import LLP, read_dataset
+from utils.llp.videos import Split, read_split
 from utils.metrics import bootstrap
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
+from utils.metrics.protocols import scope_notes
 from utils.report import html, page, paper_figures
 from utils.report.html import class_colours, script_json, script_object
+from utils.report.latex import table_rows
 from utils.report.page import ScoredRun
+from utils.report.run_names import run_labels, run_names
 from utils.train.training_log import read_curves
 
 EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
@@ -240,6 +244,73 @@ def test_two_runs_side_by_side(folder, command):
     assert rows["Seg-av"]["p"] == pytest.approx(0.5, abs=0.03)
     assert rows["Event-a"]["difference"] == [0, 0, 0] and rows["Event-a"]["p"] == 1
     assert [len(events) for events in (video[2] for video in data["videos"])] == [3, 3]
+
+
+def test_names_of_runs(folder, command):
+    result = command(make_report, *flags(folder, "--name", "VALOR &\n co", "--compare", folder / "second"))
+    assert result.status == 0, result.err
+    rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
+    assert rows == ["Predictions", "A: VALOR & co", "B: second"] * 2
+    runs = data_of((folder / "out/page.html").read_text())["runs"]
+    assert [run["name"] for run in runs] == ["VALOR & co", "second"]
+
+
+def test_default_names_are_as_short_as_tells_runs_apart():
+    def names(*folders, **given):
+        return run_names([Path(f) for f in folders], {str(i): given.get(f"n{i}") for i in range(len(folders))})
+
+    assert names("predictions/my_run") == ["my_run"]
+    assert names("runs/han/test", "runs/valor/test") == ["han/test", "valor/test"]
+    assert names("runs/test", "test") == ["runs/test", f"{Path.cwd().name}/test"]
+    assert names(".", "x") == [Path.cwd().name, "x"]
+    assert names("a/x", "a/x") == ["x", "x"]  # a run and itself
+    assert names("a/x", "b/x", n1="VALOR") == ["a/x", "VALOR"]
+    assert run_labels(["x", "x"]) == ["A: x", "B: x"] and run_labels(["x"]) == ["x"]
+
+
+def test_each_run_has_its_own_log(folder, command):
+    (folder / "other.jsonl").write_text(json.dumps({**EPOCH, "epoch": 7}) + "\n")
+    logs = "--log", folder / "log.jsonl", "--log", folder / "other.jsonl"
+    assert command(make_report, *flags(folder, "--compare", folder / "second", *logs)).status == 0
+    curves = data_of((folder / "out/page.html").read_text())["curves"]
+    assert [run["epoch"] for run in curves] == [[1, 2], [7]]
+    result = command(make_report, *flags(folder, "--log", folder / "log.jsonl", folder / "other.jsonl"))
+    assert result.status == 2 and "--log: 2 files, expected one for the run, or --compare" in result.error
+
+
+def test_rows_of_a_latex_table_by_hand(folder, command):
+    out = folder / "rows.tex"
+    named = ("--name", "[100 %] {a_b} #1 & $x^2$ ~\\", "--compare", folder / "second", "--latex", out)
+    result = command(make_report, *flags(folder, *named))
+    assert result.status == 0 and str(out) in result.out.splitlines()
+    lines = out.read_text().splitlines()
+    comments = [line for line in lines if line.startswith("%")]
+    assert lines[:3] == comments and comments[0] == f"% run & {' & '.join(SCORE_NAMES)}"
+    assert "95% intervals of 10,000 bootstrap draws of the 2 videos of videos.csv" in comments[1]
+    assert comments[2].startswith("% Intervals mean little here: they come from 2 videos")
+    first, first_small, second, second_small = [line.removesuffix(r" \\").split(" & ") for line in lines[3:]]
+    assert all(line.endswith(r" \\") for line in lines[3:])
+    name = r"{[}100 \%] \{a\_b\} \#1 \& \$x\textasciicircum{}2\$ \textasciitilde{}\textbackslash{}"
+    assert " & ".join(first[:-10]) == name
+    a = VIDEO_A | {"Seg-type": (200 / 3 + 50 + 0) / 3, "Event-type": (100 + 50 + 0) / 3}  # b scores 100
+    assert first[-10:] == [f"{(a[name] + 100) / 2:.2f}" for name in SCORE_NAMES]
+    small = [rf"{{\scriptsize [{a[name]:.2f}, 100.00]}}" for name in SCORE_NAMES]
+    assert " & ".join(first_small) == "& " + " & ".join(small)
+    assert second == ["second", *["100.00"] * 10]
+    assert " & ".join(second_small) == "& " + " & ".join([r"{\scriptsize [100.00, 100.00]}"] * 10)
+
+
+def test_a_data_set_of_audio_visual_truth_has_rows_of_its_own_scores(lookalike):
+    filenames = read_split(lookalike / "AVVP_test_pd.csv").filenames * 3  # 24
+    reference = read_reference(lookalike, filenames)
+    dataset = read_dataset("ave")
+    split = Split(Path("list.csv"), filenames, None)
+    run = ScoredRun.of("x", "", Predictions(reference.audio, reference.visual, []), reference)
+    results = page.Results(Evaluation(split, dataset, reference, []), [run])
+    lines = table_rows(results, page.score_rows(results)).splitlines()
+    assert lines[0] == "% run & Seg-av & Event-av" and lines[-2] == r"x & 100.00 & 100.00 \\"
+    said = [line.removeprefix("% ") for line in lines if line.startswith("%")][2:]
+    assert said == scope_notes(dataset) and "score_predictions.py has those" in said[-1]
 
 
 def test_figures_are_vector_and_name_their_classes(folder, command):
