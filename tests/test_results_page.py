@@ -397,7 +397,7 @@ def test_the_address_keeps_what_is_chosen(run_folder, page, browser):
     other.get(address)  # as one who was sent it
     assert shown(other) == wanted and other.execute_script(order) == classes
     assert other.find_element("id", "text").get_property("value") == "0"
-    other.find_element("css selector", "nav a[data-part=videos-part]").click()
+    other.find_element("link text", "Videos").click()
     assert other.current_url == f"{plain}#videos-part&{chosen}" and shown(other) == wanted
     top = "return document.getElementById('videos-part').getBoundingClientRect().top"
     assert abs(other.execute_script(top)) < 5
