@@ -11,6 +11,7 @@ from utils.llp import pseudo_labels
 from utils.llp.annotations import read_reference
 from utils.llp.classes import CLASS_NAMES, CLASSES, C, class_names, read_classes
 from utils.llp.videos import SPLIT_FILES, read_split
+from utils.metrics.tables import WIDTH
 from utils.metrics.threshold_sweep import Sweep
 
 
@@ -82,6 +83,7 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
     written = ("--json", "sweep.json", "--figure", "sweep.png", "--best_classes", "best.yaml")
     result = command(score_pseudo_labels, *flags, *written)
     assert result.status == 0, result.err
+    assert max(len(line) for line in result.out.splitlines() if line.startswith(("|", "+"))) <= WIDTH
     split = read_split(labelled / "data" / SPLIT_FILES["val"])
     reference = read_reference(labelled / "data", split.filenames)
     rows = json.loads((labelled / "sweep.json").read_text())
