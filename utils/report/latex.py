@@ -26,8 +26,8 @@ def table_rows(results: Results, scores: Sequence[dict]) -> str:
     dataset, split = results.evaluation.dataset, results.evaluation.split
     columns = score_names(dataset)
     by_name = {row["name"]: row["runs"] for row in scores}
-    count = len(split.filenames)
-    intervals = f"{LEVEL:.0%} intervals of {DRAWS:,} bootstrap draws of the {count:,} videos of {split.path.name}"
+    videos = f"{len(split.filenames):,} {'videos' if len(split.filenames) > 1 else 'video'} of {split.path.name}"
+    intervals = f"{LEVEL:.0%} intervals of {DRAWS:,} bootstrap draws of the {videos}"
     notes = [*([results.caution] if results.caution else []), *scope_notes(dataset)]
     lines = [f"run & {' & '.join(columns)}", f"F-scores in percent; below them {intervals}", *notes]
     lines = ["% " + " ".join(line.split()) for line in lines]
