@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +19,16 @@ from utils.base import files
 from utils.base.errors import InputError
 from utils.llp.annotations import Evaluation, Predictions, read_reference
 from utils.llp.classes import CLASS_NAMES
-from utils.llp.datasets import LLP
-from utils.llp.videos import read_split
+from utils.llp.datasets import LLP, read_dataset
+from utils.llp.videos import Split, read_split
 from utils.metrics import bootstrap
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES, exclusive_scores, ten_scores, video_scores
+from utils.metrics.protocols import scope_notes
 from utils.report import html, page, paper_figures
 from utils.report.html import class_colours, script_json, script_object
+from utils.report.latex import table_rows
 from utils.report.page import ScoredRun
+from utils.report.run_names import run_labels, run_names
 from utils.train.training_log import read_curves
 
 EPOCH = {"epoch": 1, "lr": 1e-4, "train_loss_all": 2.0, "val_loss_all": None, "Seg-type": 12.5}
@@ -61,7 +65,9 @@ def test_page_of_two_videos_by_hand(folder, command):
     assert result.status == 0, result.err
     assert f"{folder}/out/page.html: 2 videos" in result.out
     data = data_of((folder / "out/page.html").read_text())
-    assert data["split"] == "videos.csv" and data["runs"] == [str(folder)] and data["draws"] == 10_000
+    assert data["split"] == "videos.csv" and data["draws"] == 10_000
+    assert data["runs"] == [{"name": folder.name, "folder": str(folder)}]
+    assert data["caution"] == "Intervals mean little here: they come from 2 videos, and need at least 20."
 
     for row in data["scores"]:  # b scores 100; the mean of two videos is drawn as a, a and b, or b, with 1/4, 1/2, 1/4
         if row["name"] in VIDEO_A:
@@ -81,7 +87,7 @@ def test_page_of_two_videos_by_hand(folder, command):
     assert (audio["f"][dog], audio["videos"][dog], audio["f"][cat]) == (66.67, 1, None)
     assert (visual["f"][dog], visual["f"][cat], visual["videos"][cat]) == (100, 0, 1)
     curves = {"train loss": [2, 2], "val loss": [None, None], "Val F": [12.5, 12.5], "learning rate": [1e-4, 2e-4]}
-    assert data["curves"] == {"epoch": [1, 2], **curves}
+    assert data["curves"] == [{"epoch": [1, 2], **curves}]
 
 
 def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
@@ -91,7 +97,7 @@ def test_page_loads_nothing_and_runs_only_its_own_script(folder, command):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert "default-src 'none'" in page and f"script-src 'sha256-{digest}'" in page
     assert set(re.findall(r"https?://[^\"' )]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
-    assert "innerHTML" not in page and data_of(page)["curves"] is None
+    assert "innerHTML" not in page and data_of(page)["curves"] == []
 
 
 def test_text_cannot_leave_the_data():
@@ -121,9 +127,9 @@ def test_scores_and_videos_do_not_depend_on_how_many_are_at_hand_at_once(lookali
     found = []
     for number in (len(filenames), at_once):
         monkeypatch.setattr(page, "VIDEOS_AT_ONCE", number)
-        run = ScoredRun.of("a", predictions, reference)
-        results = page.Results(Evaluation(split, LLP, reference, [predictions]), [run], None)
-        found.append((run.scores.tolist(), run.exclusive.tolist(), page.render(results)))
+        run = ScoredRun.of("a", "", predictions, reference)
+        results = page.Results(Evaluation(split, LLP, reference, [predictions]), [run])
+        found.append((run.scores.tolist(), run.exclusive.tolist(), page.render(results, page.score_rows(results))))
     assert found[0] == found[1]
 
 
@@ -217,7 +223,7 @@ def test_scores_are_those_of_the_scorer(lookalike, tmp_path):
     reference = read_reference(lookalike, filenames)
     audio, visual = np.random.default_rng(7).random((2, *reference.audio.shape)) < 0.1
     per_video = video_scores(audio, visual, reference.audio, reference.visual)
-    run = ScoredRun.of("x", Predictions(audio, visual, []), reference)
+    run = ScoredRun.of("x", "", Predictions(audio, visual, []), reference)
     assert run.ten_scores() == pytest.approx(ten_scores(per_video), abs=1e-12)
     both = exclusive_scores(audio, visual, reference.audio, reference.visual)
     np.testing.assert_array_equal(both["Event audio-visual"], per_video["Event-av"])
@@ -231,13 +237,80 @@ def test_two_runs_side_by_side(folder, command):
     result = command(make_report, *flags(folder, "--compare", folder / "second"))
     assert result.status == 0, result.err
     data = data_of((folder / "out/page.html").read_text())
-    assert data["runs"] == [f"A: {folder}", f"B: {folder}/second"]
+    assert data["runs"] == [{"name": p.name, "folder": str(p)} for p in (folder, folder / "second")]
     rows = {row["name"]: row for row in data["scores"]}
     # B is perfect, A equals it in b: the difference is 0 if only b is drawn, a quarter of the draws
     assert rows["Seg-av"]["difference"] == pytest.approx([50, 0, 100])
     assert rows["Seg-av"]["p"] == pytest.approx(0.5, abs=0.03)
     assert rows["Event-a"]["difference"] == [0, 0, 0] and rows["Event-a"]["p"] == 1
     assert [len(events) for events in (video[2] for video in data["videos"])] == [3, 3]
+
+
+def test_names_of_runs(folder, command):
+    result = command(make_report, *flags(folder, "--name", "VALOR &\n co", "--compare", folder / "second"))
+    assert result.status == 0, result.err
+    rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
+    assert rows == ["Predictions", "A: VALOR & co", "B: second"] * 2
+    runs = data_of((folder / "out/page.html").read_text())["runs"]
+    assert [run["name"] for run in runs] == ["VALOR & co", "second"]
+
+
+def test_default_names_are_as_short_as_tells_runs_apart():
+    def names(*folders, **given):
+        return run_names([Path(f) for f in folders], {str(i): given.get(f"n{i}") for i in range(len(folders))})
+
+    assert names("predictions/my_run") == ["my_run"]
+    assert names("runs/han/test", "runs/valor/test") == ["han/test", "valor/test"]
+    assert names("runs/test", "test") == ["runs/test", f"{Path.cwd().name}/test"]
+    assert names(".", "x") == [Path.cwd().name, "x"]
+    assert names("a/x", "a/x") == ["x", "x"]  # a run and itself
+    assert names("a/x", "b/x", n1="VALOR") == ["a/x", "VALOR"]
+    assert run_labels(["x", "x"]) == ["A: x", "B: x"] and run_labels(["x"]) == ["x"]
+
+
+def test_each_run_has_its_own_log(folder, command):
+    (folder / "other.jsonl").write_text(json.dumps({**EPOCH, "epoch": 7}) + "\n")
+    logs = "--log", folder / "log.jsonl", "--log", folder / "other.jsonl"
+    assert command(make_report, *flags(folder, "--compare", folder / "second", *logs)).status == 0
+    curves = data_of((folder / "out/page.html").read_text())["curves"]
+    assert [run["epoch"] for run in curves] == [[1, 2], [7]]
+    result = command(make_report, *flags(folder, "--log", folder / "log.jsonl", folder / "other.jsonl"))
+    assert result.status == 2 and "--log: 2 files, expected one for the run, or --compare" in result.error
+
+
+def test_rows_of_a_latex_table_by_hand(folder, command):
+    out = folder / "rows.tex"
+    named = ("--name", "[100 %] {a_b} #1 & $x^2$ ~\\", "--compare", folder / "second", "--latex", out)
+    result = command(make_report, *flags(folder, *named))
+    assert result.status == 0 and str(out) in result.out.splitlines()
+    lines = out.read_text().splitlines()
+    comments = [line for line in lines if line.startswith("%")]
+    assert lines[:3] == comments and comments[0] == f"% run & {' & '.join(SCORE_NAMES)}"
+    assert "95% intervals of 10,000 bootstrap draws of the 2 videos of videos.csv" in comments[1]
+    assert comments[2].startswith("% Intervals mean little here: they come from 2 videos")
+    first, first_small, second, second_small = [line.removesuffix(r" \\").split(" & ") for line in lines[3:]]
+    assert all(line.endswith(r" \\") for line in lines[3:])
+    name = r"{[}100 \%] \{a\_b\} \#1 \& \$x\textasciicircum{}2\$ \textasciitilde{}\textbackslash{}"
+    assert " & ".join(first[:-10]) == name
+    a = VIDEO_A | {"Seg-type": (200 / 3 + 50 + 0) / 3, "Event-type": (100 + 50 + 0) / 3}  # b scores 100
+    assert first[-10:] == [f"{(a[name] + 100) / 2:.2f}" for name in SCORE_NAMES]
+    small = [rf"{{\scriptsize [{a[name]:.2f}, 100.00]}}" for name in SCORE_NAMES]
+    assert " & ".join(first_small) == "& " + " & ".join(small)
+    assert second == ["second", *["100.00"] * 10]
+    assert " & ".join(second_small) == "& " + " & ".join([r"{\scriptsize [100.00, 100.00]}"] * 10)
+
+
+def test_a_data_set_of_audio_visual_truth_has_rows_of_its_own_scores(lookalike):
+    filenames = read_split(lookalike / "AVVP_test_pd.csv").filenames * 3  # 24
+    reference = read_reference(lookalike, filenames)
+    dataset = read_dataset("ave")
+    split = Split(Path("list.csv"), filenames, None)
+    run = ScoredRun.of("x", "", Predictions(reference.audio, reference.visual, []), reference)
+    results = page.Results(Evaluation(split, dataset, reference, []), [run])
+    lines = table_rows(results, page.score_rows(results)).splitlines()
+    assert lines[0] == "% run & Seg-av & Event-av" and lines[-2] == r"x & 100.00 & 100.00 \\"
+    said = [line.removeprefix("% ") for line in lines if line.startswith("%")][2:]
+    assert said == scope_notes(dataset) and "score_predictions.py has those" in said[-1]
 
 
 def test_figures_are_vector_and_name_their_classes(folder, command):
@@ -252,16 +325,19 @@ def test_figures_are_vector_and_name_their_classes(folder, command):
 
 
 def test_worst_median_and_best_are_drawn(folder):
-    args = make_report.get_args_parser().parse_args([str(x) for x in flags(folder, "--compare", folder / "second")])
+    named = ("--name", "The $first$ run of all", "--compare", folder / "second")
+    args = make_report.get_args_parser().parse_args([str(x) for x in flags(folder, *named)])
     results = make_report.read_results(args, LLP)
     assert paper_figures.choose(results, None) == {1: "worst", 0: "best"}  # of two, the median is the worst
     figure = paper_figures.draw_timelines(results, {1: "worst"})
     audio, visual = figure.axes
-    assert [tick.get_text() for tick in audio.get_yticklabels()] == ["reference", "A", "B"]
+    assert [tick.get_text() for tick in audio.get_yticklabels()] == ["reference", "The $first$ run\nof all", "second"]
     assert visual.get_title(loc="left") == "a_0_10, visual (worst, Type@AV 38.9)"
     spans = [path.get_extents() for x in audio.collections for path in x.get_paths()]
     assert [(box.x0, box.x1, int(box.y0)) for box in spans] == [(0, 4, 0), (0, 2, 1), (0, 4, 2)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Dog", "Cat"]
+    keys = [ax.get_legend().get_texts() for ax in paper_figures.draw_classes(results).axes]
+    assert [text.get_text() for key in keys for text in key] == ["The $first$ run\nof all", "second"] * 2
 
 
 def test_colours_repeat_but_never_with_the_same_hatch():
@@ -283,6 +359,14 @@ def test_colours_repeat_but_never_with_the_same_hatch():
         ({"--pred_dir": "bad"}, "bad/pred_audio.csv, line 2: onset is '1.5', expected a whole second from 0 to 10"),
         ({"--label_csv": "others.csv"}, "none of its 3 rows names a video of"),
         ({"--label_csv": "twice.csv"}, "lists a video twice"),
+        ({"--latex": "videos.csv"}, "--latex videos.csv: is videos.csv, which is read"),
+        ({"--latex": "log.jsonl", "--log": "log.jsonl"}, "--latex log.jsonl: is log.jsonl, which is read"),
+        ({"--latex": "page.html"}, "--out page.html: is in the way of --latex page.html"),
+        ({"--latex": "new", "--out": "new/page.html"}, "--latex new: is in the way of --out new/page.html"),
+        ({"--latex": "second"}, "--latex second: is a folder, expected a file"),
+        ({"--latex": "/proc/valor/rows.tex"}, "/proc/valor: "),
+        ({"--name": " "}, "--name ' ': is empty, expected a name"),
+        ({"--compare_name": "HAN"}, "--compare_name has no meaning without --compare"),
         ({"--log": "nolog.jsonl"}, "nolog.jsonl: no such file"),
         ({"--log": "videos.csv"}, "videos.csv, line 1: not an epoch of a run's log.jsonl; expected JSON with epoch"),
         ({"--log": "iterations.jsonl"}, "iterations.jsonl, line 1: not an epoch of a run's log.jsonl"),

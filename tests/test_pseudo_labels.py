@@ -11,6 +11,7 @@ from utils.llp import pseudo_labels
 from utils.llp.annotations import read_reference
 from utils.llp.classes import CLASS_NAMES, CLASSES, C, class_names, read_classes
 from utils.llp.videos import SPLIT_FILES, read_split
+from utils.metrics.tables import WIDTH
 from utils.metrics.threshold_sweep import Sweep
 
 
@@ -56,7 +57,7 @@ def test_scores_next_to_weak_labels_and_published_figures(labelled, command):
     assert result.status == 0, result.err
     rows = [line.split("|")[1].strip() for line in result.out.splitlines() if line.startswith("|")]
     labels = ["pseudo labels, AVVP_test_pd", "weak labels in all segments", "published pseudo labels, LLP test"]
-    assert rows == ["Labels", *labels]
+    assert rows == ["Labels", *labels] * 2  # scores of segments, and of events
     assert "80.50" in result.out and "74.60" in result.out
     assert set(json.loads((labelled / "scores.json").read_text())) == set(score_pseudo_labels.SCORE_NAMES)
 
@@ -82,6 +83,7 @@ def test_a_sweep_finds_what_trying_every_threshold_finds(labelled, command):
     written = ("--json", "sweep.json", "--figure", "sweep.png", "--best_classes", "best.yaml")
     result = command(score_pseudo_labels, *flags, *written)
     assert result.status == 0, result.err
+    assert max(len(line) for line in result.out.splitlines() if line.startswith(("|", "+"))) <= WIDTH
     split = read_split(labelled / "data" / SPLIT_FILES["val"])
     reference = read_reference(labelled / "data", split.filenames)
     rows = json.loads((labelled / "sweep.json").read_text())

@@ -1,7 +1,11 @@
 """The page about a test run, in a real browser."""
 
+import base64
+import contextlib
 import itertools
 import json
+import re
+import zlib
 
 import numpy as np
 import pytest
@@ -85,7 +89,7 @@ def test_sorting_and_filtering(run_folder, page, browser):
     names = read_split(folder / "videos.csv", weak_labels=False).filenames
     reference = read_reference(folder, names)
     predictions = read_predictions(folder / "<b>first", names, folder / "videos.csv")
-    run = make_report.ScoredRun.of("", predictions, reference)
+    run = make_report.ScoredRun.of("", "", predictions, reference)
     seg_type, event_a = run.scores[:, 3], run.scores[:, 5]
 
     order = shown(driver)
@@ -123,7 +127,7 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
     name = shown(driver)[-1]
     read = """
         const item = document.querySelector('#list > li:last-child');
-        return [...item.querySelectorAll('.modality svg rect title')].map(x => x.textContent)"""
+        return [...item.querySelectorAll('.modality svg .event title')].map(x => x.textContent)"""
     said = driver.execute_async_script(
         f"const done = arguments[0]; const go = () => {{ const x = (() => {{{read}}})();"
         " x.length ? done(x) : setTimeout(go, 20) }; go()"
@@ -138,7 +142,7 @@ def test_timelines_are_those_of_the_files_and_drawn_when_in_view(run_folder, pag
                 expected.append(f"{label}: {row.event_labels} {row.onset} to {row.offset} s")
     assert sorted(said) == sorted(expected) and len(expected) > 2
     header = [cell.text for cell in driver.find_elements("css selector", "#scores thead th")]
-    assert header == ["Score", "A", "B", "B − A", "p", "0 to 100"]
+    assert header == ["Score", "A\n<b>first", "B\nsecond", "B − A", "p"]
     assert driver.get_log("browser") == []
 
 
@@ -248,10 +252,216 @@ def test_a_long_list_is_packed_drawn_as_it_comes_into_view_and_whole_to_print(ru
     assert driver.execute_script("return window.hacked") is None and driver.get_log("browser") == []
 
 
-def test_what_is_printed_is_complete(run_folder, page, browser):
+# What is cut off: text that leaves the window or the box that it is in, other than by its font's overhang.
+CUT = """
+const found = [];
+for (const node of document.querySelectorAll(arguments[0])) {
+  const box = node.getBoundingClientRect(), range = document.createRange();
+  range.selectNodeContents(node);
+  const text = range.getBoundingClientRect();
+  const around = node.closest('.class, .modality, figure, td, th, .key, .head').getBoundingClientRect();
+  if (!box.width || text.right > around.right + 1 || text.left < around.left - 1 || text.right > innerWidth
+      || node.scrollWidth > node.clientWidth + 1) found.push(node.textContent);
+}
+return found;"""
+
+
+@pytest.mark.parametrize("width", [1600, 1920, 390])
+def test_no_label_is_cut_off(run_folder, page, browser, width):
+    classes = ("Donaudampfschifffahrtsgesellschaftskapitän", "Playing_the_acoustic_guitar_outdoors", *CLASS_NAMES[2:])
+    folder = run_folder(30, class_names=classes)
+    driver = browser(width, 1000)
+    driver.get(page(folder, "--compare", folder / "second"))
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    labels = ".class > div:first-child, .bar span, .modality .name, .lanes div, .key > span, .head strong"
+    assert driver.execute_script(CUT, labels) == []
+    assert len(driver.find_elements("css selector", ".class")) == 25
+    bars = driver.find_elements("css selector", ".class:first-child .bar")
+    assert len(bars) == 4 and all(bar.find_element("css selector", "svg").size["width"] > 40 for bar in bars)
+
+
+def test_plots_of_intervals_have_numbers_and_stay_in_narrow_windows(run_folder, page, browser):
+    folder = run_folder(30)
+    driver = browser(1600, 1000)
+    for flags, width, kind in (
+        ((), 1600, "wide"),
+        ((), 390, "narrow"),
+        (("--compare", folder / "second"), 1600, "wide"),
+        (("--compare", folder / "second"), 390, "narrow"),
+        (("--compare", folder / "second"), 760, "narrow"),
+    ):
+        emulate(driver, width, 1000, False)
+        driver.get(page(folder, *flags))
+        plots = [x for x in driver.find_elements("css selector", f"#scores .{kind} svg") if x.is_displayed()]
+        other = driver.find_elements("css selector", f"#scores .{'narrow' if kind == 'wide' else 'wide'} svg")
+        assert len(plots) == 11 and not any(x.is_displayed() for x in other)
+        assert [x.text for x in plots[0].find_elements("css selector", "text")] == ["0", "25", "50", "75", "100"]
+        assert plots[1].size["width"] > 200
+        # the axis is that of the plots below it: the number 75 stands over the fourth line
+        found = plots[0].find_elements("css selector", "text")[3], plots[1].find_elements("css selector", "line")[3]
+        number, line = (node.rect["x"] + node.rect["width"] / 2 for node in found)
+        assert abs(number - line) < 2
+        numbers = driver.find_element("id", "scores").rect
+        assert numbers["x"] >= 0 and numbers["x"] + numbers["width"] <= width
+
+
+def test_two_runs_have_a_key_and_curves_of_their_own(run_folder, page, browser):
+    folder = run_folder(20)
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    (folder / "other.jsonl").write_text("".join(line + "\n" for line in lines[:2]))
+    named = ("--name", "VALOR", "--compare", folder / "second", "--compare_name", "<i>HAN")
+    driver = browser(1600, 1000)
+    driver.get(page(folder, *named, "--log", folder / "other.jsonl"))
+    assert "A VALOR" in driver.title and "B <i>HAN" in driver.title
+    keys = {part: driver.find_element("id", part).text for part in ("runs", "class-key", "key")}
+    assert all("A VALOR" in text and "B <i>HAN" in text for text in keys.values()), keys
+    assert [x.text for x in driver.find_elements("css selector", "#scores thead small")] == ["VALOR", "<i>HAN"]
+    assert "Seg-type of B <i>HAN" in driver.find_element("id", "sort").text
+    loss = driver.find_element("css selector", "#curves figure")
+    assert [span.text for span in loss.find_elements("css selector", ".key span")] == [
+        f"{run}, {kind} loss" for run in ("A VALOR", "B <i>HAN") for kind in ("train", "val")
+    ]
+    script = "return [...document.querySelectorAll('#curves title')].map(x => x.textContent)"
+    said = driver.execute_script(script)
+    assert {"A VALOR, train loss, epoch 3: 0.6667", "B <i>HAN, Val F, epoch 2: 20"} <= set(said)
+    assert not any(", epoch 3:" in text for text in said if text.startswith("B"))
+    assert len(said) == (3 + 2 + 3 + 3) + (2 + 1 + 2 + 2)  # the val loss of epoch 2 is not known
+    assert driver.execute_script("return document.querySelectorAll('#caution:not([hidden])').length") == 0
+    assert driver.get_log("browser") == []
+
+
+def test_tooltips_have_few_digits(run_folder, page, browser):
     driver = browser(1000, 800)
+    driver.get(page(run_folder(8)))
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    said = driver.execute_script(
+        "return [...document.querySelectorAll('title, [aria-label]')].map("
+        "x => x.getAttribute('aria-label') ?? x.textContent)"
+    )
+    numbers = [number for text in said for number in re.findall(r"\d+\.\d+", text)]
+    assert "0.6667" in numbers and "0.3333" in numbers and max(map(len, numbers)) <= 7
+    assert "mean little here: they come from 8 videos" in driver.find_element("id", "caution").text
+
+
+def test_misses_and_false_alarms_are_marked(run_folder, page, browser):
+    folder = run_folder(25)
+    driver = browser(1000, 800)
+    driver.get(page(folder))
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    script = """return [...document.querySelectorAll('#list > li')].map(item => [
+        item.querySelector('strong').textContent, [...item.querySelectorAll('.modality')].map(part =>
+          [...part.querySelectorAll('.mark')].map(mark => [
+            mark.querySelector('title').textContent, mark.querySelector('text').textContent,
+            mark.querySelector('line') !== null, mark.querySelector('rect').hasAttribute('stroke-dasharray')]))])"""
+    names = read_split(folder / "videos.csv", weak_labels=False).filenames
+    reference = read_reference(folder, names)
+    predicted = read_predictions(folder / "<b>first", names, folder / "videos.csv")
+    signs = {"missed": ["○", False, True], "false alarm": ["×", True, False]}
+    found = dict(driver.execute_script(script))
+    for n, name in enumerate(names):
+        for m in (0, 1):
+            expected = []
+            for c, class_name in enumerate(CLASS_NAMES):
+                true, said = reference[m][n, c], predicted[m][n, c]
+                for kind, wrong in {"missed": true & ~said, "false alarm": said & ~true}.items():
+                    seconds = [int(s) for s in np.flatnonzero(wrong)]
+                    starts = [s for s in seconds if s - 1 not in seconds]
+                    ends = [s + 1 for s in seconds if s + 1 not in seconds]
+                    for on, off in zip(starts, ends, strict=True):
+                        expected.append([f"prediction: {kind}, {class_name} {on} to {off} s", *signs[kind]])
+            assert sorted(found[name][m]) == sorted(expected)
+    assert sum(len(part) for parts in found.values() for part in parts) > 20
+    assert [x.text for x in driver.find_elements("css selector", "#key > span")][2:] == ["○\nmissed", "×\nfalse alarm"]
+
+
+def test_the_address_keeps_what_is_chosen(run_folder, page, browser):
+    folder = run_folder(40)
+    driver = browser(1200, 900)
+    plain = page(folder, "--compare", folder / "second")
+    driver.get(plain)
+    assert driver.current_url == plain
+    choose(driver, "sort", "difference,,5")
+    choose(driver, "class", str(CLASS_NAMES.index("Speech")))
+    choose(driver, "what", "missed")
+    choose(driver, "class-order", "visual")
+    driver.find_element("id", "direction").click()
+    choose(driver, "text", "0")
+    wanted, address = shown(driver), driver.current_url
+    assert 1 < len(wanted) < 40
+    chosen = "text=0&class=0&what=missed&sort=difference%2C%2C5&class-order=visual&order=descending"
+    assert address == f"{plain}#{chosen}"
+    order = "return [...document.querySelectorAll('.class > div:first-child')].map(x => x.textContent)"
+    classes = driver.execute_script(order)
+
+    other = browser(1200, 900)
+    other.get(address)  # as one who was sent it
+    assert shown(other) == wanted and other.execute_script(order) == classes
+    assert other.find_element("id", "text").get_property("value") == "0"
+    other.find_element("link text", "Videos").click()
+    assert other.current_url == f"{plain}#videos-part&{chosen}" and shown(other) == wanted
+    top = "return document.getElementById('videos-part').getBoundingClientRect().top"
+    assert abs(other.execute_script(top)) < 5
+    other.refresh()
+    assert shown(other) == wanted and abs(other.execute_script(top)) < 5
+    other.back()
+    assert other.current_url == address and shown(other) == wanted
+    other.execute_script("location.hash = '#class=999&sort=nonsense&what=right&order=x&<b>=1'")  # typed by hand
+    other.execute_async_script("setTimeout(arguments[0], 100)")
+    values = {name: other.find_element("id", name).get_property("value") for name in ("text", "class", "sort", "what")}
+    assert values == {"text": "", "class": "", "sort": "score,0,3", "what": "right"}
+    assert other.current_url == f"{plain}#what=right"
+    assert driver.get_log("browser") == [] == other.get_log("browser")
+
+
+def test_filters_that_no_video_fits_can_be_cleared(run_folder, page, browser):
+    driver = browser(1000, 800)
+    address = page(run_folder(12))
+    driver.get(address)
+    button, everything = driver.find_element("id", "clear"), shown(driver)
+    assert not button.is_displayed()
+    choose(driver, "sort", "name")
+    assert not button.is_displayed()  # an order hides no video
+    choose(driver, "what", "missed")
+    assert choose(driver, "text", "no such video") == []
+    assert driver.find_element("id", "count").text == "0 of 12 videos: none fits the filters"
+    assert button.is_displayed() and button.text == "Clear the filters"
+    button.click()
+    assert sorted(everything) == shown(driver) and not button.is_displayed()
+    assert driver.find_element("id", "count").text == "12 of 12 videos"
+    assert driver.switch_to.active_element.get_attribute("id") == "text"
+    assert driver.current_url == f"{address}#sort=name"
+
+
+def rectangles_printed(driver) -> int:
+    """Rectangles that the drawing instructions of a page's PDF have."""
+    pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"])
+    count = 0
+    for match in re.finditer(rb"stream\r?\n", pdf):
+        with contextlib.suppress(zlib.error):  # not what is compressed
+            count += len(re.findall(rb" re\n", zlib.decompressobj().decompress(pdf[match.end() :])))
+    return count
+
+
+def test_a_pdf_shows_videos_that_were_never_in_view(run_folder, page, browser):
+    folder = run_folder(520)  # more than the list draws at first
+    names = read_split(folder / "videos.csv", weak_labels=False).filenames
+    sources = read_reference(folder, names), read_predictions(folder / "<b>first", names, "")
+    events = sum(len(segments_to_events(segments, names)) for source in sources for segments in source[:2])
+    driver = browser(1000, 800)
+    driver.get(page(folder))
+    assert len(shown(driver)) == 500
+    whole = rectangles_printed(driver)
+    driver.execute_script("document.querySelectorAll('#list .lines').forEach(x => x.replaceChildren())")
+    assert whole - rectangles_printed(driver) >= events > 2000
+
+
+def test_paper_is_white_and_complete_also_for_those_who_prefer_dark(run_folder, page, browser):
+    driver = browser(1000, 800, dark=True)
     driver.get(page(run_folder(40)))
-    drawn = "return document.querySelectorAll('#list .modality').length"
-    assert driver.execute_script(drawn) < 80
-    driver.execute_cdp_cmd("Page.printToPDF", {})
-    assert driver.execute_script(drawn) == 80
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+    driver.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 50))")
+    assert driver.execute_script("return document.querySelectorAll('#list .modality').length") == 80
+    colour = driver.execute_script("return getComputedStyle(document.body).color")
+    assert sum(map(int, colour[4:-1].split(","))) < 150
+    assert not driver.find_element("id", "controls").is_displayed()

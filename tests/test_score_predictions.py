@@ -10,6 +10,7 @@ from utils import score_predictions
 from utils.llp.annotations import read_reference, write_predictions
 from utils.llp.videos import read_split
 from utils.metrics.eval_metrics import SCORE_NAMES, VIDEO_SCORE_NAMES, ten_scores, video_scores
+from utils.metrics.tables import WIDTH, score_table
 
 HEADER = "filename\tonset\toffset\tevent_labels\n"
 
@@ -53,15 +54,35 @@ def test_worked_by_hand(folder, command):
     for name, value in VIDEO_A.items():
         assert scores[name] == pytest.approx((value + 100) / 2, abs=1e-12)
     assert scores["Seg-type"] == pytest.approx((scores["Seg-a"] + scores["Seg-v"] + scores["Seg-av"]) / 3, abs=1e-12)
-    table = [line for line in result.out.splitlines() if line.startswith("|")]
-    assert table[0].replace("|", " ").split() == ["Dataset", *SCORE_NAMES]
-    assert table[1].replace("|", " ").split() == ["videos", *(f"{scores[n]:.2f}" for n in SCORE_NAMES)]
+    table = [line.replace("|", " ").split() for line in result.out.splitlines() if line.startswith("|")]
+    for (names, values), expected in zip((table[:2], table[2:]), (SCORE_NAMES[:5], SCORE_NAMES[5:]), strict=True):
+        assert names == ["Dataset", *expected]
+        assert values == ["videos", *(f"{scores[n]:.2f}" for n in expected)]
+
+
+@pytest.mark.parametrize("name", ["HAN", "teachers, with thresholds of their own", "models/run/" * 20])
+def test_tables_of_scores_fit_a_terminal(name):
+    full = dict.fromkeys(SCORE_NAMES, 100.0)
+    lines = score_table({name: full, "B": {"Seg-a": None}}, "Predictions").splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    heads = [row for row in cells if row[0] == "Predictions"]
+    assert [name for row in heads for name in row[1:]] == list(SCORE_NAMES)  # in two tables of five
+    assert [len(row) for row in heads] == [6, 6]
+    first = cells[1 : next(i for i, row in enumerate(cells) if row[0] == "B")]  # the lines of the first name
+    assert "".join(row[0] for row in first).replace(" ", "") == name.replace(" ", "")
+    assert [row[1:] for row in cells if row[0] == "B"] == [["-"] * 5] * 2
+    narrow = score_table({"AVE": {"accuracy": 12.5, "floor": np.nan}}).replace("|", " ").split("\n")
+    assert [narrow[1].split(), narrow[3].split()] == [["Dataset", "accuracy", "floor"], ["AVE", "12.50", "-"]]
 
 
 def test_classwise_by_hand(folder, command):
     result = command(score_predictions, *flags(folder, "--classwise"))
     lines = [line for line in result.out.splitlines() if "|" in line]
-    rows = {line.split("|")[1].strip(): line.replace("|", " ").split()[1:] for line in lines}
+    assert max(map(len, lines)) <= WIDTH
+    rows = {}
+    for line in lines:
+        rows.setdefault(line.split("|")[1].strip(), []).extend(line.replace("|", " ").split()[1:])
     #                     audio F, videos, TP, FP, FN   visual                         audio-visual
     assert rows["Dog"] == ["66.67", "1", "2", "0", "2", "100.00", "1", "2", "0", "0", "0.00", "1", "0", "0", "2"]
     assert rows["Cat"] == ["-", "0", "0", "0", "0", "0.00", "1", "0", "3", "0", "-", "0", "0", "0", "0"]

@@ -146,14 +146,19 @@ def sweep(args: argparse.Namespace, dataset: DataSet, split: Split) -> None:
 
 def sweep_table(sweeps: list[Sweep]) -> str:
     """One row for each class and modality: the threshold in use, the best one, the exact optimum, with their F."""
-    columns = ("threshold", "F", "best_threshold", "best_F", "exact_threshold", "exact_F")
-    table = PrettyTable(["class", "", "videos", *(c.replace("_", " ") for c in columns)], align="r")
+    columns = {"threshold": "in use", "F": "F", "best_threshold": "best", "best_F": "best F"}
+    columns |= {"exact_threshold": "exact", "exact_F": "exact F"}
+    table = PrettyTable(["class", "", "videos", *columns.values()], align="r")
     table.align["class"] = table.align[""] = "l"
+    table.max_width["class"] = 22  # of LLP's longest name; the table then has 99 columns
     for s in sweeps:
         row = s.summary()
         numbers = ("-" if row[c] is None else f"{float(row[c]):.2f}" for c in columns)
         table.add_row([s.name, s.modality, row["videos"], *numbers])
-    return f"F of segments, pooled over the videos of the split; labels only for classes among the weak labels\n{table}"
+    note = "F of segments, pooled over the videos of the split; labels only for classes among the weak labels."
+    return (
+        f"{note}\nThresholds: the one in use, the best of those tried, and the exact optimum, each with its F.\n{table}"
+    )
 
 
 def write_thresholds(path: Path, dataset: DataSet, found: dict[tuple[str, str], float | None]) -> None:

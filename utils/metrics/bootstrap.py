@@ -14,6 +14,7 @@ import numpy as np
 DRAWS = 10_000
 SEED = 0
 LEVEL = 0.95  # of the intervals
+FEW = 20  # videos; of fewer, draws repeat so few scores that intervals are too narrow and p means little
 _BLOCK = 2_000_000  # numbers drawn at a time, which keeps memory at some tens of MB for any number of videos
 
 

@@ -18,12 +18,25 @@ from utils.metrics.eval_metrics import SCORE_NAMES, class_scores, event_set_scor
 # CLIP's and CLAP's labels on LLP's test split, segment level, as measured by UWAV (CVPR 2025)
 PUBLISHED_TEACHERS = dict(zip(SCORE_NAMES, (80.5, 61.7, 55.7, 66.0, 74.6), strict=False))
 COUNTS = ("videos", "TP", "FP", "FN")  # in addition to F, for each class and modality
+WIDTH, NAME_WIDTH = 100, 36  # characters of a table, and of the names in its first column
 
 
 def score_table(rows: dict[str, dict[str, float | None]], first_column: str = "Dataset") -> str:
-    """The published table: one row of scores for each name, ten for LLP, two decimals; `-` for None and NaN."""
+    """The published table: one row of scores for each name, ten for LLP, two decimals; `-` for None and NaN.
+
+    Columns that do not fit beside each other in WIDTH stand in several tables below each other, LLP's in two.
+    """
     keys = list(dict.fromkeys(key for scores in rows.values() for key in scores))
+    for count in range(1, max(1, len(keys)) + 1):
+        text = "\n".join(_score_columns(rows, first_column, part.tolist()) for part in np.array_split(keys, count))
+        if max(map(len, text.splitlines())) <= WIDTH:
+            break
+    return text
+
+
+def _score_columns(rows: dict[str, dict[str, float | None]], first_column: str, keys: Sequence[str]) -> str:
     table = PrettyTable([first_column, *keys])
+    table.max_width[first_column] = NAME_WIDTH
     for name, scores in rows.items():
         values = [scores.get(key) for key in keys]
         table.add_row([name, *("-" if x is None or np.isnan(x) else f"{x:.2f}" for x in values)])
@@ -60,22 +73,20 @@ def class_report(
     }
     if av_only:
         pairs = {"audio-visual": pairs["audio-visual"]}
-    columns = ["class"]
-    for modality, short in zip(pairs, ("a", "v", "av")[-len(pairs) :], strict=True):
-        columns += [f"{modality} F", *(f"{short} {count}" for count in COUNTS)]
-    table = PrettyTable(columns, align="r")
-    table.align["class"] = "l"
-    results = [class_scores(*pair) for pair in pairs.values()]
-    for c, name in enumerate(class_names):
-        row = [name]
-        for result in results:
-            f = result["F"][c]
-            row += ["-" if np.isnan(f) else f"{f:.2f}", *(int(result[key][c]) for key in COUNTS)]
-        table.add_row(row)
+    tables = [_class_table(modality, class_scores(*pair), class_names) for modality, pair in pairs.items()]
 
     if not av_only:
         pairs["audio or visual"] = (pred_audio | pred_visual, reference.audio | reference.visual)
     sets = PrettyTable(["video-level F of the event sets", *pairs])
     sets.add_row(["mean over videos", *(f"{event_set_scores(*pair).mean():.2f}" for pair in pairs.values())])
-    note = "Segment level by class: F is the mean over the `videos` in which prediction or reference has the class."
-    return f"{note}\n{table}\n{sets}"
+    note = "Segments by class: F is the mean over the `videos` in which prediction or reference has the class."
+    return "\n".join([note, *tables, str(sets)])
+
+
+def _class_table(modality: str, result: dict[str, np.ndarray], class_names: Sequence[str]) -> str:
+    """What `class_scores` returns, (C,) each, a row for each class."""
+    table = PrettyTable(["class", f"{modality} F", *COUNTS], align="r")
+    table.align["class"] = "l"
+    for name, f, *counts in zip(class_names, result["F"], *(result[key] for key in COUNTS), strict=True):
+        table.add_row([name, "-" if np.isnan(f) else f"{f:.2f}", *map(int, counts)])
+    return table.get_string()

@@ -1,4 +1,4 @@
-"""Pages and figures of scored predictions.
+"""Pages, figures and rows of LaTeX tables of scored predictions.
 
 Not here: the scores (metrics), pages of parsed videos (parse).
 Imports: base, llp, metrics.

@@ -29,6 +29,7 @@ class ScoredRun(NamedTuple):
     """Predictions of one run on the N videos of a split, and their scores."""
 
     name: str
+    folder: str  # of its predictions
     audio: Segments  # (N, C, T) bool
     visual: Segments  # (N, C, T) bool
     scores: np.ndarray  # (N, 10) in the order of SCORE_NAMES, 0 to 100; Type@AV of a video is the mean of its three
@@ -36,7 +37,7 @@ class ScoredRun(NamedTuple):
     by_class: dict[str, dict[str, np.ndarray]]  # audio, visual -> what class_scores returns
 
     @classmethod
-    def of(cls, name: str, predictions: Predictions, reference: Reference) -> "ScoredRun":
+    def of(cls, name: str, folder: str, predictions: Predictions, reference: Reference) -> "ScoredRun":
         """Score predictions for N videos."""
         audio, visual = predictions[:2]
         tables = [], []
@@ -48,7 +49,7 @@ class ScoredRun(NamedTuple):
         scores, exclusive = map(np.concatenate, tables)
         pairs = {"audio": (audio, reference.audio), "visual": (visual, reference.visual)}
         by_class = {modality: metrics.class_scores(*pair) for modality, pair in pairs.items()}
-        return cls(name, audio, visual, scores, exclusive, by_class)
+        return cls(name, folder, audio, visual, scores, exclusive, by_class)
 
     def ten_scores(self) -> dict[str, float]:
         """The scores as the scorer prints them, 0 to 100."""
@@ -60,12 +61,21 @@ class Results(NamedTuple):
 
     evaluation: Evaluation
     runs: Sequence[ScoredRun]
-    curves: dict[str, list[float | None]] | None  # as utils/train/run_folder.py reads them
+    curves: Sequence[dict[str, list[float | None]]] = ()  # of the runs whose log is known, the first one's first
 
     @property
     def filenames(self) -> list[str]:
         """Names of the N videos."""
         return self.evaluation.split.filenames
+
+    @property
+    def caution(self) -> str:
+        """What a reader of the intervals should know of so few videos, or nothing."""
+        count = len(self.filenames)
+        if count >= bootstrap.FEW:
+            return ""
+        videos = "one video" if count == 1 else f"{count} videos"
+        return f"Intervals mean little here: they come from {videos}, and need at least {bootstrap.FEW}."
 
     def worst_first(self) -> np.ndarray:
         """(N,) indices of the videos by segment-level Type@AV of the first run, then event-level Type@AV, then name."""
@@ -73,11 +83,13 @@ class Results(NamedTuple):
         return np.lexsort((np.array(self.filenames), np.round(event, 9), np.round(seg, 9)))
 
 
-def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]:
-    """Rows of a table: name, `runs`, and of two runs `difference` and `p`; an estimate is [mean, low, high].
+def score_rows(results: Results) -> list[dict]:
+    """Rows of tables, the ten scores and then the six of events that are heard or seen alone, all of the same draws.
 
-    names: K; scores: (N, K) of each run.
+    A row has name, `runs`, and of two runs `difference` and `p`; an estimate is [mean, low, high].
     """
+    names = (*SCORE_NAMES, *EXCLUSIVE_SCORE_NAMES)
+    scores = [np.concatenate([run.scores, run.exclusive], axis=1) for run in results.runs]  # (N, K)
     p = None
     if len(scores) == 2:
         *estimates, p = bootstrap.compare(*scores)
@@ -91,17 +103,19 @@ def score_rows(names: Sequence[str], scores: Sequence[np.ndarray]) -> list[dict]
     return rows
 
 
-def page_data(results: Results) -> dict:
-    """What the page's script reads, but for `videos`; the keys are those that templates/results.html names."""
+def page_data(results: Results, rows: Sequence[dict]) -> dict:
+    """What the page's script reads, but for `videos`; the keys are those that templates/results.html names.
+
+    rows: what `score_rows` returns.
+    """
     split, dataset, reference, _ = results.evaluation
     class_names = dataset.class_names
-    runs, names = results.runs, (*SCORE_NAMES, *EXCLUSIVE_SCORE_NAMES)
-    rows = score_rows(names, [np.concatenate([run.scores, run.exclusive], axis=1) for run in runs])  # the same draws
     return {
         "split": split.path.name,
         "annotations": reference.version,
         "notes": [*results.evaluation.issues, *scope_notes(dataset)],
-        "runs": [run.name for run in runs],
+        "caution": results.caution,
+        "runs": [{"name": run.name, "folder": run.folder} for run in results.runs],
         "draws": bootstrap.DRAWS,
         "seed": bootstrap.SEED,
         "seconds": dataset.seconds,  # null if videos differ in length
@@ -112,9 +126,9 @@ def page_data(results: Results) -> dict:
         "exclusive": rows[len(SCORE_NAMES) :],
         "byClass": [
             {m: {"f": _rounded(x["F"], 2), "videos": x["videos"].tolist()} for m, x in run.by_class.items()}
-            for run in runs
+            for run in results.runs
         ],
-        "curves": results.curves,
+        "curves": list(results.curves),
         "valF": main_score(dataset),
     }
 
@@ -151,9 +165,12 @@ def _events(*modalities: Segments) -> list[list[list[int]]]:
     return videos
 
 
-def render(results: Results) -> str:
-    """The whole page, one HTML file. Its policy lets the browser run only its own script, and load nothing."""
+def render(results: Results, rows: Sequence[dict]) -> str:
+    """The whole page, one HTML file. Its policy lets the browser run only its own script, and load nothing.
+
+    rows: what `score_rows` returns.
+    """
     script = re.search(r"<script>(.*?)</script>", TEMPLATE.read_text(encoding="utf-8"), re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    data = script_object(page_data(results), "videos", video_data(results))
+    data = script_object(page_data(results, rows), "videos", video_data(results))
     return fill(TEMPLATE, {"DIGEST": f"sha256-{digest}", "DATA": data})

@@ -3,6 +3,7 @@
 Axes: N videos, C classes, T segments.
 """
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from utils.llp.events import Segments
 from utils.metrics.eval_metrics import SCORE_NAMES
 from utils.report import figures
 from utils.report.html import OKABE_ITO, class_colours
@@ -24,6 +26,7 @@ DPI = 300
 STYLE = {"pdf.fonttype": 42, "font.size": 7, "hatch.linewidth": 0.5, "axes.linewidth": 0.5}
 HATCHES = ("", "////", "....", "xxxx", "----", "oooo")  # of the first seven classes, the next seven, ...
 MODALITIES = ("audio", "visual")
+NAME_WIDTH = 16  # characters of a line
 
 
 def write_figures(folder: Path, results: Results, names: Sequence[str] | None = None) -> list[Path]:
@@ -50,15 +53,15 @@ def choose(results: Results, names: Sequence[str] | None) -> dict[int, str]:
 def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
     """A row of panels per video, audio and visual; in a panel a row for the reference and one for each run."""
     rows = _rows(results)
-    classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for pair in rows.values() for x in pair], 0)) for n in chosen}
+    classes = {n: np.flatnonzero(np.any([x[n].any(axis=1) for _, *pair in rows for x in pair], 0)) for n in chosen}
     heights = [0.34 + len(rows) * max(0.2, 0.085 * len(classes[n])) for n in chosen]
-    lengths = [rows["reference"][0][n].shape[-1] for n in chosen]
+    lengths = [results.evaluation.reference.audio[n].shape[-1] for n in chosen]
     figure, axes = figures.panels(heights, (WIDTH, sum(heights) + 0.6), lengths)
     for (n, said), pair in zip(chosen.items(), axes, strict=True):
         score = results.runs[0].scores[n, SCORE_NAMES.index("Seg-type")]
         note = f" ({said}, Type@AV {score:.1f})" if said else ""
         for m, ax in enumerate(pair):
-            draw_panel(ax, {name: x[m][n] for name, x in rows.items()}, classes[n])
+            draw_panel(ax, [(row[0], row[1 + m][n]) for row in rows], classes[n])
             ax.set_title(f"{results.filenames[n]}, {MODALITIES[m]}{note}", fontsize=7, loc="left", parse_math=False)
     shown = sorted({int(c) for row in classes.values() for c in row})
     colours, names = class_colours(len(results.evaluation.class_names)), results.evaluation.class_names
@@ -70,11 +73,15 @@ def draw_timelines(results: Results, chosen: dict[int, str]) -> Figure:
     return figure
 
 
-def _rows(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What is drawn in each row: name -> audio and visual (N, C, T)."""
-    names = ("prediction",) if len(results.runs) == 1 else ("A", "B")
-    runs = {name: (run.audio, run.visual) for name, run in zip(names, results.runs, strict=True)}
-    return {"reference": results.evaluation.reference[:2], **runs}
+def _rows(results: Results) -> list[tuple[str, Segments, Segments]]:
+    """What is drawn in each row: name, audio and visual (N, C, T)."""
+    runs = [(_wrapped(run.name), run.audio, run.visual) for run in results.runs]
+    return [("reference", *results.evaluation.reference[:2]), *runs]
+
+
+def _wrapped(name: str) -> str:
+    """The name of a run, in lines that leave room for what is drawn."""
+    return textwrap.fill(name, NAME_WIDTH)
 
 
 def _fill(colours: Sequence[str], c: int) -> dict:
@@ -83,12 +90,12 @@ def _fill(colours: Sequence[str], c: int) -> dict:
     return {"facecolor": colours[c], "edgecolor": "black", "linewidth": 0.4, "hatch": hatch}
 
 
-def draw_panel(ax: Axes, rows: dict[str, np.ndarray], classes: np.ndarray) -> None:
-    """Events of one video in one modality: (C, T) bool of each row, in which each of `classes` has a lane."""
-    seconds, lane = next(iter(rows.values())).shape[-1], 0.84 / max(1, len(classes))
-    colours = class_colours(len(next(iter(rows.values()))))
-    label_rows(ax, seconds, list(rows))
-    for y, segments in enumerate(rows.values()):
+def draw_panel(ax: Axes, rows: Sequence[tuple[str, np.ndarray]], classes: np.ndarray) -> None:
+    """Events of one video in one modality: name and (C, T) bool of each row, in which each of `classes` has a lane."""
+    (C, seconds), lane = rows[0][1].shape, 0.84 / max(1, len(classes))
+    colours = class_colours(C)
+    label_rows(ax, seconds, [name for name, _ in rows])
+    for y, (_, segments) in enumerate(rows):
         for k, c in enumerate(classes):
             draw_events(ax, segment_spans(segments[c]), y + 0.08 + k * lane, 0.9 * lane, **_fill(colours, c))
         if y:
@@ -107,7 +114,7 @@ def draw_classes(results: Results) -> Figure:
         for r, run in enumerate(results.runs):
             look = {"facecolor": "white" if r else colour, "hatch": "//////" if r else "", "edgecolor": colour}
             f, place = run.by_class[modality]["F"], y + (r + 0.5) * thickness - 0.4
-            ax.barh(place, np.nan_to_num(f), 0.9 * thickness, **look, linewidth=0.5, label="AB"[r])
+            ax.barh(place, np.nan_to_num(f), 0.9 * thickness, **look, linewidth=0.5, label=_wrapped(run.name))
             for c in np.flatnonzero(np.isnan(f)):
                 ax.text(1, place[c], "in no video", va="center", fontsize=5, color="grey")
         ax.set_title(modality, fontsize=7)
@@ -115,6 +122,7 @@ def draw_classes(results: Results) -> Figure:
         ax.set_axisbelow(True)
         ax.grid(axis="x", linewidth=0.3)
         if len(results.runs) > 1:
-            ax.legend(frameon=False)
+            for text in ax.legend(frameon=False).get_texts():
+                text.set_parse_math(False)
     axes[0].set_yticks(y, [name.replace("_", " ") for name in names], parse_math=False)
     return figure
