@@ -112,39 +112,33 @@ def check_args(args: argparse.Namespace) -> DataSet:
     vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
     args.model_name = args.model_name if flags.is_given(args.model_name) else args.model
     training = ("resume", "save_epochs", "use_wandb", "seeds")
-    refuse(args, ("save_predictions", "classwise") if args.mode == "train" else training, f"--mode {args.mode}")
+    other = ("save_predictions", "classwise") if args.mode == "train" else training
+    flags.refuse(vars(args), other, f"--mode {args.mode}")
     if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):
         raise InputError("--tune_thresholds belongs to --mode val, and --thresholds tuned to --mode val or test")
     if args.seeds:
-        refuse(args, ("json",), "--seeds, which writes seeds.json")
+        flags.refuse(vars(args), ("json",), "--seeds, which writes seeds.json")
         if len(set(args.seeds)) < len(args.seeds):
             raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: lists one twice")
     if args.mode == "train":
         recipe_flags.check_recipe(recipe_values(args), torchrun_rank()[1])
     if args.exact:
         fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32", "experimental": False}
-        refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
+        flags.refuse(vars(args), [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
         if torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
-        refuse(args, ("memory_limit",), "--exact, which keeps features in their files")
+        flags.refuse(vars(args), ("memory_limit",), "--exact, which keeps features in their files")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
     dataset = run_folder.run_dataset(run_path(args), args.dataset, args.classes)
     vars(args).update(dataset.paths(vars(args)))
     if dataset.seconds is None:
-        refuse(args, ("exact",), "videos that differ in length")
+        flags.refuse(vars(args), ("exact",), "videos that differ in length")
     if args.packed and args.feature_dtype != "float32":
         raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     require_writable("--json", args.json)
     require_writable("--save_predictions", args.save_predictions, folder=True)
     return dataset
-
-
-def refuse(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
-    """Raises InputError if any of the flags `names` is given."""
-    given = [f"--{name}" for name in names if getattr(args, name)]
-    if given:
-        raise InputError(f"{', '.join(given)} has no meaning with {beside}")
 
 
 def recipe_values(args: argparse.Namespace) -> dict[str, object]:

@@ -263,6 +263,9 @@ DEFAULTS = {
     "precision": "fp32",
     "seeds": None,
     "dataset": None,
+    "experimental": False,
+    "tensorboard": False,
+    "checkpoint": None,
 }
 
 

@@ -3,48 +3,17 @@
 import argparse
 import math
 import os
-import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from utils.base.command import EXIT_BAD_INPUT
+from utils.base.parser import ArgumentParser as ArgumentParser
+from utils.base.parser import refuse as refuse
 
 LLP_CLASSES = Path(__file__).parents[1] / "llp.yaml"
 DATA_SETS = Path(__file__).parents[1] / "datasets"  # a YAML file of each data set that --dataset knows by name
 PRECISIONS = ("fp32", "bf16", "fp16")
 LABELS_FLAG, LOGITS_FLAG = "--pseudo_labels_saved_dir", "--logits_saved_dir"
 GPU_HELP = "number of the CUDA device, -1: CPU; without CUDA always the CPU; under torchrun each process has its own"
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of a description, and ends the help of a flag with its default unless the help already says."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        says_nothing = action.default in (None, "", argparse.SUPPRESS) or isinstance(action.default, bool)
-        if says_nothing or "default" in text or "if not given" in text:
-            return text
-        return f"{text} (default: %(default)s)"
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse's, but a wrong flag costs one line instead of the whole usage."""
-
-    def __init__(self, **settings):
-        super().__init__(**{"formatter_class": HelpFormatter} | settings)
-        self.given: list[str] = []
-
-    def parse_known_args(self, args=None, namespace=None):
-        """argparse's; what was given is kept for the message of an error."""
-        self.given = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> None:
-        names = [text for text in self.given if re.fullmatch(r"-[^-].*\.[A-Za-z]\w*", text)]
-        if names:
-            message += f"; a file whose name begins with a dash is given as ./{names[0]}"
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
 def _checked(text: str, convert: Callable, fits: Callable, problem: str):
