@@ -175,7 +175,7 @@ def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_pred_dir_flag(group: argparse._ActionsContainer, **settings) -> None:
     """Where predictions are."""
-    group.add_argument("--pred_dir", type=Path, help="folder of pred_audio.csv and pred_visual.csv", **settings)
+    group.add_argument("--pred_dir", type=Path, help="folder of pred_{audio,visual}.csv and classes.yaml", **settings)
 
 
 def add_dataset_flags(group: argparse._ActionsContainer, of_run: bool = False) -> None:
