@@ -27,8 +27,8 @@ FRAME_DIR, AUDIO_DIR = Path("./data/video_frames"), Path("./data/raw_videos")
 OUT_FLAG = "--out_dir"
 
 
-def batch_size(kind: FeatureKind) -> int:
-    """Videos in a batch: 16 of sound; of images, about 40 vectors."""
+def gpu_batch(kind: FeatureKind) -> int:
+    """Videos in a batch on a GPU: 16 of sound; of images, about 40 vectors."""
     return 16 if kind.stream == "audio" else max(1, 40 // kind.rows)
 
 
@@ -53,7 +53,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     data.add_argument("--label_all_dataset", type=Path, nargs="+", metavar="FILE", help=text)
     data.add_argument(OUT_FLAG, type=Path, help=f"folder to write to (default: feats/<kind> {flags.OF_DATA_SET})")
     flags.add_dataset_flag(data)
-    flags.add_network_flags(parser, None, ", ".join(f"{kind.name} {batch_size(kind)}" for kind in kinds))
+    flags.add_network_flags(parser, ", ".join(f"{kind.name} {gpu_batch(kind)}" for kind in kinds))
     flags.add_extraction_flags(parser)
     return parser
 
@@ -101,7 +101,7 @@ def main(args: argparse.Namespace) -> int:
     source = (folder, not (is_audio or args.from_videos))
     dataset, network = read_dataset(args.dataset), (args.gpu, args.precision)
     extractor = FeatureExtractor(kind, *source, OUT_FLAG, *network, dataset, checkpoint=args.checkpoint)
-    settings = Settings.of(vars(args) | {"batch_size": args.batch_size or batch_size(kind)})
+    settings = Settings.of(vars(args) | {"gpu_batch": gpu_batch(kind)})
     out = args.out_dir or Path(dataset.folder, "feats", kind.name)
     outputs = {OUT_FLAG: Output(out, file_layout(kind, dataset.seconds))}
     return extract(kind.name, extractor, list_all(args, folder, is_audio, dataset), outputs, settings)
