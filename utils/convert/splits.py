@@ -1,0 +1,29 @@
+"""Dividing videos into train, val and test."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from utils.base.errors import InputError
+
+SEED = 1
+
+
+def split_by_recording(recordings: Mapping[str, str], shares: Sequence[float]) -> list[list[str]]:
+    """The videos of each part. Clips of one recording stay together: a network would know it from the training.
+
+    Args:
+        recordings: of each video. shares: how the recordings are divided, such as 6, 2, 2. Chance decides which goes
+            where, the same in each run.
+
+    Raises InputError if a part would be empty.
+    """
+    names = sorted(set(recordings.values()))
+    order = np.random.default_rng(SEED).permutation(len(names))
+    ends = np.rint(np.cumsum(shares) / sum(shares) * len(names)).astype(int)
+    counts = np.diff(ends, prepend=0)
+    if (counts < 1).any():
+        found = f"{len(names)} recordings with events, of which {', '.join(map(str, counts))} would go to the lists"
+        raise InputError(f"--split {' '.join(f'{x:g}' for x in shares)}: {found}; expected at least one for each")
+    part = {names[k]: int(np.searchsorted(ends, place, side="right")) for place, k in enumerate(order)}
+    return [[video for video, recording in recordings.items() if part[recording] == p] for p in range(len(shares))]
