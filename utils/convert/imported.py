@@ -156,7 +156,7 @@ def import_labels(
             for modality, one in there.items():
                 rows[modality].append(segments_to_events(one[None], [video], dataset.class_names, dataset.offset))
     events = {modality: pd.concat(found or [pd.DataFrame(columns=EVENT_COLUMNS)]) for modality, found in rows.items()}
-    notes = [*reader.notes(), *_unmatched(labelled, of, names, sources, listed is not None)]
+    notes = [*reader.notes(), *_unmatched(labelled, names, sources)]
     if not any(weak.values()):
         raise InputError(f"{labelled[0].path}: no label is an event of a video; {'; '.join(notes) or 'all are empty'}")
     return Imported(weak, events, {video: recording for video, (recording, _) in sources.items()}, notes)
@@ -165,23 +165,30 @@ def import_labels(
 def _sources(labelled: Sequence[Labelled], dataset: DataSet, videos: Sequence[str]) -> dict[str, tuple[str, Place]]:
     """The recording of each video that has labels, by its name in them, and where the video lies in it."""
     there, every = {name for one in labelled for name in one.names}, set(videos)
-    lengths = stated_lengths(dataset)
-    found = {}
+    lengths, found = stated_lengths(dataset), {}
     for video, own in zip(videos, file_names(videos, dataset.ids), strict=True):
-        length, unit, clip = dataset.seconds or lengths.get(video), 1.0, TIMED_NAME.fullmatch(video)
+        length, clip = dataset.seconds or lengths.get(video), TIMED_NAME.fullmatch(video)
         begin, end = (float(clip[x]) for x in ("begin", "end")) if clip else (0.0, 0.0)
-        is_clip = begin < end and (clip["id"] in there or f"{clip['id']}_{begin - (length or 0):g}_{begin:g}" in every)
-        if (
-            is_clip and dataset.seconds and end - begin < dataset.seconds
-        ):  # the rest of a recording, in as many segments
-            unit = (end - begin) / dataset.seconds
-        elif is_clip and not length:
-            length = max(1, round(end - begin))
+        recording = clip["id"] if begin < end else None
+        # of a recording that has labels, or behind another clip of it: else the numbers may be no times
+        is_clip = recording in there or f"{recording}_{begin - (length or 0):g}_{begin:g}" in every
+        place = _place_of_clip(video, dataset, begin, end, length) if is_clip else Place(0.0, 1.0, length)
         if labels := [name for name in own if name in there]:
-            found[video] = labels[0], Place(0.0, unit, length)
-        elif is_clip and clip["id"] in there:
-            found[video] = clip["id"], Place(begin, unit, length)
+            found[video] = labels[0], place._replace(begin=0.0)
+        elif recording in there:
+            found[video] = recording, place
     return found
+
+
+def _place_of_clip(video: str, dataset: DataSet, begin: float, end: float, length: int | None) -> Place:
+    """Where a clip lies in its recording. Raises InputError if it is longer than the data set's videos."""
+    seconds = end - begin
+    if not dataset.seconds:
+        return Place(begin, 1.0, length or max(1, round(seconds)))
+    if seconds > length:
+        found = f"is a clip of {seconds:g} s, expected {length} s, as in {dataset.name}"
+        raise InputError(f"{video}: {found}; cut_clips.py --length {length} makes such clips")
+    return Place(begin, seconds / length, length)  # the rest of a recording is shorter, in as many segments
 
 
 def _by_recording(labelled: Sequence[Labelled], wanted: Mapping[str, object]) -> dict[str, list[Labelled]]:
@@ -207,12 +214,14 @@ def _segments(events: Events, place: Place, classes: int) -> np.ndarray:
     return placed
 
 
-def _unmatched(labelled, of, names, sources, is_listed: bool) -> list[str]:
-    """Labels of no video, and listed videos without labels, in lines."""
-    used = {id(one) for found in of.values() for one in found}
+def _unmatched(
+    labelled: Sequence[Labelled], videos: Sequence[str], sources: Mapping[str, tuple[str, Place]]
+) -> list[str]:
+    """Labels of no video, and videos without labels, in lines."""
+    recordings = {recording for recording, _ in sources.values()}
     without = {
-        "labels of no listed video": [one.names[0] for one in labelled if id(one) not in used],
-        "listed videos without labels": [name for name in names if name not in sources] if is_listed else [],
+        "labels of no listed video": [one.names[0] for one in labelled if recordings.isdisjoint(one.names)],
+        "listed videos without labels": [name for name in videos if name not in sources],
     }
     return [f"{what}: {len(found)} ({shown(found)})" for what, found in without.items() if found]
 
