@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 
 from utils.base import command, flags
+from utils.base.errors import InputError
 from utils.base.files import require_room_for_files, require_writable
 from utils.convert.imported import Imported, import_labels, shown
 from utils.convert.label_files import FPS, READERS, read_labels
@@ -61,7 +62,7 @@ def lists_of(found: Imported, dataset: DataSet, shares: list[float] | None) -> d
     videos = [video for video, classes in found.weak.items() if classes]
     lists = {dataset.all_videos or LIST: videos}
     if shares:
-        parts = split_by_recording({video: found.recordings[video] for video in videos}, shares)
+        parts = split_by_recording(videos, shares)
         lists |= {dataset.splits[split]: part for split, part in zip(SPLITS, parts, strict=True)}
     return lists
 
@@ -76,6 +77,9 @@ def main(args: argparse.Namespace) -> None:
     labelled = read_labels(args.labels, args.fps)
     found = import_labels(labelled, dataset, listed, MODALITY[args.modality])
     lists = lists_of(found, dataset, args.split)
+    for name in (*lists, *dataset.reference.values()):
+        if args.list and (out / name).exists() and args.list.samefile(out / name):
+            raise InputError(f"--list {args.list}: would be written over, and lose videos without events; rename it")
     print(f"{sum(len(one.labels) for one in labelled)} labels of {len(labelled)} recordings, {len(found.weak)} videos")
     for line in found.notes:
         print(f"note: {line}", file=sys.stderr)

@@ -24,6 +24,7 @@ from utils.llp.names import TIMED_NAME, file_names
 PREFIX = re.compile(r"(audio|visual|audio_visual)\s*:\s*(.+)", re.IGNORECASE | re.DOTALL)
 SHOWN = 5  # names in a note
 UNSAID = "without a modality"
+BEYOND = "beyond the end of their video"
 
 
 class Place(NamedTuple):
@@ -44,13 +45,11 @@ class Imported(NamedTuple):
     Attributes:
         weak: the classes of each video, by its name; none: nothing happens in it.
         events: rows of EVENT_COLUMNS, by modality of the data set.
-        recordings: of each video: several videos may be clips of one.
         notes: what was dropped, and how labels were read, in lines.
     """
 
     weak: dict[str, list[int]]
     events: dict[str, pd.DataFrame]
-    recordings: dict[str, str]
     notes: list[str]
 
 
@@ -106,7 +105,7 @@ class Reader:
         for interval in distinct:
             segments = whole_segments([interval])
             inside = [any(place.holds(k + 0.5) for place in places) for k in segments]
-            self.counts["beyond the end of their video"] += not any(inside)
+            self.counts[BEYOND] += not any(inside)
             self.counts["cut at the end of their video"] += any(inside) and not all(inside)
             kept += [interval] if any(inside) else []
         self.counts["merged with another of its class"] += len(kept) - count_runs(whole_segments(kept))
@@ -157,9 +156,11 @@ def import_labels(
                 rows[modality].append(segments_to_events(one[None], [video], dataset.class_names, dataset.offset))
     events = {modality: pd.concat(found or [pd.DataFrame(columns=EVENT_COLUMNS)]) for modality, found in rows.items()}
     notes = [*reader.notes(), *_unmatched(labelled, names, sources)]
+    if listed is None and reader.counts[BEYOND]:
+        notes.append("if the labels are of recordings that were cut into clips, give the list of the clips by --list")
     if not any(weak.values()):
         raise InputError(f"{labelled[0].path}: no label is an event of a video; {'; '.join(notes) or 'all are empty'}")
-    return Imported(weak, events, {video: recording for video, (recording, _) in sources.items()}, notes)
+    return Imported(weak, events, notes)
 
 
 def _sources(labelled: Sequence[Labelled], dataset: DataSet, videos: Sequence[str]) -> dict[str, tuple[str, Place]]:

@@ -1,23 +1,26 @@
 """Dividing videos into train, val and test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.base.errors import InputError
+from utils.llp.names import TIMED_NAME
 
 SEED = 1
 
 
-def split_by_recording(recordings: Mapping[str, str], shares: Sequence[float]) -> list[list[str]]:
+def split_by_recording(videos: Sequence[str], shares: Sequence[float]) -> list[list[str]]:
     """The videos of each part. Clips of one recording stay together: a network would know it from the training.
 
     Args:
-        recordings: of each video. shares: how the recordings are divided, such as 6, 2, 2. Chance decides which goes
-            where, the same in each run.
+        videos: their names; those of clips end in times.
+        shares: how the recordings are divided, such as 6, 2, 2. Chance decides which goes where, the same in each run.
 
     Raises InputError if a part would be empty.
     """
+    clips = {video: TIMED_NAME.fullmatch(video) for video in videos}
+    recordings = {video: clip["id"] if clip else video for video, clip in clips.items()}
     names = sorted(set(recordings.values()))
     order = np.random.default_rng(SEED).permutation(len(names))
     ends = np.rint(np.cumsum(shares) / sum(shares) * len(names)).astype(int)
