@@ -322,6 +322,12 @@ def test_clips_have_the_events_of_their_recording(doors):
         from_labels([labels], doors(), ["walk_0_20"])
 
 
+@pytest.mark.parametrize("times", [(0, float("nan")), (float("nan"), 1), (0, float("inf")), (-1e9, 1)])
+def test_impossible_times(doors, times):
+    with pytest.raises(InputError, match="a.txt: 'Dog' has the time .* s, expected at most 10000000"):
+        from_labels([drawn("a", (*times, "Dog"))], doors())
+
+
 def test_numbers_that_are_no_times(doors):
     found = from_labels([drawn("take_1_2", (3, 5, "audio: Dog"))], doors(), ["take_1_2"])
     assert rows_of(found)["audio"] == [("take_1_2", 3, 5, "Dog")]

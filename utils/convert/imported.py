@@ -72,10 +72,8 @@ class Reader:
         """The events of a recording, whose videos lie at `places`. Raises InputError for an impossible time."""
         found: Events = {}
         for label, path in [(label, one.path) for one in labelled for label in one.labels]:
-            if not max(abs(label.onset), abs(label.offset)) <= LAST:  # NaN neither
-                raise InputError(
-                    f"{path}: {label.text!r:.100} has the time {label.offset:g} s, expected at most {LAST}"
-                )
+            if bad := [time for time in (label.onset, label.offset) if not abs(time) <= LAST]:  # NaN, too
+                raise InputError(f"{path}: {label.text!r:.100} has the time {bad[0]:g} s, expected at most {LAST}")
             index, modalities = self._meaning(label)
             if index is None:
                 self.unknown[label.text] += 1

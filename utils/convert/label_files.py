@@ -93,11 +93,12 @@ def read_elan(path: Path, fps: float = FPS) -> Iterator[Labelled]:
     try:
         document = pympi.Eaf(str(path), suppress_version_warning=True)
         rows = [(t, *row[:3]) for t in document.get_tier_names() for row in document.get_annotation_data_for_tier(t)]
+        media = document.media_descriptors
+        is_shifted = any(int(m.get("TIME_ORIGIN") or 0) for m in media)
     except Exception as error:  # pympi lets pass what XML and its own dictionaries raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: not an .eaf file that can be read ({reason}); save it anew in ELAN") from error
-    media = document.media_descriptors
-    if any(int(m.get("TIME_ORIGIN") or 0) for m in media):
+    if is_shifted:
         raise InputError(f"{path}: its media have an offset, expected none; save it anew in ELAN without")
     timed = [row for row in rows if None not in row[1:3]]
     labels = [Label(onset / 1000, offset / 1000, (text or "").strip(), tier) for tier, onset, offset, text in timed]
