@@ -193,16 +193,16 @@ def add_dataset_flag(group: argparse._ActionsContainer, of_run: bool = False) ->
     group.add_argument("--dataset", metavar="NAME|FILE", help=text)
 
 
-def add_network_flags(parser: argparse.ArgumentParser, gpu_batch: int | str) -> None:
+def add_network_flags(parser: argparse.ArgumentParser, usual: str) -> None:
     """The flags of every command that runs an encoder over videos: where, with which weights, how precisely.
 
-    gpu_batch: default number of videos in a batch on a GPU, a number or in words.
+    usual: videos in a batch, if --batch_size is not given, in words.
     """
     model = parser.add_argument_group("model")
     model.add_argument("--gpu", default="0", help=GPU_HELP)
     model.add_argument("--checkpoint", type=Path, metavar="FILE", help="local weights, instead of the published ones")
     model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network")
-    text = f"videos that the network gets at once (default: on a GPU {gpu_batch}, on the CPU 1, as fast as more)"
+    text = f"videos that the network gets at once (default: {usual})"
     model.add_argument("--batch_size", type=positive_int, help=text)
 
 
@@ -221,7 +221,7 @@ def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_fl
     text = "folder to write the logits to, too, (T, C) float32, before thresholds"
     add(LOGITS_FLAG, type=Path, metavar="DIR", help=text)
     add_dataset_flags(data)
-    add_network_flags(parser, gpu_batch)
+    add_network_flags(parser, f"{gpu_batch} on a GPU, 1 on the CPU, which is as fast with one")
     add_extraction_flags(parser)
 
 

@@ -98,7 +98,7 @@ def extract(
             print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
             extractor.load()
         run.begin()
-        size = settings.batch_size or (settings.gpu_batch if extractor.on_gpu else 1)
+        size = settings.batch_size or (settings.gpu_batch if extractor.on_gpu else settings.cpu_batch)
         reads = read_ahead(extractor.read, left, settings.workers, 2 * size + settings.workers)
         with contextlib.closing(reads), ThreadPoolExecutor(settings.workers) as writers:
             good = run.readable(reads)

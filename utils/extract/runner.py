@@ -24,9 +24,9 @@ SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted
 
 
 class Settings(NamedTuple):
-    """The flags of `flags.add_extraction_flags`, and --batch_size; None: `gpu_batch` on a GPU, 1 on the CPU.
+    """The flags of `flags.add_extraction_flags`, and --batch_size; None: `gpu_batch` or `cpu_batch`, by the device.
 
-    On the CPU, a video at a time is as fast as several, and each one moves the bar.
+    On the CPU, most networks are as fast with a video at a time, and each one moves the bar.
     """
 
     workers: int
@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     print_progress: bool = False
     batch_size: int | None = None
     gpu_batch: int = 1
+    cpu_batch: int = 1
 
     @classmethod
     def of(cls, flags: Mapping[str, object]) -> Self:
