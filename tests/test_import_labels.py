@@ -3,6 +3,7 @@
 import collections
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,13 @@ def test_elan_without_times_or_with_an_offset(tmp_path):
         path.write_text(bad)
         with pytest.raises(InputError, match="a.eaf: not an .eaf file that can be read"):
             read_labels([path])
+
+
+def test_elan_without_its_library(tmp_path, monkeypatch):
+    path = elan(tmp_path / "a.eaf", audio=[(0, 1500, "Dog")])
+    monkeypatch.setitem(sys.modules, "pympi", None)
+    with pytest.raises(InputError, match="a.eaf: needs pympi-ling, which is not installed"):
+        read_labels([path])
 
 
 def studio(*tasks) -> str:

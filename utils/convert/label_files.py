@@ -85,10 +85,13 @@ def read_audacity(path: Path, fps: float = FPS) -> Iterator[Labelled]:
 def read_elan(path: Path, fps: float = FPS) -> Iterator[Labelled]:
     """An annotation document of ELAN: an event for each annotation of each tier.
 
-    Raises InputError if the file is missing, cannot be read, or its times are not those of its media file.
+    Raises InputError if the file is missing, cannot be read, or its times are not those of its media file; or if
+    pympi-ling is not installed.
     """
-    import pympi  # here, since only these files need it
-
+    try:
+        import pympi  # here, since only these files need it
+    except ImportError as error:
+        raise InputError(f"{path}: needs pympi-ling, which is not installed: pip install pympi-ling") from error
     read_bounded(path, "expected an .eaf file of ELAN")
     try:
         document = pympi.Eaf(str(path), suppress_version_warning=True)
