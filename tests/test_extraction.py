@@ -106,7 +106,7 @@ def test_bad_videos_cost_only_themselves(command):
     assert "3 videos done, 0 were finished before, 8 failed, listed in out/first/failures.csv" in result.out
     assert results() == expected(3)
     assert failures() == {
-        "abcdefghijk": "list.csv, line 5: unknown class 'Dgo'; did you mean Dog?",
+        "abcdefghijk": "list.csv, line 5: unknown class 'Dgo'; did you mean Dog?; --classes FILE names others",
         "../../evil": "list.csv, line 6: '../../evil' is not a video name such as BjCEufrlXm4_20_30",
         "missing____": "in/missing____.txt: No such file or directory",
         "bad________": "bad________.txt: is bad, very bad",

@@ -42,6 +42,7 @@ HOME = {
     "yt_dlp": ("utils.download",),
     "gdown": ("utils.download",),
     "matplotlib": ("utils.report",),
+    "pympi": ("utils.convert",),
     "wandb": ("utils.train",),
 }
 ARRAYS = {"Tensor", "ndarray"}

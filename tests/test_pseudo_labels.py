@@ -165,3 +165,9 @@ def test_best_thresholds_are_plain_numbers(labelled, command):
     assert command(score_pseudo_labels, *flags).status == 0
     rows = yaml.safe_load((labelled / "best.yaml").read_text())
     assert [type(row["clip_threshold"]) for row in rows[1:]] == [int] * (C - 1)
+
+
+def test_the_figure_is_beside_the_labels(labelled, command):
+    result = command(score_pseudo_labels, "--sweep", "Speech", "--v_logits_dir", "logits/clip")
+    assert result.status == 0 and "logits/threshold_sweep.png" in result.out.splitlines()
+    assert (labelled / "logits/threshold_sweep.png").is_file() and not (labelled / "threshold_sweep.png").exists()

@@ -39,7 +39,7 @@ VIDEO_A |= {"Event-a": 100, "Event-v": 50, "Event-av": 0, "Event-event": 50}
 def test_worked_by_hand(folder, command):
     result = command(score_predictions, *flags(folder, "--json", folder / "s.json", "--per_video", folder / "v.csv"))
     assert result.status == 0, result.err
-    assert "Annotations: not LLP's published audio annotations" in result.out
+    assert f"Annotations: 1 and 1 rows in {folder}" in result.out
     assert "1 for 1 names that are not asked for" in result.err
 
     header, *rows = (folder / "v.csv").read_text().splitlines()

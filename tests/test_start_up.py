@@ -6,7 +6,7 @@ from tests.conftest import ROOT, python
 
 HEAVY = {"torch", "av", "cv2", "soxr", "torchvision", "open_clip", "laion_clap", "transformers", "matplotlib", "wandb"}
 SCORING = ("score_predictions", "score_pseudo_labels", "make_report", "plot_timeline")
-LIGHT = (*SCORING, "download_features", "make_lookalike", "pack_features", "simulate")
+LIGHT = (*SCORING, "download_features", "import_labels", "make_lookalike", "pack_features", "simulate")
 PRINT_HEAVY = "import sys; print(*[name for name in sys.argv[1].split() if name in sys.modules])"
 
 

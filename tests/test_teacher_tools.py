@@ -92,7 +92,25 @@ def test_frames_straight_from_the_videos_are_near(workplace, command):
         assert (found * from_frames[name]).sum(axis=1).min() > 0.95  # cosine; JPEG's loss is what differs
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
+def test_labels_follow_the_thresholds_and_it_says_how_many_were_rewritten(workplace, command):
+    assert "written from logits" not in command(clip_preprocess, *CLIP).out
+    first, kept = arrays("labels"), {kind: arrays(kind) for kind in ("features", "logits")}
+    rows = [c._replace(clip_threshold=-1e9)._asdict() for c in CLASSES]
+    Path("low.yaml").write_text(yaml.safe_dump(rows))
+    result = command(clip_preprocess, *CLIP, "--classes", "low.yaml")
+    changed = sum(not np.array_equal(first[name], labels) for name, labels in arrays("labels").items())
+    assert changed > 1 and f"CLIP: {changed} label files written from logits" in result.out
+    assert "loading the network" not in result.err
+    for name, names in LABELS.items():
+        assert np.array_equal(arrays("labels")[name], [np.isin(CLASS_NAMES, names.split(",")).astype(int)] * 10)
+    assert "written from logits" not in command(clip_preprocess, *CLIP, "--classes", "low.yaml").out
+    Path("labels/second_____.npy").unlink()
+    assert "CLIP: 1 label file written from logits" in command(clip_preprocess, *CLIP, "--classes", "low.yaml").out
+    for kind, before in kept.items():
+        assert all(np.array_equal(array, before[name]) for name, array in arrays(kind).items())
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
 def test_batches_do_not_change_the_output(batch_size, workplace, command):
     assert command(clip_preprocess, *CLIP).status == 0
     expected = arrays("features"), arrays("labels")

@@ -20,6 +20,7 @@ from utils.base.errors import InputError
 from utils.features.kinds import CLAP_EMBEDDING, KINDS, file_layout
 
 FEATURES_FLAG = "--audio_feats_saved_dir"
+GPU_BATCH = 4  # videos
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     source = parser.add_argument_group("source")
     text = "folder of <id>.mp4 or <id>.wav"
     source.add_argument("--audio_dir", type=Path, default=Path("./data/raw_videos"), help=text)
-    flags.add_teacher_flags(parser, "CLAP", FEATURES_FLAG, batch_size=4)
+    flags.add_teacher_flags(parser, "CLAP", FEATURES_FLAG, GPU_BATCH)
     text = f"features are the embeddings of the ten segments, (10, {CLAP_EMBEDDING}), which temporal_labels.py takes"
     parser.add_argument("--per_second", action="store_true", help=f"{text}; in a folder of their own")
     model = parser.add_argument_group("for trials without network")
@@ -49,7 +50,8 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
     kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, dataset)
     layout = file_layout(kind, dataset.seconds) if not args.per_second else kind.layout
-    folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
+    folders = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder)
+    settings = Settings.of(vars(args) | {"gpu_batch": GPU_BATCH})
     if args.per_second:
         if dataset.seconds == T and folders[FEATURES_FLAG] == Path(dataset.folder, kind.folder):
             raise InputError(f"--per_second: {folders[FEATURES_FLAG]} is for token maps; choose {FEATURES_FLAG}")

@@ -20,6 +20,7 @@ from utils.base.errors import InputError
 from utils.encoders import CLIP_MODEL, CLIP_PRETRAINED
 
 FEATURES_FLAG = "--visual_feats_saved_dir"
+GPU_BATCH = 8  # videos
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     source.add_argument("--video_frame_dir", type=Path, default=Path("./data/video_frames"), help=text)
     text = "folder of <id>.mp4: take the ten frames from there, without JPEG files"
     source.add_argument("--from_videos", type=Path, metavar="DIR", help=text)
-    flags.add_teacher_flags(parser, "CLIP", FEATURES_FLAG, batch_size=8)
+    flags.add_teacher_flags(parser, "CLIP", FEATURES_FLAG, GPU_BATCH)
     model = parser.add_argument_group("another CLIP")
     text = "in open_clip, or hf-hub:ORG/REPO, local-dir:FOLDER"
     model.add_argument("--model", default=CLIP_MODEL, metavar="NAME", help=text)
@@ -54,7 +55,8 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(f"{folder}: no such folder{make}")
     kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, dataset)
     layout = file_layout(kind, dataset.seconds)._replace(columns=None)  # 768 with the published model
-    folders, settings = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder), Settings.of(vars(args))
+    folders = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder)
+    settings = Settings.of(vars(args) | {"gpu_batch": GPU_BATCH})
     options = {name: getattr(args, name) for name in ("checkpoint", "gpu", "precision", "model", "pretrained")}
     return teachers.run(kind, layout, source, *lists, folders, settings, **options)
 

@@ -23,12 +23,13 @@ from utils.features.kinds import KINDS, FeatureKind, file_layout
 from utils.llp.datasets import DataSet, read_dataset
 from utils.llp.videos import Video
 
+CPU_BATCH = 4  # videos of sound: one at a time takes VGGish twice as long; networks of images are as fast with one
 FRAME_DIR, AUDIO_DIR = Path("./data/video_frames"), Path("./data/raw_videos")
 OUT_FLAG = "--out_dir"
 
 
-def batch_size(kind: FeatureKind) -> int:
-    """Videos in a batch: 16 of sound; of images, about 40 vectors."""
+def gpu_batch(kind: FeatureKind) -> int:
+    """Videos in a batch on a GPU: 16 of sound; of images, about 40 vectors."""
     return 16 if kind.stream == "audio" else max(1, 40 // kind.rows)
 
 
@@ -53,7 +54,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     data.add_argument("--label_all_dataset", type=Path, nargs="+", metavar="FILE", help=text)
     data.add_argument(OUT_FLAG, type=Path, help=f"folder to write to (default: feats/<kind> {flags.OF_DATA_SET})")
     flags.add_dataset_flag(data)
-    flags.add_network_flags(parser, None, ", ".join(f"{kind.name} {batch_size(kind)}" for kind in kinds))
+    on_gpu = ", ".join(f"{kind.name} {gpu_batch(kind)}" for kind in kinds)
+    flags.add_network_flags(parser, f"on a GPU {on_gpu}; on the CPU {audio} {CPU_BATCH}, others 1")
     flags.add_extraction_flags(parser)
     return parser
 
@@ -101,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
     source = (folder, not (is_audio or args.from_videos))
     dataset, network = read_dataset(args.dataset), (args.gpu, args.precision)
     extractor = FeatureExtractor(kind, *source, OUT_FLAG, *network, dataset, checkpoint=args.checkpoint)
-    settings = Settings.of(vars(args) | {"batch_size": args.batch_size or batch_size(kind)})
+    settings = Settings.of(vars(args) | {"gpu_batch": gpu_batch(kind), "cpu_batch": CPU_BATCH if is_audio else 1})
     out = args.out_dir or Path(dataset.folder, "feats", kind.name)
     outputs = {OUT_FLAG: Output(out, file_layout(kind, dataset.seconds))}
     return extract(kind.name, extractor, list_all(args, folder, is_audio, dataset), outputs, settings)

@@ -15,10 +15,10 @@ import string
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.base import command, flags
 from utils.base.errors import InputError
+from utils.base.progress import tqdm
 from utils.features.kinds import KINDS, LABELS, FeatureKind
 from utils.features.pooling import pool_clap_map
 from utils.llp.annotations import REFERENCE_FILES

@@ -20,7 +20,8 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import require_writable, write_json
 from utils.llp.annotations import Reference, read_evaluation, read_reference
-from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.carried import carried_dataset
+from utils.llp.datasets import DataSet
 from utils.llp.events import Segments
 from utils.llp.probabilities import Probabilities, read_probabilities
 from utils.llp.videos import read_split
@@ -74,7 +75,8 @@ def main(args: argparse.Namespace) -> None:
     """Score and print. Raises InputError for bad input."""
     require_writable("--json", args.json)
     require_writable("--per_video", args.per_video)
-    dataset = read_dataset(args.dataset, args.classes)
+    folder = args.pred_dir or args.probabilities.parent
+    dataset = carried_dataset(folder, args.dataset, args.classes)
     if args.rule and dataset.metrics != "accuracy":
         raise InputError(f"--rule has no meaning with {dataset.name}, which is not scored by accuracy")
     scored = read(args, dataset)

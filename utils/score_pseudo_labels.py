@@ -37,6 +37,7 @@ from utils.metrics.tables import PUBLISHED_TEACHERS, score_table
 from utils.metrics.threshold_sweep import Sweep
 
 THREADS = 8
+FIGURE = "threshold_sweep.png"
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -50,7 +51,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add = choosing.add_argument
     add("--sweep", metavar="CLASS|all", help="show F against the threshold of this class, or of all")
     flags.add_logits_flags(choosing)
-    add("--figure", type=Path, metavar="F", default="threshold_sweep.png", help="where to draw the curves")
+    text = f"where to draw the curves (default: {FIGURE} beside the folder of logits, and so of labels)"
+    add("--figure", type=Path, metavar="F", help=text)
     add("--best_classes", type=Path, metavar="F", help="write a class file with the best thresholds instead of its own")
     text = "the same with the exact optimum, for main.py --label_thresholds; -inf accepts every segment"
     add("--exact_classes", type=Path, metavar="F", help=text)
@@ -177,7 +179,9 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(
             "--v_logits_dir, --a_logits_dir, --best_classes and --exact_classes belong to --sweep CLASS|all"
         )
-    require_figure_name("--figure", args.figure)
+    if args.sweep:
+        args.figure = args.figure or Path(args.v_logits_dir or args.a_logits_dir).parent / FIGURE
+        require_figure_name("--figure", args.figure)
     for flag in ("json", "figure", "best_classes", "exact_classes"):
         require_writable(f"--{flag}", getattr(args, flag))
     written = [path.resolve() for path in (args.classes, args.best_classes, args.exact_classes) if path]

@@ -25,7 +25,8 @@ from utils.base import command, devices, flags
 from utils.base.distributed import SINGLE, torchrun_rank
 from utils.base.errors import InputError
 from utils.features.dense_videos import DenseSplit, read_annotations
-from utils.train import engine, networks, recipe_flags, run_folder, schedule, temporal
+from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, temporal
+from utils.train.next_step import command_line
 from utils.train.run import Run
 
 DEFAULTS = inspect.signature(TemporalTeacher).parameters
@@ -133,7 +134,8 @@ def main(args: argparse.Namespace) -> None:
             validation = temporal.evaluate(step.net, val_batches, device, step.weights)
             iterations = math.ceil(len(train) / args.batch_size)
             run.finish_epoch(epoch, iterations, lr, time.perf_counter() - start, losses, validation)
-        run.finish(None)
+        use = {"checkpoint": path / checkpoint.BEST, "audio_dir": "DIR", "text_a": "FILE", "text_v": "FILE"}
+        run.finish(None, [command_line("utils/temporal_labels.py", use)])
 
 
 if __name__ == "__main__":

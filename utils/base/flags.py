@@ -144,7 +144,7 @@ def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_pred_dir_flag(group: argparse._ActionsContainer, **settings) -> None:
     """Where predictions are."""
-    group.add_argument("--pred_dir", type=Path, help="folder of pred_audio.csv and pred_visual.csv", **settings)
+    group.add_argument("--pred_dir", type=Path, help="folder of pred_{audio,visual}.csv and classes.yaml", **settings)
 
 
 def add_dataset_flags(group: argparse._ActionsContainer, of_run: bool = False) -> None:
@@ -162,20 +162,20 @@ def add_dataset_flag(group: argparse._ActionsContainer, of_run: bool = False) ->
     group.add_argument("--dataset", metavar="NAME|FILE", help=text)
 
 
-def add_network_flags(parser: argparse.ArgumentParser, batch_size: int | None, default_text: str = "") -> None:
+def add_network_flags(parser: argparse.ArgumentParser, usual: str) -> None:
     """The flags of every command that runs an encoder over videos: where, with which weights, how precisely.
 
-    batch_size: default number of videos in a batch; default_text: the default in words, if it is None.
+    usual: videos in a batch, if --batch_size is not given, in words.
     """
     model = parser.add_argument_group("model")
     model.add_argument("--gpu", default="0", help=GPU_HELP)
     model.add_argument("--checkpoint", type=Path, metavar="FILE", help="local weights, instead of the published ones")
     model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network")
-    text = f"videos in a batch{f' (default: {default_text})' if default_text else ''}"
-    model.add_argument("--batch_size", type=positive_int, default=batch_size, help=text)
+    text = f"videos that the network gets at once (default: {usual})"
+    model.add_argument("--batch_size", type=positive_int, help=text)
 
 
-def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, batch_size: int) -> None:
+def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_flag: str, gpu_batch: int) -> None:
     """The flags of a teacher's command, beside those that say where its videos are.
 
     teacher: name of its folder in data/; features_flag: published name of the flag for its features.
@@ -190,7 +190,7 @@ def add_teacher_flags(parser: argparse.ArgumentParser, teacher: str, features_fl
     text = "folder to write the logits to, too, (T, C) float32, before thresholds"
     add(LOGITS_FLAG, type=Path, metavar="DIR", help=text)
     add_dataset_flags(data)
-    add_network_flags(parser, batch_size)
+    add_network_flags(parser, f"{gpu_batch} on a GPU, 1 on the CPU, which is as fast with one")
     add_extraction_flags(parser)
 
 

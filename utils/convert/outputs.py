@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.files import as_text, remove_leftovers, write_text
 from utils.base.npy import read_npy_header, write_npy
+from utils.base.progress import tqdm
 from utils.llp.datasets import DataSet, write_dataset
 from utils.llp.events import EVENT_COLUMNS
 from utils.llp.tables import table_text

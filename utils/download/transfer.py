@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from tqdm import tqdm
-
 from utils.base.errors import InputError
 from utils.base.files import require_space, size_text, write_text
+from utils.base.progress import tqdm
 
 RETRIES = 10  # of a connection that breaks
 LONGEST_WAIT = 30.0  # seconds before a retry

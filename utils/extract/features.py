@@ -58,6 +58,7 @@ class FeatureExtractor(Extractor):
         from utils.base.devices import network_device  # here, since torch takes seconds to import
 
         device = network_device(self.gpu, self.precision)
+        self.on_gpu = device.type == "cuda"
         self.encoder = load_encoder(self.kind, device=device, precision=self.precision, **self.options)
         self.prepare = self.encoder.prepare
 

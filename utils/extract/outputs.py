@@ -48,7 +48,12 @@ class Output(NamedTuple):
 
 
 class Extractor:
-    """Makes arrays of videos with a network. `read` is called in threads."""
+    """Makes arrays of videos with a network. `read` is called in threads.
+
+    rewritten: label files that `complete` wrote. on_gpu: whether the network is, once it is loaded.
+    """
+
+    rewritten, on_gpu = 0, False
 
     def load(self) -> None:
         """Load the network; called only if there is something to do. Raises InputError if it cannot be loaded."""
@@ -81,20 +86,23 @@ def extract(
     require_new_folders(outputs)
 
     def is_finished(video: Video) -> bool:
-        return all(output.is_finished(video) for output in outputs.values()) or extractor.complete(video)
+        return extractor.complete(video) or all(output.is_finished(video) for output in outputs.values())
 
     with Run(what, settings, next(iter(outputs.values())).folder) as run:
         left = run.left_to_do(videos, is_finished)
+        if count := extractor.rewritten:
+            print(f"{run.what}: {count} label file{'s' * (count > 1)} written from logits", flush=True)
         if left:
             for output in outputs.values():  # what a killed run left
                 remove_leftovers(output.folder, {output.path(video).name for video in left})
             print(f"{run.what}: {len(left)} videos to do, loading the network", file=sys.stderr, flush=True)
             extractor.load()
         run.begin()
-        reads = read_ahead(extractor.read, left, settings.workers, 2 * settings.batch_size + settings.workers)
+        size = settings.batch_size or (settings.gpu_batch if extractor.on_gpu else settings.cpu_batch)
+        reads = read_ahead(extractor.read, left, settings.workers, 2 * size + settings.workers)
         with contextlib.closing(reads), ThreadPoolExecutor(settings.workers) as writers:
             good = run.readable(reads)
-            while batch := list(itertools.islice(good, settings.batch_size)):
+            while batch := list(itertools.islice(good, size)):
                 for result, arrays in zip(batch, _compute(extractor, batch), strict=True):
                     _write(run, result, outputs, arrays, writers)
         return run.finish()

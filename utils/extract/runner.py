@@ -11,12 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from tqdm import tqdm
-
 from utils.base import command
 from utils.base.distributed import torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import append_line, csv_line, locked, require_writable, write_text
+from utils.base.progress import tqdm
 from utils.base.read_ahead import Read
 from utils.llp.classes import T
 from utils.llp.videos import Video
@@ -25,14 +24,19 @@ SHORT = T - 1  # seconds; shorter videos are processed all the same, and counted
 
 
 class Settings(NamedTuple):
-    """The flags of `flags.add_extraction_flags`, and --batch_size."""
+    """The flags of `flags.add_extraction_flags`, and --batch_size; None: `gpu_batch` or `cpu_batch`, by the device.
+
+    On the CPU, most networks are as fast with a video at a time, and each one moves the bar.
+    """
 
     workers: int
     num_shards: int = 1
     shard: int = 0
     failures: Path | None = None
     print_progress: bool = False
-    batch_size: int = 1
+    batch_size: int | None = None
+    gpu_batch: int = 1
+    cpu_batch: int = 1
 
     @classmethod
     def of(cls, flags: Mapping[str, object]) -> Self:

@@ -44,13 +44,15 @@ class TeacherExtractor(FeatureExtractor):
         self.encoded_captions = self.encoder.embed_captions(self.captions)  # (C, D)
 
     def complete(self, video: Video) -> bool:
-        """Make missing labels from existing logits, with other thresholds, say: that needs no network."""
+        """Make labels from existing logits, if they are missing, or were made with other thresholds or weak labels."""
         others = [self.outputs[flag] for flag in (self.flag, LOGITS_FLAG) if flag in self.outputs]
         if len(others) < 2 or not all(output.is_finished(video) for output in others):
             return False
-        logits = read_npy(self.outputs[LOGITS_FLAG].path(video))
+        logits, file = read_npy(self.outputs[LOGITS_FLAG].path(video)), self.outputs[LABELS_FLAG].path(video)
         labels = pseudo_labels.pseudo_labels(logits, video.weak, self.thresholds)
-        write_npy(self.outputs[LABELS_FLAG].path(video), labels)
+        if not self.outputs[LABELS_FLAG].is_finished(video) or not np.array_equal(read_npy(file), labels):
+            write_npy(file, labels)
+            self.rewritten += 1
         return True
 
     def compute(self, contents: list, videos: list[Video]) -> list[dict[str, np.ndarray]]:

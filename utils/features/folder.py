@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.base.errors import InputError
 from utils.base.npy import Layout, read_npy, read_npy_header
+from utils.base.progress import tqdm
 from utils.features.kinds import LABELS, LOGITS, STREAMS, pool, stream_layout
 from utils.llp.classes import T
 from utils.llp.datasets import LLP, DataSet

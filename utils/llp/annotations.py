@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import InputError
+from utils.llp.carried import write_carried
 from utils.llp.datasets import LLP, SPLITS, DataSet
 from utils.llp.events import Events, Segments, events_to_segments, read_events, segments_to_events, write_events
 from utils.llp.lengths import known_lengths
+from utils.llp.names import LLP_NAME
 from utils.llp.probabilities import FILE, Probabilities, read_probabilities, write_probabilities
 from utils.llp.tables import read_table
 from utils.llp.versions import annotation_version
@@ -91,11 +93,18 @@ def read_reference(
     where = where if dataset.name == LLP.name else "that no list of videos has"
     ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
     issues = [line for e in events for line in annotation_issues(e, known, where, ends)]
-    if dataset.name == LLP.name:
+    if is_llp(dataset, filenames):
         version = annotation_version(events[0], dataset.class_names)
     else:
-        version = f"{dataset.name}, {' and '.join(str(len(e.filename)) for e in events)} rows in {folder}"
+        name = f"{dataset.name}, " * (dataset.name != LLP.name)
+        version = f"{name}{' and '.join(str(len(e.filename)) for e in events)} rows in {folder}"
     return Reference(segments[0], segments[-1], version, issues)
+
+
+def is_llp(dataset: DataSet, filenames: Sequence[str]) -> bool:
+    """Whether a list of videos may be one of LLP's own: by its classes, and the form of its names."""
+    is_own = dataset.name == LLP.name and dataset.class_names == LLP.class_names
+    return is_own and any(map(LLP_NAME.fullmatch, filenames))
 
 
 def reference_events(folder: Path, dataset: DataSet) -> list[Events]:
@@ -220,7 +229,7 @@ def write_predictions(
     dataset: DataSet = LLP,
     probabilities: Probabilities | None = None,
 ) -> None:
-    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions.
+    """Write `pred_audio.csv` and `pred_visual.csv` to `folder` from (N, C, T) bool predictions, and their classes.
 
     probabilities: to write to `probabilities.npz`, too.
 
@@ -231,3 +240,4 @@ def write_predictions(
         write_events(Path(folder) / name, events)
     if probabilities:
         write_probabilities(Path(folder) / FILE, filenames, probabilities)
+    write_carried(folder, dataset)

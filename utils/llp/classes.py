@@ -23,6 +23,7 @@ MAX_THRESHOLD = 1e30
 # modality -> the threshold of its teacher, a field of EventClass
 TEACHER_THRESHOLDS = {"audio": "clap_threshold", "visual": "clip_threshold"}
 CLASS_LIST = "a YAML list of classes"
+OTHERS = "--classes FILE names others"  # what a message about an unknown class ends with
 FPS = 8  # frames a second of the published JPEG files
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import InputError
-from utils.llp.classes import CLASS_NAMES, C, T, class_indices
+from utils.llp.classes import CLASS_NAMES, OTHERS, C, T, class_indices
 from utils.llp.datasets import LLP, DataSet
 from utils.llp.ragged import Ragged
 from utils.llp.tables import read_table, write_table
@@ -66,7 +66,7 @@ def read_events(path: Path, dataset: DataSet = LLP) -> Events:
         try:
             class_indices([table.loc[line, "event_labels"]], class_names)
         except InputError as error:
-            raise InputError(f"{path}, line {line}: {error}") from None
+            raise InputError(f"{path}, line {line}: {error}; {OTHERS}") from None
     times = whole_seconds(*times, dataset.offset)
     return Events(Path(path), table["filename"].to_numpy(str), *times, labels.to_numpy(int))
 

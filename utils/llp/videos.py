@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.base.errors import InputError
-from utils.llp.classes import class_indices
+from utils.llp.classes import OTHERS, class_indices
 from utils.llp.datasets import LLP, DataSet
 from utils.llp.names import file_names, source_names, video_id  # noqa: F401 (video_id: a name of this module, too)
 from utils.llp.tables import read_table
@@ -120,7 +120,7 @@ def _video(line: int, name: str, names: str | None, dataset: DataSet, may_be_emp
     try:
         weak[class_indices(names.split(dataset.separator) if names else [], class_names)] = 1
     except InputError as error:
-        return Video(line, name, None, str(error))
+        return Video(line, name, None, f"{error}; {OTHERS}")
     return Video(line, name, weak, "")
 
 

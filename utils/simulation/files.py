@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from utils.base.files import require_space, write_json
+from utils.base.progress import tqdm
 from utils.features.kinds import KINDS, LABELS, LOGITS
 from utils.llp.annotations import REFERENCE_FILES, write_predictions
 from utils.llp.classes import T

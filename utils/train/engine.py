@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from utils.base.progress import tqdm
 from utils.metrics.decision_thresholds import DEFAULT, Thresholds
 from utils.metrics.eval_metrics import binarize
 from utils.train.losses import LossLog, logged

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ from utils.metrics.protocols import tables_text
 from utils.metrics.tables import plain_scores
 from utils.train import checkpoint
 from utils.train.losses import TOTAL
+from utils.train.next_step import next_commands
 from utils.train.run_folder import RunFolder, class_file, plain, require_same_arguments
 from utils.train.schedule import place_learning_rate
 from utils.train.wandb_log import WandbLog
@@ -190,8 +192,11 @@ class Run:
         self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
         self.wandb.log_epoch(epoch, lr, val_losses, scores)
 
-    def finish(self, json: Path | None) -> dict[str, float]:
-        """Print the validation scores of the best epoch, write them to `json` if it is given, and return them."""
+    def finish(self, json: Path | None, commands: Sequence[str] | None = None) -> dict[str, float]:
+        """Print and return the validation scores of the best epoch; print where its weights are, and what to type next.
+
+        json: to write the scores to. commands: that make use of the weights; None: of a parser of events.
+        """
         self.wandb.finish()
         scores, best = self.state["best_scores"], self.folder.path / checkpoint.BEST
         if not self.group.is_rank_zero:
@@ -202,8 +207,13 @@ class Run:
             return scores
         print(f"Best {'F ' * (self.judge == 'F')}scores (at epoch {self.state['best_epoch']}):")
         print(tables_text(self.dataset, {"Val": scores}))
-        if not best.is_file():
+        if best.is_file():
+            print(f"{best} holds these weights", flush=True)
+        else:
             print(f"note: {best}, which scored this, is no longer there", file=sys.stderr)
+        if best.is_file() and not self.arguments.get("seeds"):  # several seeds are tested at once
+            commands = next_commands(self.arguments, self.dataset, best) if commands is None else commands
+            print("Next:", *commands, sep="\n  ")
         if json:
             write_json(json, plain_scores(scores))
         return scores

@@ -9,13 +9,12 @@ from pathlib import Path
 from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX, append_line, locked_path, read_text, remove_leftovers, write_bytes, write_text
 from utils.base.flags import LLP_CLASSES
+from utils.llp.carried import CLASSES, DATA_SET, carried_dataset, is_same
 from utils.llp.classes import read_class_names
 from utils.llp.datasets import LLP, DataSet, read_dataset, write_dataset
 from utils.train import checkpoint
 
 ARGUMENTS = "arguments.txt"
-CLASSES = "classes.yaml"  # of LLP's videos
-DATA_SET = "dataset.yaml"  # of others
 EPOCH_LOG = "log.jsonl"
 ITERATION_LOG = "iterations.jsonl"
 MAX_ARGUMENTS = 2**20  # bytes
@@ -179,9 +178,9 @@ def run_dataset(folder: Path, given: str | Path | None, classes: Path | None) ->
         if file != classes and found.name != LLP.name:
             raise InputError(f"--dataset {given}: is not LLP, on which {folder} was trained")
         return found
-    found = read_dataset(copy)
+    found = carried_dataset(folder)
     wanted = read_dataset(given or copy, classes)
-    if wanted._replace(folder=found.folder, classes=()) != found._replace(classes=()):
+    if not is_same(wanted._replace(classes=found.classes), found):
         raise InputError(f"--dataset {given}: is not the data set of {copy}")
     if wanted.class_names != found.class_names:
         what = f"--classes {classes}" if classes else f"--dataset {given}"
