@@ -1,14 +1,13 @@
 """Train and evaluate an audio-visual video parser: VALOR, VALOR+, VALOR++, or another one, by its flags.
 
-    python main.py --mode train --model_name my_run        (scripts/train_valor.sh has the published settings)
-    python main.py --mode test  --model_name my_run
+    python main.py --mode train --model_name my_run      # scripts/train_valor.sh has the published settings
+    python main.py --mode test  --model_name my_run --save_predictions predictions
 
 Flags, their defaults and the printed lines are those of the published release.
 """
 
 import argparse
 import functools
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,9 +26,10 @@ from utils.base import command, devices, flags
 from utils.base.distributed import SEED_STRIDE, ProcessGroup, torchrun_rank
 from utils.base.errors import InputError
 from utils.base.files import require_writable, write_json
+from utils.download import published
 from utils.features.cache import FEATURE_DTYPES
 from utils.features.kinds import LOGITS
-from utils.llp.annotations import Reference, read_reference, write_predictions
+from utils.llp.annotations import Reference, write_predictions
 from utils.llp.datasets import DataSet
 from utils.llp.videos import read_split, with_modalities
 from utils.metrics import protocols
@@ -41,6 +41,7 @@ from utils.train.cuda_graphs import GraphedStep
 from utils.train.recipe import MODALITIES
 from utils.train.run import Run
 from utils.train.step import TrainStep
+from utils.train.trackers import Wanted, add_tracker_flags
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 MEMORY_SHARE = 0.7  # of what is available, that a split may take unless --memory_limit says more
@@ -52,7 +53,8 @@ ST_SIZE = "input_st_dim"  # an argument of the network, without a flag
 
 def get_args_parser() -> argparse.ArgumentParser:
     """All flags of a run."""
-    parser = flags.ArgumentParser(prog="main.py", description=__doc__, allow_abbrev=False)
+    about = {"usage": "main.py [flags]", "description": __doc__}
+    parser = flags.ArgumentParser(prog="main.py", allow_abbrev=False, **about)
     positive_int, positive_float = flags.positive_int, flags.positive_float
     data = parser.add_argument_group("data")
     add = data.add_argument
@@ -77,17 +79,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--seeds", type=flags.seed, nargs="+", metavar="S", help=several)
     add("--gpu", default="0", help=flags.GPU_HELP)
     add("--precision", choices=PRECISIONS, default="fp32", help="of matrix products; tf32: 10 bits, on GPUs only")
-    text = "on a GPU, train with faster layers and recorded CUDA graphs. EXPERIMENTAL: these have never run on a GPU; "
-    add("--experimental", action="store_true", help=f"{text}where they fail, plain ones take over, with a note")
+    add("--experimental", action="store_true", help=networks.EXPERIMENTAL)
     add("--model_name", default=flags.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
+    add("--checkpoint", choices=published.NAMES, help="val, test: the published model, fetched if it is missing")
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
-    text = "iterations between lines of iterations.jsonl, and of wandb"
-    add("--log_every", type=positive_int, default=10, help=text)
-    add("--use_wandb", action="store_true", help="log to Weights & Biases, too")
-    add("--wandb_project_name", default="Baseline", help="Weights & Biases project")
-    add("--wandb_run_name", help="Weights & Biases name of the run")
+    add("--log_every", type=positive_int, default=10, help="iterations between lines of iterations.jsonl")
+    add_tracker_flags(add)
 
     add = parser.add_argument_group("results").add_argument
     add("--json", type=Path, help="write the ten scores to this file")
@@ -108,37 +107,50 @@ def check_args(args: argparse.Namespace) -> DataSet:
 
     Raises InputError for flags that do not fit.
     """
+    if args.checkpoint:
+        use_published(args)
     shape = {name: getattr(args, name) for name in networks.SHAPE}
     vars(args).update(dict.fromkeys(shape) | networks.settle(args.model, shape))
     args.model_name = args.model_name if flags.is_given(args.model_name) else args.model
-    training = ("resume", "save_epochs", "use_wandb", "seeds")
+    training = ("resume", "save_epochs", "use_wandb", "tensorboard", "seeds")
     other = ("save_predictions", "classwise") if args.mode == "train" else training
-    flags.refuse(vars(args), other, f"--mode {args.mode}")
+    flags.refuse(args, other, f"--mode {args.mode}")
     if (args.tune_thresholds and args.mode != "val") or (args.thresholds == "tuned" and args.mode == "train"):
         raise InputError("--tune_thresholds belongs to --mode val, and --thresholds tuned to --mode val or test")
     if args.seeds:
-        flags.refuse(vars(args), ("json",), "--seeds, which writes seeds.json")
+        flags.refuse(args, ("json",), "--seeds, which writes seeds.json")
         if len(set(args.seeds)) < len(args.seeds):
             raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: lists one twice")
     if args.mode == "train":
         recipe_flags.check_recipe(recipe_values(args), torchrun_rank()[1])
     if args.exact:
         fast = {"packed": None, "feature_dtype": "float32", "precision": "fp32", "experimental": False}
-        flags.refuse(vars(args), [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
+        flags.refuse(args, [name for name, value in fast.items() if getattr(args, name) != value], "--exact")
         if torchrun_rank()[1] > 1:
             raise InputError("--exact runs in one process, not under torchrun")
-        flags.refuse(vars(args), ("memory_limit",), "--exact, which keeps features in their files")
+        flags.refuse(args, ("memory_limit",), "--exact, which keeps features in their files")
     if not args.model_name or Path(args.model_name).is_absolute() or ".." in Path(args.model_name).parts:
         raise InputError(f"--model_name {args.model_name!r}: expected the name of a folder in {args.model_save_dir}")
     dataset = run_folder.run_dataset(run_path(args), args.dataset, args.classes)
     vars(args).update(dataset.paths(vars(args)))
     if dataset.seconds is None:
-        flags.refuse(vars(args), ("exact",), "videos that differ in length")
+        flags.refuse(args, ("exact",), "videos that differ in length")
     if args.packed and args.feature_dtype != "float32":
         raise InputError("--feature_dtype has no meaning with --packed: the file has its own; pack it with that flag")
     require_writable("--json", args.json)
     require_writable("--save_predictions", args.save_predictions, folder=True)
     return dataset
+
+
+def use_published(args: argparse.Namespace) -> None:
+    """Let --checkpoint stand for the folder, the sizes and the features of a published model, unless others are given.
+
+    Raises InputError in training, or if the model cannot be fetched.
+    """
+    if args.mode == "train":
+        raise InputError("--checkpoint tests a published model: add --mode test; --model_name names a run to train")
+    usual = published.usual_flags(args.checkpoint, Path(args.model_save_dir))
+    vars(args).update({name: value for name, value in usual.items() if not flags.is_given(getattr(args, name))})
 
 
 def recipe_values(args: argparse.Namespace) -> dict[str, object]:
@@ -198,15 +210,6 @@ def build_net(args: argparse.Namespace, settings: dict[str, networks.Setting], d
     return networks.accelerated(net, settings, PRECISIONS[args.precision], device)
 
 
-def read_split_reference(gt_dir: str, split: SplitData, dataset: DataSet) -> Reference:
-    """Reference annotations of a split; prints once what is odd about the files. Raises InputError for bad files."""
-    lengths = None if split.rows is None else split.rows.lengths.numpy()
-    reference = read_reference(gt_dir, split.filenames, dataset, lengths)
-    for line in [*reference.issues, *protocols.never_annotated(dataset, reference)]:
-        print(f"note: {line}", file=sys.stderr)
-    return reference
-
-
 class Data(NamedTuple):
     """What a run reads: loaded once, also for several runs."""
 
@@ -224,7 +227,7 @@ def load_data(args: argparse.Namespace, device: torch.device, dataset: DataSet) 
     train, val = (open_split(args, name, labels, dataset) for name in ("train", "val"))
     for split in (train, val):
         net_settings(args, split, len(dataset.classes))
-    reference = read_split_reference(args.gt_dir, val, dataset)
+    reference = scoring.read_split_reference(args.gt_dir, val, dataset)
     train.require_same_layout(val)
     return Data(dataset, train.load().to(device), val.load().to(device), reference, thresholds)
 
@@ -287,8 +290,8 @@ def begin(args: argparse.Namespace, run: Run, data: Data, net: nets.Parser, step
     extra = {"packed_plan": data.train.plan} if args.packed else {}
     if any(kind in LOGITS for kind in recipe_flags.label_kinds(recipe_values(args))):
         extra["teacher_thresholds"] = " ".join(str(x) for values in data.thresholds.values() for x in values)
-    wandb = args.wandb_project_name, args.wandb_run_name
-    run.begin(net, step.optimizer, step.device, settings, extra, wandb if args.use_wandb else None)
+    wanted = Wanted(args.use_wandb, args.wandb_project_name, args.wandb_run_name, args.tensorboard)
+    run.begin(net, step.optimizer, step.device, settings, extra, wanted)
     if not (group := step.group).is_rank_zero:
         return
     where = f"{step.device}" if group.world_size == 1 else f"{group.world_size} processes, {step.device.type}"
@@ -316,7 +319,7 @@ def train_seeds(args: argparse.Namespace, device: torch.device, group: ProcessGr
             run_folder.RunFolder(run_path(run_of(seed))).require_new()
     load = functools.cache(lambda: load_data(args, device, dataset))
     split = open_split(args, "test", (), dataset)
-    reference = read_split_reference(args.gt_dir, split, dataset)
+    reference = scoring.read_split_reference(args.gt_dir, split, dataset)
     scores = {}
     for seed in args.seeds:
         one = run_of(seed)
@@ -353,7 +356,7 @@ def test(args: argparse.Namespace, device: torch.device, dataset: DataSet) -> No
     """Evaluate checkpoint_best.pt of a run on the val or test split. Raises InputError for bad input."""
     checkpoint.require(run_path(args) / checkpoint.BEST)
     split = open_split(args, args.mode, (), dataset)
-    reference = read_split_reference(args.gt_dir, split, dataset)
+    reference = scoring.read_split_reference(args.gt_dir, split, dataset)
     evaluation = evaluate_best(args, device, dataset, split)
     thresholds, rows = DEFAULT, {args.mode.capitalize(): scoring.score(evaluation, dataset, reference)}
     said = scoring.said_by(evaluation, dataset)

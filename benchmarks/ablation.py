@@ -181,7 +181,7 @@ def real_runs(settings: argparse.Namespace, world: str, seed: int, done: set[str
     for name in [name for name in RECIPES if name not in done]:
         args = parse(name, settings, seed)
         test = valor.open_split(args, "test", (), LLP).load()
-        reference = valor.read_split_reference(args.gt_dir, test, LLP)
+        reference = valor.scoring.read_split_reference(args.gt_dir, test, LLP)
         device = devices.select_training_device(args.gpu, args.precision, exact=False)
         yield name, train(args, valor.load_data(args, device, LLP), test, reference)
 

@@ -1,5 +1,6 @@
 """The hub and Weights & Biases without a key, without a network, or with nonsense for an answer: one line, at once."""
 
+import json
 import sys
 import time
 import types
@@ -9,7 +10,9 @@ import pytest
 import main
 from tests.conftest import TRAIN
 from tests.mock_site import Site
+from tests.test_resume import interrupt, stop_at_call
 from utils.encoders import hub
+from utils.train import losses
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,45 @@ def test_a_hub_that_gives_no_answer_in_time_is_taken_for_none(site, monkeypatch,
     hub.offline_without_network()
     assert "HF_HUB_OFFLINE" not in hub.os.environ
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def tensorboard(folder) -> dict[str, list[tuple[int, float]]]:
+    """The numbers of TensorBoard's files, by name: (step, value) each."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    found.Reload()
+    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def logged(run) -> dict[str, list[tuple[int, float]]]:
+    """The same from the logs of a run."""
+    expected = {}
+    for kind, name, step in (("iteration", "iterations.jsonl", "iter"), ("epoch", "log.jsonl", "epoch")):
+        for line in map(json.loads, (run / name).read_text().splitlines()):
+            for key, value in line.items():
+                if key not in ("epoch", "iter") and value is not None:
+                    expected.setdefault(f"{kind}/{key}", []).append((line[step], pytest.approx(value, rel=1e-6)))
+    return expected
+
+
+def test_tensorboard_holds_what_the_logs_hold_also_of_a_resumed_run(workspace, command, monkeypatch):
+    pytest.importorskip("tensorboard", reason="needs tensorboard (requirements-dev.txt)")
+    run = workspace / "models/run"
+    flags = (*TRAIN, "--model_name", "run", "--log_every", "1")
+    with monkeypatch.context() as patch:
+        stop_at_call(patch, losses, "parser_losses", 7, interrupt)  # in the second epoch
+        assert command(main, *flags).status == 130
+    assert not (run / "tensorboard").exists()
+    assert command(main, *flags, "--resume", "--tensorboard").status == 0
+    assert tensorboard(run / "tensorboard") == logged(run) and "epoch/Seg-type" in logged(run)
+    assert command(main, *flags, "--resume", "--tensorboard").status == 0  # finished: nothing twice
+    assert tensorboard(run / "tensorboard") == logged(run)
+
+
+def test_tensorboard_is_imported_only_when_asked_for(workspace, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails
+    assert command(main, *TRAIN, "--model_name", "a").status == 0
+    result = command(main, *TRAIN, "--tensorboard", "--model_name", "b")
+    assert result.status == 2 and "--tensorboard needs TensorBoard: pip install tensorboard" in result.error
+    assert not (workspace / "models/b").exists()

@@ -57,9 +57,9 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
             f"{e['train_loss_all']:.3f} Val Loss: {e['val_loss_all']:.3f}  Val F: {e['Seg-type']:.3f}"
         )
     assert f"Best F scores (at epoch {best['epoch']}):" in result.out
-    for end, names in ((7, SCORE_NAMES[:5]), (2, SCORE_NAMES[5:])):  # the rows of two tables of five lines
-        row = result.out.strip().splitlines()[-end]
-        assert row.replace("|", " ").split() == ["Val", *(f"{best[name]:.2f}" for name in names)]
+    rows = [line.replace("|", " ").split() for line in result.out.splitlines()]
+    for names in (SCORE_NAMES[:5], SCORE_NAMES[5:]):  # two tables
+        assert ["Val", *(f"{best[name]:.2f}" for name in names)] in rows
 
     weights = torch.load(run / "checkpoint_best.pt", weights_only=True)
     assert type(weights).__name__ == "OrderedDict"

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from nets import MMIL_Net
-from nets.fast import accelerate
+from nets.fast import LAYERS, accelerate, for_device
 from tests.conftest import ROOT, TRAIN
 from utils.base.distributed import ProcessGroup
+from utils.train import networks
 from utils.train.cuda_graphs import GraphedStep
 from utils.train.schedule import set_learning_rate
 from utils.train.step import TrainStep
@@ -76,6 +77,64 @@ def test_a_recorded_step_is_the_plain_one():
     assert torch.equal(*values) and torch.equal(*weights)
     assert values[0][:, -1].tolist() == [5, 5, 2, 5, 2]
     assert (recorder.recorded, recorder.replayed) == (4, 10)
+
+
+def test_a_step_that_cannot_be_recorded_is_a_plain_one(capsys):
+    """With a note, said once, and without a trace of the attempt."""
+    data, weights = batches(5, 2, 5), []
+
+    def fail(function):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    for kind, more in ((TrainStep, {}), (GraphedStep, {"record": fail})):
+        net, optimizer = network()
+        step = kind(net, optimizer, terms=TERMS, grad_norm=1.0, device=CPU, **more)
+        torch.manual_seed(2)
+        for batch in data:
+            step(batch)
+        weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(*weights)
+    note = (
+        "note: CUDA graphs cannot be recorded (operation not permitted when stream is capturing); going on without them"
+    )
+    assert capsys.readouterr().err == note + "\n"
+
+
+def test_a_warm_up_that_fails_leaves_no_trace(monkeypatch, capsys):
+    net, optimizer = network()
+    step = GraphedStep(net, optimizer, terms=TERMS, grad_norm=1.0, device=CPU, record=Recorder())
+    before = torch.cat([p.detach().flatten() for p in net.parameters()])
+    update, calls = step.update, []
+
+    def fail_once(sums):
+        values = update(sums)
+        if not calls:
+            calls.append(1)
+            raise RuntimeError("a kernel is missing")
+        return values
+
+    monkeypatch.setattr(step, "update", fail_once)
+    step._try_to_record(5, batches(5)[0])
+    assert torch.equal(before, torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert "a kernel is missing" in capsys.readouterr().err
+
+
+def test_faster_layers_that_fail_on_a_device_leave_the_plain_network(capsys):
+    """The meta device stands for a GPU on which they fail: there are no numbers to compare."""
+    settings = {"input_a_dim": 6, "input_v_dim": 7, "input_st_dim": 512}
+    shape = {"hidden_dim": 8, "nhead": 2, "ff_dim": 12, "num_classes": 3}
+    net = MMIL_Net(6, 7, **shape).train()
+    kept = networks.accelerated(net.to("meta"), settings, torch.float32, torch.device("meta"))
+    assert kept is net and net.training and not any(type(m) in LAYERS.values() for m in kept.modules())
+    assert "note: the faster layers do not work on meta (" in capsys.readouterr().err
+    fast = networks.accelerated(MMIL_Net(6, 7, **shape), settings, torch.float32, CPU)
+    assert any(type(m) in LAYERS.values() for m in fast.modules()) and not capsys.readouterr().err
+
+
+def test_only_a_cpu_gets_the_faster_layers_by_default():
+    for device, expected in (("cpu", True), ("meta", False)):
+        net = for_device(MMIL_Net(6, 7, hidden_dim=8, nhead=2), torch.device(device))
+        assert any(type(m) in LAYERS.values() for m in net.modules()) == expected
 
 
 def test_warm_up_goes_on_from_an_optimizer_that_has_worked():

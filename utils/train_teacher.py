@@ -28,6 +28,7 @@ from utils.features.dense_videos import DenseSplit, read_annotations
 from utils.train import checkpoint, engine, networks, recipe_flags, run_folder, schedule, temporal
 from utils.train.next_step import command_line
 from utils.train.run import Run
+from utils.train.trackers import Wanted
 
 DEFAULTS = inspect.signature(TemporalTeacher).parameters
 SHAPE = ("hidden_dim", "nhead", "ff_dim", "num_layers", "dropout")
@@ -120,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
             splits, texts = load_data(args, path)
             train, val = splits.values()
             step = build(args, device, train, texts)
-            run.begin(step.net, step.optimizer, device, vars(args), {}, None)
+            run.begin(step.net, step.optimizer, device, vars(args), {}, Wanted())
             print(f"{path}: {len(train)} training and {len(val)} validation videos, on {device}", flush=True)
         for epoch in range(run.epoch + 1, args.epochs + 1):
             start, lr = time.perf_counter(), schedule.learning_rate(epoch, **rates)

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from utils.base.parser import ArgumentParser as ArgumentParser
-from utils.base.parser import refuse as refuse
+from utils.base.parser import ArgumentParser, refuse  # noqa: F401 (commands take them from here)
 
 LLP_CLASSES = Path(__file__).parents[1] / "llp.yaml"
 DATA_SETS = Path(__file__).parents[1] / "datasets"  # a YAML file of each data set that --dataset knows by name

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from utils import __version__
 from utils.base.command import EXIT_BAD_INPUT
@@ -42,7 +42,8 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(**{"formatter_class": HelpFormatter} | settings)
         self.given: list[str] = []
-        self.add_argument("--version", action=_Version, nargs=0, help="print the version, also of Python and torch")
+        nothing = {"nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+        self.add_argument("--version", action=_Version, help="print the versions of VALOR, Python and torch", **nothing)
 
     def parse_known_args(self, args=None, namespace=None):
         """argparse's; what was given is kept for the message of an error."""
@@ -54,20 +55,22 @@ class ArgumentParser(argparse.ArgumentParser):
         names = [text for text in self.given if re.fullmatch(r"-[^-].*\.[A-Za-z]\w*", text)]
         if names:
             message += f"; a file whose name begins with a dash is given as ./{names[0]}"
-        elif message.startswith("unrecognized arguments") and (meant := self._similar()):
+        elif meant := self._similar():
             message += f"; did you mean {meant}?"
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
     def _similar(self) -> str | None:
         """The flag that is most like the first one that is unknown, if any is."""
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        unknown = [text.split("=")[0] for text in self.given if text.startswith("--")]
-        found = (difflib.get_close_matches(text, known, n=1) for text in unknown if text not in known)
+        given = [text.split("=")[0] for text in self.given if re.match("--.", text)]
+        is_known = lambda text: text in known or (self.allow_abbrev and any(flag.startswith(text) for flag in known))
+        unknown = [text for text in given if not is_known(text)]
+        found = (difflib.get_close_matches(text, known, n=1) for text in unknown)
         return next((match[0] for match in found if match), None)
 
 
-def refuse(values: Mapping[str, object], names: Iterable[str], beside: str) -> None:
-    """Raises InputError if any of the flags `names` has one of the `values` by name; beside: what it contradicts."""
-    given = [f"--{name}" for name in names if values[name]]
+def refuse(args: argparse.Namespace, names: Iterable[str], beside: str) -> None:
+    """Raises InputError if any of the flags `names` is given; beside: what it contradicts."""
+    given = [f"--{name}" for name in names if getattr(args, name)]
     if given:
         raise InputError(f"{', '.join(given)} has no meaning with {beside}")

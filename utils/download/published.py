@@ -4,9 +4,11 @@ from pathlib import Path
 
 from utils.base.errors import InputError
 from utils.base.files import move
+from utils.base.flags import DATA
 from utils.download import check, fetch
 from utils.download.release import MODEL_FILES, MODELS_REPO
 from utils.encoders.hub import ENDPOINT
+from utils.features.kinds import KINDS
 
 MODELS = Path(__file__).parents[2] / "models"
 NAMES = dict(zip(("valor", "valor+", "valor++"), MODEL_FILES, strict=True))
@@ -26,6 +28,21 @@ def checkpoint_path(given: str, models_dir: Path = MODELS) -> Path:
         print(f"{given}: fetching the published model to {target} ({ABOUT})", flush=True)
         fetch_model(name, target, models_dir / ".download")
     return target
+
+
+def usual_flags(name: str, models_dir: Path) -> dict[str, object]:
+    """What main.py's flags are for a published model: its folder, its sizes, the folders of its features.
+
+    Raises InputError if it cannot be fetched.
+    """
+    from utils.train import checkpoint, networks  # torch, which fetching does without
+
+    path = checkpoint_path(name, models_dir)
+    sizes = checkpoint.describe_weights(checkpoint.load(path))
+    usual = {"model_name": path.parent.name} | {flag: sizes[flag] for flag in networks.SHAPE if flag in sizes}
+    if sizes["input_a_dim"] == KINDS["CLAP"].size:
+        usual |= {"audio_dir": f"{DATA}/CLAP/features", "video_dir": f"{DATA}/CLIP/features"}
+    return usual
 
 
 def fetch_model(name: str, target: Path, work: Path) -> None:

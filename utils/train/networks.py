@@ -16,6 +16,10 @@ from utils.base import flags
 from utils.base.errors import InputError
 
 Setting = int | float | str | bool
+EXPERIMENTAL = (
+    "on a GPU, train with faster layers and recorded CUDA graphs. EXPERIMENTAL: these have never run on a GPU; "
+    "where they fail, plain ones take over, with a note"
+)
 SHAPE = {  # flags that are arguments of a network
     "hidden_dim": {"type": flags.positive_int, "help": "width of the network"},
     "nhead": {"type": flags.positive_int, "help": "attention heads, a divisor of hidden_dim"},

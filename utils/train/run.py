@@ -17,12 +17,12 @@ from utils.base.weights import must_fit
 from utils.llp.datasets import LLP, DataSet
 from utils.metrics.protocols import tables_text
 from utils.metrics.tables import plain_scores
-from utils.train import checkpoint
+from utils.train import checkpoint, trackers
+from utils.train.arguments import plain, require_same_arguments
 from utils.train.losses import TOTAL
 from utils.train.next_step import next_commands
-from utils.train.run_folder import RunFolder, class_file, plain, require_same_arguments
+from utils.train.run_folder import RunFolder, class_file
 from utils.train.schedule import place_learning_rate
-from utils.train.wandb_log import WandbLog
 
 
 class Run:
@@ -52,7 +52,7 @@ class Run:
         self.folder, self.group, self.resume, self.classes = RunFolder(path), group, resume, classes
         self.dataset, self.best_by = dataset, best_by
         self.judge = "F" if best_by[0].startswith("Seg") else " and ".join(best_by)
-        self.arguments, self.wandb, self.began = arguments, WandbLog(), False
+        self.arguments, self.trackers, self.began = arguments, [], False
         self.state: dict | None = None  # what checkpoint_last.pt holds
 
     def __enter__(self) -> Self:
@@ -101,23 +101,22 @@ class Run:
         device: torch.device,
         settings: dict,
         extra: dict,
-        wandb: tuple[str, str | None] | None,
+        wanted: trackers.Wanted,
     ) -> None:
         """Bring network, optimizer and random numbers to the point where the run stopped, or make its folder.
 
-        Args:
-            settings: all flags, with what was read off the files. extra: what else must be the same to resume.
-            wandb: project and run name of Weights & Biases; None: no logging there.
+        settings: all flags, with what was read off the files; extra: what else must be the same to resume; wanted: what
+        draws the curves.
 
-        Raises InputError if the arguments differ from those of the run, or wandb is wanted and not installed.
+        Raises InputError if the arguments differ from those of the run, or a tracker is wanted and not installed.
         """
         self.arguments = self.arguments | settings | extra
         self.net, self.optimizer, self.device = net, optimizer, device
         if self.state:
             require_same_arguments(self.state, self.arguments, self.folder.path)
         settings = {name: plain(value) for name, value in settings.items()}
-        if wandb and self.group.is_rank_zero:
-            self.wandb = WandbLog.start(*wandb, settings, self.state)
+        if self.group.is_rank_zero:
+            self.trackers = trackers.start(wanted, settings, self.state)
         if self.state:
             with must_fit(self.folder.path / checkpoint.LAST, "this run"):
                 net.load_state_dict(self.state["model"])
@@ -133,12 +132,16 @@ class Run:
                 self.folder.begin(settings, classes, self.resume, self.dataset)
             self.state = {"epoch": 0, "iteration": 0, "best_epoch": 0, "best_scores": {}}
         self.began = self.group.is_rank_zero
+        for tracker in self.trackers:
+            tracker.begin(self.folder.path)
 
     def log_iteration(self, epoch: int, values: dict[str, float]) -> None:
         """Log the losses of one iteration."""
         if self.group.is_rank_zero:
-            self.folder.log_iteration({"epoch": epoch, **values})
-            self.wandb.log_iteration(epoch, values)
+            line = {"epoch": epoch, **values}
+            self.folder.log_iteration(line)
+            for tracker in self.trackers:
+                tracker.log_iteration(line)
 
     def finish_epoch(
         self,
@@ -173,7 +176,7 @@ class Run:
             "random": random,
             "arguments": {name: plain(value) for name, value in self.arguments.items()},
             "working_directory": str(Path.cwd()),
-            "wandb_id": self.wandb.id,
+            "wandb_id": next((tracker.id for tracker in self.trackers if tracker.id), None),
         } | ({"random_of_others": others} if others else {})
         checkpoint.save(self.folder.path / checkpoint.LAST, self.state)  # last: only now is the epoch finished
 
@@ -189,15 +192,18 @@ class Run:
         print(f"{head} {both}  Val {self.judge}: {self._judged(scores):.3f}", flush=True)
         train = {f"train_{name}": value for name, value in losses.items()}
         val = {f"val_{name}": value for name, value in val_losses.items()}
-        self.folder.log_epoch({"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores})
-        self.wandb.log_epoch(epoch, lr, val_losses, scores)
+        line = {"epoch": epoch, "lr": lr, "seconds": seconds, **train, **val, **scores}
+        self.folder.log_epoch(line)
+        for tracker in self.trackers:
+            tracker.log_epoch(line)
 
     def finish(self, json: Path | None, commands: Sequence[str] | None = None) -> dict[str, float]:
         """Print and return the validation scores of the best epoch; print where its weights are, and what to type next.
 
         json: to write the scores to. commands: that make use of the weights; None: of a parser of events.
         """
-        self.wandb.finish()
+        for tracker in self.trackers:
+            tracker.finish()
         scores, best = self.state["best_scores"], self.folder.path / checkpoint.BEST
         if not self.group.is_rank_zero:
             return scores

@@ -3,14 +3,26 @@
 Axes: N videos, T segments, S seconds of all videos, M = 2 modalities (audio, visual), C classes.
 """
 
+import sys
+
 import numpy as np
 
-from utils.llp.annotations import Reference
+from utils.features.split_data import SplitData
+from utils.llp.annotations import Reference, read_reference
 from utils.llp.datasets import DataSet
 from utils.llp.probabilities import Probabilities
 from utils.metrics.decision_thresholds import DEFAULT, Thresholds
-from utils.metrics.protocols import all_scores, decide, with_events
+from utils.metrics.protocols import all_scores, decide, never_annotated, with_events
 from utils.train.engine import Evaluation
+
+
+def read_split_reference(gt_dir: str, split: SplitData, dataset: DataSet) -> Reference:
+    """Reference annotations of a split; prints once what is odd about the files. Raises InputError for bad files."""
+    lengths = None if split.rows is None else split.rows.lengths.numpy()
+    reference = read_reference(gt_dir, split.filenames, dataset, lengths)
+    for line in [*reference.issues, *never_annotated(dataset, reference)]:
+        print(f"note: {line}", file=sys.stderr)
+    return reference
 
 
 def said_by(evaluation: Evaluation, dataset: DataSet) -> Probabilities:

@@ -1,14 +1,15 @@
 """Optional logging to Weights & Biases, under the published names."""
 
+from pathlib import Path
 from typing import Self
 
 from utils.base.errors import InputError
 
 
 class WandbLog:
-    """A Weights & Biases run, or nothing: with `run` None every method does nothing."""
+    """A Weights & Biases run."""
 
-    def __init__(self, run=None):
+    def __init__(self, run):
         self.run = run
 
     @classmethod
@@ -30,28 +31,28 @@ class WandbLog:
             raise InputError(f"--use_wandb: wandb starts no run ({reason}); {instead}") from error
 
     @property
-    def id(self) -> str | None:
-        """What a resumed run is continued by, None without one."""
-        return self.run.id if self.run else None
+    def id(self) -> str:
+        """What a resumed run is continued by."""
+        return self.run.id
 
-    def log_iteration(self, epoch: int, values: dict) -> None:
-        """values: `iter`, losses (None: not computed) and `grad_norm` of a training step."""
-        if self.run:
-            losses = {f"train {name}": value for name, value in values.items() if name.startswith("loss_")}
-            self._log({**losses, "grad_norm": values["grad_norm"], "iters": values["iter"], "epoch": epoch})
+    def begin(self, run: Path) -> None:
+        """It writes nothing to the folder of the run."""
 
-    def log_epoch(self, epoch: int, lr: float, val_losses: dict, scores: dict[str, float]) -> None:
-        """val_losses and the ten scores of the epoch's validation."""
-        if self.run:
-            published = {"audio": "Seg-a", "visual": "Seg-v", "type": "Seg-type"}
-            f_scores = {f"Segment-level {kind} F score": scores[key] for kind, key in published.items()}
-            losses = {f"val {name}": value for name, value in val_losses.items()}
-            self._log({**losses, **f_scores, "lr": lr, "epoch": epoch})
+    def log_iteration(self, line: dict) -> None:
+        """line: of iterations.jsonl: `epoch`, `iter`, losses (None: not computed), `grad_norm`."""
+        losses = {f"train {name}": value for name, value in line.items() if name.startswith("loss_")}
+        self._log({**losses, "grad_norm": line["grad_norm"], "iters": line["iter"], "epoch": line["epoch"]})
+
+    def log_epoch(self, line: dict) -> None:
+        """line: of log.jsonl: `epoch`, `lr`, `seconds`, losses, scores."""
+        published = {"audio": "Seg-a", "visual": "Seg-v", "type": "Seg-type"}
+        f_scores = {f"Segment-level {kind} F score": line[key] for kind, key in published.items() if key in line}
+        losses = {name.replace("_", " ", 1): value for name, value in line.items() if name.startswith("val_")}
+        self._log({**losses, **f_scores, "lr": line["lr"], "epoch": line["epoch"]})
 
     def _log(self, values: dict) -> None:
         self.run.log({name: value for name, value in values.items() if value is not None})
 
     def finish(self) -> None:
         """Close the run."""
-        if self.run:
-            self.run.finish()
+        self.run.finish()
