@@ -57,7 +57,7 @@ def test_a_run_leaves_what_the_release_leaves_and_logs(workspace, command):
             f"{e['train_loss_all']:.3f} Val Loss: {e['val_loss_all']:.3f}  Val F: {e['Seg-type']:.3f}"
         )
     assert f"Best F scores (at epoch {best['epoch']}):" in result.out
-    row = result.out.strip().splitlines()[-2]
+    row = next(line for line in result.out.splitlines() if line.startswith("|   Val "))
     assert row.replace("|", " ").split() == ["Val", *(f"{best[name]:.2f}" for name in SCORE_NAMES)]
 
     weights = torch.load(run / "checkpoint_best.pt", weights_only=True)
