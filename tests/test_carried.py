@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from utils import make_report, plot_timeline, score_predictions
+from utils.base.errors import InputError
 from utils.llp.annotations import write_predictions
 from utils.llp.carried import carried_dataset
 from utils.llp.classes import plain_class, write_classes
@@ -78,3 +79,16 @@ def test_files_of_the_user_are_kept(in_tmp):
     other = dataset.named(["Knock", "Bell"])
     write_predictions(Path(), ["a"], *np.ones((2, 1, 2, 4), bool), other)  # of other classes: theirs count now
     assert carried_dataset(Path()).class_names == other.class_names == ("Knock", "Bell")
+
+
+def test_a_folder_carries_one_data_set(in_tmp):
+    """The same set in another folder is described anew; LLP's predictions beside another description are refused."""
+    for folder in ("here", "there"):
+        Path(folder).mkdir()
+        Path(folder, "dataset.yaml").write_text("name: Doors\nseconds: 4\nclasses: [Knock, Door bell]\n")
+        write_predictions(Path("pred"), ["a"], *np.ones((2, 1, 2, 4), bool), read_dataset(f"{folder}/dataset.yaml"))
+        assert carried_dataset(Path("pred")).folder == folder
+    before = Path("pred/pred_audio.csv").read_text()
+    with pytest.raises(InputError, match="pred/dataset.yaml: describes another data set than LLP"):
+        write_predictions(Path("pred"), ["b"], *np.ones((2, 1, 2, 10), bool), LLP.named(NAMES))
+    assert Path("pred/pred_audio.csv").read_text() == before

@@ -95,17 +95,12 @@ def test_every_command_has_help_and_a_version(script):
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [
-        (["--epoch", "3"], "--epochs"),
-        (["--model_nam=x"], "--model_name"),
-        (["--zzz"], None),
-        (["--Epochs", "3"], "--epochs"),
-    ],
+    [("--epoch", "--epochs"), ("--model_nam=x", "--model_name"), ("--zzz", None), ("--Epochs", "--epochs")],
 )
 def test_a_wrong_flag_names_the_one_that_was_meant(given, meant, capsys):
     parser = importlib.import_module("main").get_args_parser()
     with pytest.raises(SystemExit) as end:
-        parser.parse_args(given)
+        parser.parse_args([given])
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.count("\n") == 1
     assert (f"; did you mean {meant}?" in said) if meant else ("did you mean" not in said)

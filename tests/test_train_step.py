@@ -94,10 +94,8 @@ def test_a_step_that_cannot_be_recorded_is_a_plain_one(capsys):
             step(batch)
         weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
     assert torch.equal(*weights)
-    note = (
-        "note: CUDA graphs cannot be recorded (operation not permitted when stream is capturing); going on without them"
-    )
-    assert capsys.readouterr().err == note + "\n"
+    reason = "operation not permitted when stream is capturing"
+    assert capsys.readouterr().err == f"note: CUDA graphs cannot be recorded ({reason}); going on without them\n"
 
 
 def test_a_warm_up_that_fails_leaves_no_trace(monkeypatch, capsys):

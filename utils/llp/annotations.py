@@ -233,11 +233,11 @@ def write_predictions(
 
     probabilities: to write to `probabilities.npz`, too.
 
-    Raises InputError if a name cannot stand in the CSVs.
+    Raises InputError if a name cannot stand in the CSVs, or `folder` describes another data set.
     """
+    write_carried(folder, dataset)
     for name, segments in zip(PREDICTION_FILES.values(), (audio, visual), strict=True):
         events = segments_to_events(segments, filenames, dataset.class_names, dataset.offset)
         write_events(Path(folder) / name, events)
     if probabilities:
         write_probabilities(Path(folder) / FILE, filenames, probabilities)
-    write_carried(folder, dataset)

@@ -1,5 +1,6 @@
 """What a folder of a run or of predictions says of its data set: classes.yaml, and of others than LLP dataset.yaml."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,13 +32,20 @@ def is_same(one: DataSet, other: DataSet) -> bool:
 def write_carried(folder: Path, dataset: DataSet) -> None:
     """Let a folder carry its data set. A file that says the same already, such as the data set's own, is kept.
 
-    Raises InputError if a name cannot stand in a file.
+    Raises InputError if a name cannot stand in a file, or it would carry LLP and the description of another data set.
     """
     names, own = Path(folder, CLASSES), Path(folder, DATA_SET)
+    if dataset.name == LLP.name and own.exists():
+        raise InputError(f"{own}: describes another data set than {LLP.name}; choose another folder, or remove it")
     if not _holds(lambda: class_names(read_class_file(names, dataset.separator)) == dataset.class_names):
         write_classes(names, dataset.classes, dataset.separator)
-    if dataset.name != LLP.name and not _holds(lambda: is_same(read_dataset(own), dataset)):
+    if dataset.name != LLP.name and not _holds(lambda: _is_there(read_dataset(own), dataset)):
         write_dataset(own, dataset)
+
+
+def _is_there(one: DataSet, other: DataSet) -> bool:
+    """Whether two data sets are the same, in the same folder."""
+    return is_same(one, other) and os.path.realpath(one.folder) == os.path.realpath(other.folder)
 
 
 def _holds(compare: Callable[[], bool]) -> bool:

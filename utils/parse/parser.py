@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.types import Device
-from tqdm import tqdm
 
 from nets import Parser
 from nets.fast import for_device
 from utils.base.devices import network_device
 from utils.base.errors import InputError
+from utils.base.progress import tqdm
 from utils.base.read_ahead import read_ahead
 from utils.encoders import Encoder, checkpoint_flag, load_encoder
 from utils.features.kinds import CLAP_EMBEDDING, STREAMS, pool
