@@ -88,10 +88,11 @@ def network_and_step(
 ) -> tuple[torch.nn.Module, valor.TrainStep]:
     """As main.py makes them; `settings` of the network, as main.net_settings returns them."""
     torch.manual_seed(0)
-    net = valor.build_net(args, settings).to(device)
-    kind = valor.GraphedStep if device.type == "cuda" and not args.exact else valor.TrainStep
+    net = valor.build_net(args, settings, device)
+    graphs = args.experimental and device.type == "cuda"
+    kind = valor.GraphedStep if graphs else valor.TrainStep
     adam = {"betas": (args.beta1, args.beta2), "eps": args.eps, "weight_decay": args.weight_decay}
-    optimizer = make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, **adam)
+    optimizer = make_optimizer(net, device, args.optimizer, lr=args.lr, fused=not args.exact, capturable=graphs, **adam)
     return net, kind(net, optimizer, terms=("video", "audio", "visual"), grad_norm=1.0, device=device)
 
 

@@ -7,7 +7,7 @@ Make .venv, or bring it up to date; returns at once when it is current.
     bash scripts/setup.sh --core    only what training, evaluation and the demo need
     bash scripts/setup.sh --cpu     for machines without an NVIDIA GPU: PyTorch's CPU builds, about 3.4 GB smaller
 
-Needs Python 3.11 or 3.12, or uv, which brings its own; 4 GB to fetch and 6.3 GB on the disk, most of it PyTorch with
+Needs Python 3.11 or 3.12, or uv, which brings its own; 4 GB to fetch and 6.5 GB on the disk, most of it PyTorch with
 CUDA. --cpu takes packages from PyTorch's own index and may stand beside --core. A .venv keeps the builds that it has:
 remove it to change between --cpu and CUDA. Afterwards: source .venv/bin/activate
 TEXT
@@ -83,9 +83,10 @@ else
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
   uv=(.venv/bin/python -m uv)
 fi
-size="4 GB to fetch, 6.3 GB on the disk"
-[[ ${#backend[@]} == 0 ]] || size="about 3.4 GB less than with CUDA"
-echo "setup.sh: installing $requirements into .venv ($size)"
+size=", 4 GB to fetch, 6.5 GB on the disk"
+[[ ${#backend[@]} == 0 ]] || size=", about 3.4 GB less than with CUDA"
+.venv/bin/python -c 'import torch' 2>/dev/null && size="" # little is missing
+echo "setup.sh: installing $requirements into .venv$size"
 rm -f "$stamp"
 # Compiled now, since the first start of every command would else take seconds longer, each time if .venv is read-only.
 # Without --quiet: uv shows the progress of each large file.

@@ -85,7 +85,7 @@ function follow(seconds) {
   placeCursor();
   const at = events.filter(e => e.kind !== "audio_visual" && e.onset <= seconds && seconds < e.offset);
   const kinds = new Map();
-  for (const e of at) kinds.set(e.c, [...(kinds.get(e.c) || []), SHORT[e.kind]]);
+  for (const e of at) kinds.set(e.c, [...(kinds.get(e.c) || []), SHORT[e.kind]].sort());
   const key = JSON.stringify([...kinds]);
   if (key === $("now").dataset.key) return;
   $("now").dataset.key = key;
