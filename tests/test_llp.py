@@ -1,5 +1,7 @@
 """LLP's classes and CSVs: the real files with their known issues, and files that are broken in every way we know."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from utils.llp import annotations
 from utils.llp.annotations import annotation_version, read_predictions, write_predictions
 from utils.llp.classes import CLASSES, C, T
 from utils.llp.events import events_to_segments, read_events
+from utils.llp.missing import how_to_get
 from utils.llp.videos import read_split, video_id
 
 
@@ -180,3 +183,26 @@ def test_blank_lines_do_not_shift_line_numbers(tmp_path):
 def test_the_scorer_needs_no_weak_labels(tmp_path):
     (tmp_path / "names.csv").write_text("filename\na_0_10\n")
     assert read_split(tmp_path / "names.csv", weak_labels=False).weak is None
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("data/AVVP_train.csv", "download_features.py --parts csv"),
+        ("/mnt/llp/feats/res152", "download_features.py --parts res152"),
+        ("./data/CLAP/segment_pseudo_labels", "download_features.py --parts CLAP"),
+        ("data/raw_videos", "download_dataset.py"),
+        ("data/video_frames", "extract_frames.py"),
+        ("entrance/train.csv", None),
+        ("my/features", None),
+        ("features", None),
+        ("feats/other", None),
+    ],
+)
+def test_what_is_missing_of_llp_names_the_command_that_brings_it(path, command):
+    said = how_to_get(path)
+    assert said == (f"; LLP's: python utils/{command}" if command else "")
+    if command:  # it is a command of this project, whose flags are right
+        script, *given = command.split()
+        module = importlib.import_module(f"utils.{script.removesuffix('.py')}")
+        module.get_args_parser().parse_args(given)

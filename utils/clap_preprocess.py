@@ -44,10 +44,11 @@ def main(args: argparse.Namespace) -> int:
     from utils.extract.runner import Settings
     from utils.llp.classes import T
     from utils.llp.datasets import read_dataset
+    from utils.llp.missing import how_to_get
 
     dataset = read_dataset(args.dataset, args.classes)
     if not args.audio_dir.is_dir():
-        raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4; docs/DATA.md says how")
+        raise InputError(f"{args.audio_dir}: no such folder, expected videos as <id>.mp4{how_to_get(args.audio_dir)}")
     kind, source, lists = KINDS["CLAP"], (args.audio_dir, False), (args.label_all_dataset, dataset)
     layout = file_layout(kind, dataset.seconds) if not args.per_second else kind.layout
     folders = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder)

@@ -47,12 +47,13 @@ def main(args: argparse.Namespace) -> int:
     from utils.extract.runner import Settings
     from utils.features.kinds import KINDS, file_layout
     from utils.llp.datasets import read_dataset
+    from utils.llp.missing import how_to_get
 
     dataset = read_dataset(args.dataset, args.classes)
     folder = args.from_videos or args.video_frame_dir
     if not folder.is_dir():
-        make = "" if args.from_videos else "; utils/extract_frames.py makes it, or give --from_videos"
-        raise InputError(f"{folder}: no such folder{make}")
+        expected = "videos" if args.from_videos else "the frames of videos, or --from_videos"
+        raise InputError(f"{folder}: no such folder, expected {expected}{how_to_get(folder)}")
     kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, dataset)
     layout = file_layout(kind, dataset.seconds)._replace(columns=None)  # 768 with the published model
     folders = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder)

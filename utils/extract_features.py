@@ -21,6 +21,7 @@ from utils.base.errors import InputError
 from utils.base.files import TMP_SUFFIX
 from utils.features.kinds import KINDS, FeatureKind, file_layout
 from utils.llp.datasets import DataSet, read_dataset
+from utils.llp.missing import how_to_get
 from utils.llp.videos import Video
 
 CPU_BATCH = 4  # videos of sound: one at a time takes VGGish twice as long; networks of images are as fast with one
@@ -71,9 +72,9 @@ def source_folder(args: argparse.Namespace, is_audio: bool) -> Path:
     elif args.from_videos:
         folder, make = args.from_videos, "expected videos as <id>.mp4"
     else:
-        folder, make = args.video_frame_dir or FRAME_DIR, "utils/extract_frames.py makes it, or give --from_videos"
+        folder, make = args.video_frame_dir or FRAME_DIR, "expected the frames of videos, or --from_videos"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; {make}")
+        raise InputError(f"{folder}: no such folder; {make}{how_to_get(folder)}")
     return folder
 
 

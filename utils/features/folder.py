@@ -15,6 +15,7 @@ from utils.features.kinds import LABELS, LOGITS, STREAMS, pool, stream_layout
 from utils.llp.classes import T
 from utils.llp.datasets import LLP, DataSet
 from utils.llp.lengths import read_lengths
+from utils.llp.missing import how_to_get
 from utils.llp.names import existing_files, video_id
 from utils.llp.pseudo_labels import label_layout, logits_layout
 from utils.llp.videos import Split
@@ -57,7 +58,8 @@ class FeatureFolder:
     ):
         self.folder, self.layout, self.seconds, self.rates = Path(folder), layout, seconds, dict(rates or {})
         if not self.folder.is_dir():
-            raise InputError(f"{folder}: no such folder, expected {layout.what} as <id>.npy; {WHERE_TO_GET}")
+            expected = f"expected {layout.what} as <id>.npy{how_to_get(folder) or f'; {WHERE_TO_GET}'}"
+            raise InputError(f"{folder}: no such folder, {expected}")
         names = split.names
         self.names = existing_files(folder, names, ".npy")
         self._require_own(split, dict(zip((n[-1] for n in names), split.filenames, strict=True)))

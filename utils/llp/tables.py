@@ -11,6 +11,7 @@ import pandas as pd
 
 from utils.base.errors import InputError
 from utils.base.files import read_bounded, write_text
+from utils.llp.missing import how_to_get
 
 AS_WRITTEN = {"dtype": str, "keep_default_na": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
 
@@ -49,7 +50,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises InputError if the file is missing or unreadable, or lacks a column.
     """
     path, expected = Path(path), f"expected a tab-separated CSV with {', '.join(columns)}"
-    data = read_bounded(path, expected)
+    data = read_bounded(path, expected if path.exists() else expected + how_to_get(path))
     try:
         text = io.StringIO(data.decode("utf-8-sig"), newline="")
         if b"\0" in data:  # pandas would drop what follows it

@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from utils.base.errors import InputError
+from utils.llp.missing import how_to_get
 
 _VIDEO = (
     ".mp4 .mkv .webm .mov .m4v .avi .ts .mts .m2ts .mpg .mpeg .m2v .vob .wmv .asf .flv .f4v .3gp .3g2 .ogv .mxf .gif "
@@ -51,7 +52,7 @@ def list_media(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[Media
     Raises InputError if there are none.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4")
+        raise InputError(f"{folder}: no such folder, expected videos as <id>.mp4{how_to_get(folder)}")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     if not files:
         raise InputError(f"{folder}: holds no videos ({', '.join(suffixes)})")
