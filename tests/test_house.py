@@ -43,6 +43,7 @@ HOME = {
     "gdown": ("utils.download",),
     "matplotlib": ("utils.report",),
     "wandb": ("utils.train",),
+    "gradio": ("utils.parse",),
 }
 ARRAYS = {"Tensor", "ndarray"}
 
