@@ -4,9 +4,22 @@ import pytest
 
 from tests.conftest import ROOT, python
 
-HEAVY = {"torch", "av", "cv2", "soxr", "torchvision", "open_clip", "laion_clap", "transformers", "matplotlib", "wandb"}
+HEAVY = {
+    "torch",
+    "gradio",
+    "av",
+    "cv2",
+    "soxr",
+    "torchvision",
+    "open_clip",
+    "laion_clap",
+    "transformers",
+    "matplotlib",
+    "wandb",
+}
 SCORING = ("score_predictions", "score_pseudo_labels", "make_report", "plot_timeline")
-LIGHT = (*SCORING, "download_features", "make_lookalike", "pack_features", "simulate")
+PARSING = ("parse_video", "app")  # their --help
+LIGHT = (*SCORING, *PARSING, "download_features", "make_lookalike", "pack_features", "simulate")
 PRINT_HEAVY = "import sys; print(*[name for name in sys.argv[1].split() if name in sys.modules])"
 
 

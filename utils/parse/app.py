@@ -137,8 +137,8 @@ class App:
             messages, lines = gr.HTML(elem_id="messages"), gr.State([])
             results = gr.Radio([], label="Results, newest first", visible=False, elem_id="results")
             report = gr.HTML(elem_id="report")
-            # taken at once, so that the next ones can be dropped; by a component, since the browser sends its value with
-            # each batch, while a gr.State would hold the latest batch when an earlier one's turn comes
+            # taken at once, so that the next ones can be dropped; by a component, since the browser sends its value
+            # with each batch, while a gr.State would hold the latest batch when an earlier one's turn comes
             several = {"trigger_mode": "multiple"}
             batch = files.upload(lambda uploads: (uploads, None), files, [taken, files], queue=False, **several)
             shown = [lines, messages, results]
