@@ -36,6 +36,10 @@ STYLE = """
 #report a { text-decoration: underline; overflow-wrap: anywhere; }
 #report iframe { display: block; width: 100%; height: 94vh; min-height: 560px; border: 1px solid #8888;
   border-radius: 6px; }
+@media (max-width: 700px) {
+  #working .progress-text { top: 40px; }  /* else the bar covers it */
+  #report iframe { width: calc(100vw - 8px); margin-left: calc(50% - 50vw + 4px); }
+}
 """
 
 

@@ -115,7 +115,7 @@ def write_outputs(
         "report.html": render(video, threshold, model, folder, embed),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _work_folder(folder.parent) as work:  # beside it: on the same disk
+    with work_folder(folder.parent) as work:  # beside it: on the same disk
         for name, text in texts.items():
             (work / name).write_bytes(encode(text, folder / name))
         draw_timeline(work / "timeline.png", video, events)
@@ -128,7 +128,7 @@ def write_outputs(
 
 
 @contextlib.contextmanager
-def _work_folder(parent: Path) -> Iterator[Path]:
+def work_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder, locked while it is used; those that killed runs left are removed first."""
     for left in parent.glob(f"{WORK}*{TMP_SUFFIX}"):
         with contextlib.suppress(Busy, OSError), locked_path(left, "a run is writing to it"):

@@ -7,10 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.parse.outputs import output_name
+from utils.parse.outputs import output_name, work_folder
 
 PAGE, VIDEO = "report.html", "video"  # of a result: its page, and the folder of the video itself
-UPLOADS = ".uploads-"  # how the folder of what browsers send begins
 
 
 class Results:
@@ -39,9 +38,10 @@ class Results:
     def new(self, upload: Path) -> Iterator[Path]:
         """Yield where a video lies in the folder of its new result, which is removed if the block raises an error."""
         folder = self.folder / output_name(upload, {path.name.casefold() for path in self.folder.iterdir()})
+        folder.mkdir()
         try:
             video = folder / VIDEO / upload.name
-            video.parent.mkdir(parents=True)
+            video.parent.mkdir()
             try:
                 os.link(upload, video)
             except OSError:  # a file system without links
@@ -54,15 +54,14 @@ class Results:
 
 @contextlib.contextmanager
 def results_folder(given: Path | None) -> Iterator[tuple[Results, Path]]:
-    """Results in a given folder, None: in a temporary one; and a folder for uploads.
+    """Results in a given folder, None: in a temporary one; and a folder in it for uploads, on the same disk.
 
-    What is temporary is removed at the end, that of killed runs when the system does so.
+    What is temporary is removed at the end.
     """
     with contextlib.ExitStack() as stack:
-        temporary = lambda prefix, place: stack.enter_context(
-            tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
-        )
-        if given:
-            given.mkdir(parents=True, exist_ok=True)
-        folder = Path(given or temporary("valor-app-", None)).resolve()
-        yield Results(folder), Path(temporary(UPLOADS, folder))  # in it: on the same disk
+        if given is None:
+            temporary = tempfile.TemporaryDirectory(prefix="valor-app-", ignore_cleanup_errors=True)
+            given = Path(stack.enter_context(temporary))
+        given.mkdir(parents=True, exist_ok=True)
+        folder = given.resolve()
+        yield Results(folder), stack.enter_context(work_folder(folder))
