@@ -79,7 +79,7 @@ class App:
         path = upload
         try:
             progress(0, desc=f"{title}, reading the file")
-            with self.busy, self.results.new(upload) as path:
+            with self.results.new(upload) as path:
                 video = self.video_parser.parse(path, self.hop, progress=windows, spectrogram=self.spectrogram)
                 folder = path.parents[1]
                 events = write_outputs(folder, video, self.threshold, self.video_parser.model, embed=False)
@@ -99,7 +99,10 @@ class App:
         first = ""
         for i, upload in enumerate(uploads):
             place = f" ({i + 1} of {len(uploads)})" if len(uploads) > 1 else ""
-            name, line = self.parse(Path(upload), place, progress)
+            with self.busy:  # until all that belongs to the video is freed
+                if self.stopping.is_set():
+                    return
+                name, line = self.parse(Path(upload), place, progress)
             lines = [line, *lines]
             chosen = {} if first or not name else {"value": name}
             first = first or name
