@@ -44,6 +44,7 @@ HOME = {
     "matplotlib": ("utils.report",),
     "pympi": ("utils.convert",),
     "wandb": ("utils.train",),
+    "gradio": ("utils.parse",),
 }
 ARRAYS = {"Tensor", "ndarray"}
 

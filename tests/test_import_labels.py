@@ -22,7 +22,7 @@ from utils.llp.annotations import read_reference
 from utils.llp.datasets import LLP, read_dataset
 from utils.llp.videos import read_split
 from utils.parse.events import find_events
-from utils.parse.outputs import audacity_text
+from utils.parse.formats import audacity_text
 
 CLASSES = ["Dog", "Door bell", "Speech"]
 

@@ -49,7 +49,7 @@ def test_leftovers_of_killed_runs_are_removed_and_those_of_other_runs_stay(parse
 
 def test_many_writers_at_once_do_not_remove_each_others_folders(tmp_path):
     def write(number: int) -> list[str]:
-        with outputs._work_folder(tmp_path) as work:
+        with outputs.work_folder(tmp_path) as work:
             (work / "a").write_text(str(number))
             time.sleep(0.001)
             return [path.read_text() for path in work.iterdir()]

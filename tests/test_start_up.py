@@ -13,9 +13,23 @@ import pytest
 from tests.conftest import ROOT, python
 from utils import __version__
 
-HEAVY = {"torch", "av", "cv2", "soxr", "torchvision", "open_clip", "laion_clap", "transformers", "matplotlib", "wandb"}
+HEAVY = {
+    "torch",
+    "gradio",
+    "av",
+    "cv2",
+    "soxr",
+    "torchvision",
+    "open_clip",
+    "laion_clap",
+    "transformers",
+    "matplotlib",
+    "wandb",
+}
 SCORING = ("score_predictions", "score_pseudo_labels", "make_report", "plot_timeline")
-LIGHT = (*SCORING, "download_features", "import_labels", "make_lookalike", "pack_features", "simulate")
+PARSING = ("parse_video", "app")  # their --help
+OTHERS = ("download_features", "import_labels", "make_lookalike", "pack_features", "simulate")
+LIGHT = (*SCORING, *PARSING, *OTHERS)
 PRINT_HEAVY = "import sys; print(*[name for name in sys.argv[1].split() if name in sys.modules])"
 
 

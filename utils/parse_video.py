@@ -19,27 +19,11 @@ import sys
 from pathlib import Path
 
 from utils.base import command, flags
-from utils.base.errors import InputError
+from utils.base.errors import InputError, one_line
 from utils.base.files import require_room_for_files, require_writable
-from utils.encoders import CLIP_MODEL, checkpoint_flag
-from utils.features.kinds import KINDS
+from utils.parse import flags as parse_flags
 
 SHOWN = 20  # events of a video that are printed
-
-
-def whole_hop(text: str) -> int:
-    """argparse type: 1 to 10 whole seconds."""
-    if text.removesuffix(".0") not in map(str, range(1, 11)):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of seconds from 1 to 10")
-    return int(float(text))
-
-
-def probability(text: str) -> float:
-    """argparse type: a number between 0 and 1."""
-    value = flags.positive_float(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -47,47 +31,18 @@ def get_args_parser() -> argparse.ArgumentParser:
     args_parser = flags.ArgumentParser(prog="parse_video.py", description=__doc__)
     add = args_parser.add_argument
     add("videos", type=Path, nargs="+", metavar="VIDEO", help="media files")
-    text = "the parser: checkpoint_best.pt of a run, or valor, valor+, valor++, which is fetched to models/ if missing"
-    add("--checkpoint", metavar="FILE|NAME", help=text)
+    parse_flags.add_parser_flags(args_parser)
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    model = args_parser.add_argument_group("the parser, if the files beside the checkpoint do not say")
-    flags.add_dataset_flags(model, of_run=True)
-    model.add_argument("--nhead", type=flags.positive_int, help="attention heads (default: the run's, or 8)")
-    model.add_argument("--norm_where", choices=("post_norm", "pre_norm"), help="default: the run's, or post_norm")
-    add = args_parser.add_argument_group("events").add_argument
+    events = args_parser.add_argument_group("events")
+    add = events.add_argument
     text = "decide anew from what an earlier run left in --out: another --threshold, --classes or multiple of --hop"
     add("--reuse", action="store_true", help=text)
-    text = "seconds from one window of ten to the next; windows that overlap are averaged (default: 10, or as kept)"
-    add("--hop", type=whole_hop, metavar="S", help=text)
-    text = "a probability of at least this is a decision"
-    add("--threshold", type=probability, default=0.5, metavar="P", help=text)
+    parse_flags.add_event_flags(events, default_hop="10, or as kept")
     add("--embed", action="store_true", help="put the video, if it is small, into report.html")
-    add("--spectrogram", action="store_true", help="draw the log-mel spectrogram in report.html, too")
     text = "write the features of each window, too, to DIR/<feature>/<name>.npy"
     add("--keep_features", type=Path, metavar="DIR", help=text)
-    text = "local weights, instead of those published"
-    add = args_parser.add_argument_group("networks of the features", text).add_argument
-    for kind in KINDS.values():
-        add(checkpoint_flag(kind), type=Path, metavar="FILE", help=f"of {kind.title}")
-    add("--clip_model", default=CLIP_MODEL, metavar="NAME", help="--model of utils/clip_preprocess.py")
-    add("--clip_pretrained", metavar="TAG", help="--pretrained of utils/clip_preprocess.py")
-    add("--gpu", default="0", help="number of the CUDA device, -1: CPU; without CUDA always the CPU")
-    add("--precision", choices=flags.PRECISIONS, default="fp32", help="of these networks")
+    parse_flags.add_network_flags(args_parser)
     return args_parser
-
-
-def load_video_parser(args: argparse.Namespace):
-    """The parser that the flags describe, with its encoders."""
-    from utils.base.devices import network_device
-    from utils.download.published import checkpoint_path
-    from utils.parse import VideoParser
-
-    training = {"dataset": args.dataset, "classes": args.classes, "nhead": args.nhead, "norm_where": args.norm_where}
-    weights = {name: getattr(args, checkpoint_flag(kind).removeprefix("--")) for name, kind in KINDS.items()}
-    options = {"CLIP": {"model": args.clip_model, "pretrained": args.clip_pretrained}}
-    networks = {"device": network_device(args.gpu, args.precision), "precision": args.precision}
-    path = checkpoint_path(args.checkpoint)
-    return VideoParser.load(path, checkpoints=weights, options=options, **training, **networks)
 
 
 def feature_writer(folder: Path | None, name: str):
@@ -142,13 +97,14 @@ def make_parse(args: argparse.Namespace):
 
         return reuse
     from utils.media.windows import survey
+    from utils.parse.parser import window_bar
 
     if len(args.videos) == 1:  # a bad file is noticed before the networks are loaded
         survey(args.videos[0])
-    video_parser = load_video_parser(args)
+    video_parser = parse_flags.load_parser(args)
 
     def compute(path: Path, name: str):
-        drawn = {"progress": True, "spectrogram": args.spectrogram}
+        drawn = {"progress": window_bar, "spectrogram": args.spectrogram}
         keep = feature_writer(args.keep_features, name)
         return video_parser.parse(path, args.hop or 10, keep, **drawn), video_parser.model
 
@@ -186,8 +142,7 @@ def main(args: argparse.Namespace) -> int:
             if len(args.videos) == 1:
                 raise
             failed += 1
-            reason = f"{error.filename or path}: {error.strerror}" if getattr(error, "strerror", None) else error
-            print(f"failed: {reason}", file=sys.stderr, flush=True)
+            print(f"failed: {one_line(error, path)}", file=sys.stderr, flush=True)
             continue
         print_events(video, args.out / name, events, args.threshold)
     if failed == len(args.videos):

@@ -4,6 +4,13 @@ Not here: training (train), LLP's clips by the list (extract).
 Imports: nets, base, llp, metrics, media, features, encoders, train, report.
 """
 
-from utils.parse.parser import VideoParser, parse_videos
-
 __all__ = ["VideoParser", "parse_videos"]
+
+
+def __getattr__(name: str):
+    """These two, and with them torch, are loaded when they are first asked for: commands show their --help without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from utils.parse import parser
+
+    return getattr(parser, name)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,19 +23,25 @@ EDGE = "#444444"  # of events in the timeline
 
 
 def output_names(videos: Sequence[Path]) -> list[str]:
-    """A folder name for each video: its stem, with a number if one before it has the same.
+    """A folder name for each video, as `output_name` chooses it among those before."""
+    names: dict[str, str] = {}
+    for path in videos:
+        name = output_name(path, names)
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def output_name(path: Path, taken: Container[str]) -> str:
+    """A folder name for a video: its stem, with a number if that is among the casefolded names `taken`.
 
     A stem of dots alone, of `...mp4`, would name another folder: then it is `video`.
     """
-    names = {}
-    for path in videos:
-        stem = path.stem if path.stem.strip(".") else "video"
-        name, number = stem, 1
-        while name.casefold() in names:  # some file systems ignore case
-            number += 1
-            name = f"{stem}_{number}"
-        names[name.casefold()] = name
-    return list(names.values())
+    stem = path.stem if path.stem.strip(".") else "video"
+    name, number = stem, 1
+    while name.casefold() in taken:  # some file systems ignore case
+        number += 1
+        name = f"{stem}_{number}"
+    return name
 
 
 def json_text(video: ParsedVideo, events: pd.DataFrame, threshold: float, model: dict) -> str:
@@ -109,7 +115,7 @@ def write_outputs(
         "report.html": render(video, threshold, model, folder, embed),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _work_folder(folder.parent) as work:  # beside it: on the same disk
+    with work_folder(folder.parent) as work:  # beside it: on the same disk
         for name, text in texts.items():
             (work / name).write_bytes(encode(text, folder / name))
         draw_timeline(work / "timeline.png", video, events)
@@ -122,7 +128,7 @@ def write_outputs(
 
 
 @contextlib.contextmanager
-def _work_folder(parent: Path) -> Iterator[Path]:
+def work_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder, locked while it is used; those that killed runs left are removed first."""
     for left in parent.glob(f"{WORK}*{TMP_SUFFIX}"):
         with contextlib.suppress(Busy, OSError), locked_path(left, "a run is writing to it"):

@@ -10,7 +10,7 @@ Axes: T = 10 segments of a window, n of a video, M = 2 modalities (audio, visual
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +35,11 @@ from utils.parse.collect import SecondFeatures, WindowProbabilities
 from utils.parse.events import ParsedVideo, as_text, find_events
 from utils.parse.networks import load_network
 from utils.parse.reader import Reader, describe
+
+
+def window_bar(starts: Sequence[int], name: str) -> tqdm:
+    """A bar of a video's windows, on the terminal: `progress` of `VideoParser.parse`."""
+    return tqdm(starts, name, unit="window", leave=False)
 
 
 class VideoParser:
@@ -109,7 +114,7 @@ class VideoParser:
         path: Path | str,
         hop: int = T,
         keep: Callable[[str, dict[str, np.ndarray]], None] | None = None,
-        progress: bool = False,
+        progress: Callable[[Sequence[int], str], Iterable[int]] | None = None,
         spectrogram: bool = False,
     ) -> ParsedVideo:
         """What the parser says of one video of any length.
@@ -119,7 +124,9 @@ class VideoParser:
                 other lengths see all seconds of the video, or as many as in their training, and take no other hop.
             keep: called with each window's time, `_20_30` (empty if it is the only one), and its features,
                 (10 | 64 | 80, D) float32 by the name of their kind.
-            progress: show a bar. spectrogram: draw it, too.
+            progress: called with the first seconds of all windows and the file's name; it returns an iterable of these
+                seconds, each of which is asked for when its window's turn has come, as `window_bar` does.
+            spectrogram: draw it, too.
 
         Raises InputError if the file cannot be decoded, has neither picture nor sound, or for a wrong hop.
         """
@@ -127,10 +134,10 @@ class VideoParser:
         found = windows.survey(path := Path(path))
         starts = windows.window_starts(found.seconds, hop)
         parts = self._parts(found.seconds, hop, path)
-        bar = tqdm(starts, as_text(path.name), unit="window", disable=not progress, leave=False)
+        turns = progress(starts, as_text(path.name)) if progress else starts
         reader = Reader(self, path, found, starts, spectrogram)
         reads = read_ahead(reader.read, starts, workers=1, ahead=1)
-        for start, result in zip(bar, reads, strict=True):
+        for start, result in zip(turns, reads, strict=True):
             if result.error:
                 is_ours = isinstance(result.error, (InputError, OSError))
                 raise result.error if is_ours else InputError(f"{path}: {result.problem}") from result.error
