@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests import synthetic
 from tests.media_files import ffmpeg, make_video
 from tests.test_parse_video import example, parse, small, small_networks, video_of  # noqa: F401 (fixtures)
+from utils import parse_video
 from utils.base.errors import InputError
 from utils.llp.classes import CLASS_NAMES, CLASSES, write_classes
 from utils.parse import formats
+from utils.parse import parser as parser_module
 from utils.parse.events import Windows, find_events, likeliest, peaks
 from utils.parse.kept import FILE, read_kept, write_kept
 from utils.parse.page import class_colours, sound_data
@@ -41,8 +44,6 @@ def texts(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("flags", [("--threshold", "0.2"), ("--hop", "4"), ("--hop", "10", "--threshold", "0.6"), ()])
 def test_what_is_decided_anew_is_what_a_new_run_decides(parsed, command, flags):
-    from utils import parse_video
-
     kept = Path("out/clip", FILE).read_bytes()
     again = command(parse_video, "clip.mp4", "--reuse", "--out", "out", *flags)
     assert again.status == 0, again.err
@@ -54,8 +55,6 @@ def test_what_is_decided_anew_is_what_a_new_run_decides(parsed, command, flags):
 
 
 def test_other_class_names_and_what_cannot_be_reused(parsed, command):
-    from utils import parse_video
-
     def again(*flags):
         return command(parse_video, "clip.mp4", "--reuse", "--out", "out", *flags)
 
@@ -67,7 +66,11 @@ def test_other_class_names_and_what_cannot_be_reused(parsed, command):
     for flags, message in (
         (("--classes", "three.yaml"), "--classes: lists 3 classes, expected the 25 of the checkpoint"),
         (("--hop", "3"), "--hop 3: expected a multiple of 2, by which the kept windows are apart; leave --reuse out"),
-        (("--checkpoint", "x.pt"), "--checkpoint has no meaning with --reuse"),
+        (
+            ("--checkpoint", "x.pt"),
+            "--reuse with another --checkpoint needs the features that a run with --keep_features",
+        ),
+        (("--spectrogram",), "--spectrogram has no meaning with --reuse"),
         (("--out", "other"), "other/clip/parsed.npz: no such file, from which --reuse decides; leave --reuse out"),
     ):
         result = again(*flags)
@@ -81,6 +84,36 @@ def test_other_class_names_and_what_cannot_be_reused(parsed, command):
     assert "is of another file than clip.mp4, or that has changed since" in again().error
     missing = command(parse_video, "clip.mp4", "--out", "out")
     assert missing.status == 2 and "--checkpoint is missing: a run's checkpoint_best.pt, or valor," in missing.error
+
+
+@pytest.mark.parametrize(("seconds", "hop"), [(17, "5"), (2, "10")])
+def test_another_checkpoint_decides_from_kept_features(parse, command, seconds, hop, monkeypatch):
+    """As a run that computes them; no encoder is loaded."""
+    make_video(Path("clip.mp4"), seconds=seconds)
+    other = synthetic.write_small_parser(Path("other/checkpoint_best.pt"), seed=7)
+    assert parse("clip.mp4", "--hop", hop, "--keep_features", "kept").status == 0
+    assert parse("clip.mp4", "--hop", hop, "--threshold", "0.4", checkpoint=other).status == 0
+    expected = texts("out/clip")
+    assert parse("clip.mp4", "--hop", hop).status == 0
+    assert texts("out/clip") != expected
+    with monkeypatch.context() as patch:
+        patch.setattr(parser_module, "load_encoder", None)
+        flags = ("--threshold", "0.4", "--keep_features", "kept", "--checkpoint", other, "--gpu", "-1")
+        result = command(parse_video, "clip.mp4", "--reuse", "--out", "out", *flags)
+    assert result.status == 0, result.err
+    assert texts("out/clip") == expected
+    wide = synthetic.write_small_parser(Path("wide/checkpoint_best.pt"), 768, 768)
+    for flags, message in (
+        (("--checkpoint", other, "--keep_features", "none"), "no such file, which an earlier run with --keep_features"),
+        (("--checkpoint", wide, "--keep_features", "kept"), "kept/CLAP/clip"),
+    ):
+        result = command(parse_video, "clip.mp4", "--reuse", "--out", "out", *flags)
+        assert result.status == 2 and message in result.error, result.err
+    kept = next(Path("kept/vggish").iterdir())
+    np.save(kept, np.zeros((10, 5), np.float32))
+    flags = ("--checkpoint", other, "--keep_features", "kept")
+    result = command(parse_video, "clip.mp4", "--reuse", "--out", "out", *flags)
+    assert result.status == 2 and "holds (10, 5), expected (rows, 128) for the checkpoint" in result.error
 
 
 def test_an_hour_is_decided_anew_in_seconds(tmp_path):

@@ -35,27 +35,15 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     events = args_parser.add_argument_group("events")
     add = events.add_argument
-    text = "decide anew from what an earlier run left in --out: another --threshold, --classes or multiple of --hop"
+    text = "decide anew from what an earlier run left in --out: another --threshold, --classes or multiple of --hop; "
+    text += "or another --checkpoint, from the features in --keep_features"
     add("--reuse", action="store_true", help=text)
     parse_flags.add_event_flags(events, default_hop="10, or as kept")
     add("--embed", action="store_true", help="put the video, if it is small, into report.html")
-    text = "write the features of each window, too, to DIR/<feature>/<name>.npy"
+    text = "write the features of each window, too, to DIR/<feature>/<name>.npy; --reuse reads them"
     add("--keep_features", type=Path, metavar="DIR", help=text)
     parse_flags.add_network_flags(args_parser)
     return args_parser
-
-
-def feature_writer(folder: Path | None, name: str):
-    """The function that keeps a window's features under a video's `name`, None if they are not kept."""
-    if folder is None:
-        return None
-    from utils.base.npy import write_npy
-
-    def keep(window: str, features) -> None:
-        for kind, array in features.items():
-            write_npy(folder / kind / f"{name}{window}.npy", array)
-
-    return keep
 
 
 def print_events(video, folder: Path, events, threshold: float) -> None:
@@ -86,17 +74,9 @@ def make_parse(args: argparse.Namespace):
     It computes, or reads what is kept. Raises InputError if the networks or the classes cannot be loaded.
     """
     if args.reuse:
-        from utils.llp.datasets import read_dataset
-        from utils.parse.kept import FILE, read_kept
-
-        names = read_dataset(args.dataset, args.classes).class_names if args.dataset or args.classes else None
-
-        def reuse(path: Path, name: str):
-            video, model = read_kept(args.out / name / FILE, path, names)
-            return video.with_hop(args.hop) if args.hop else video, model
-
-        return reuse
+        return make_reuse(args)
     from utils.media.windows import survey
+    from utils.parse.features import feature_writer
     from utils.parse.parser import window_bar
 
     if len(args.videos) == 1:  # a bad file is noticed before the networks are loaded
@@ -111,13 +91,35 @@ def make_parse(args: argparse.Namespace):
     return compute
 
 
+def make_reuse(args: argparse.Namespace):
+    """As `make_parse`, from what an earlier run kept: its probabilities, or, with --checkpoint, its features."""
+    from utils.llp.datasets import read_dataset
+    from utils.parse.features import feature_reader
+    from utils.parse.kept import FILE, read_kept
+
+    video_parser = parse_flags.load_parser(args, kept_only=True) if args.checkpoint else None
+    is_renamed = not video_parser and (args.dataset or args.classes)
+    names = read_dataset(args.dataset, args.classes).class_names if is_renamed else None
+
+    def reuse(path: Path, name: str):
+        video, model = read_kept(args.out / name / FILE, path, names)
+        video = video.with_hop(args.hop) if args.hop else video
+        if video_parser:
+            video = video_parser.again(video, feature_reader(args.keep_features, name, video_parser, video))
+            model = video_parser.model
+        return video, model
+
+    return reuse
+
+
 def check_args(args: argparse.Namespace) -> None:
     """Raises InputError for flags that do not go together, or folders that cannot be written to."""
-    if args.reuse:
-        given = [flag for flag in ("checkpoint", "keep_features", "spectrogram") if getattr(args, flag)]
-        if given:
-            raise InputError(f"--{given[0]} has no meaning with --reuse, which computes nothing; leave one of them out")
-    elif not args.checkpoint:
+    if args.reuse and args.spectrogram:
+        raise InputError("--spectrogram has no meaning with --reuse, which decodes nothing; leave one of them out")
+    if args.reuse and bool(args.checkpoint) != bool(args.keep_features):
+        needed = "the features that a run with --keep_features DIR wrote"
+        raise InputError(f"--reuse with another --checkpoint needs {needed}; give both flags")
+    if not args.reuse and not args.checkpoint:
         raise InputError("--checkpoint is missing: a run's checkpoint_best.pt, or valor, valor+ or valor++")
     for flag, folder in (("--out", args.out), ("--keep_features", args.keep_features)):
         require_writable(flag, folder, folder=True)

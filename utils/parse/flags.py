@@ -55,8 +55,11 @@ def add_network_flags(args_parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=flags.PRECISIONS, default="fp32", help="of these networks")
 
 
-def load_parser(args: argparse.Namespace):
-    """The VideoParser that these flags describe, with its encoders. Raises InputError if a file is missing or wrong."""
+def load_parser(args: argparse.Namespace, **settings):
+    """The VideoParser that these flags describe; settings: further ones of its `load`.
+
+    Raises InputError if a file is missing or wrong.
+    """
     from utils.base.devices import network_device
     from utils.download.published import checkpoint_path
     from utils.parse.parser import VideoParser
@@ -66,4 +69,4 @@ def load_parser(args: argparse.Namespace):
     options = {"CLIP": {"model": args.clip_model, "pretrained": args.clip_pretrained}}
     networks = {"device": network_device(args.gpu, args.precision), "precision": args.precision}
     path = checkpoint_path(args.checkpoint)
-    return VideoParser.load(path, checkpoints=weights, options=options, **training, **networks)
+    return VideoParser.load(path, checkpoints=weights, options=options, **training, **networks, **settings)

@@ -30,11 +30,17 @@ from utils.features.kinds import CLAP_EMBEDDING, STREAMS, pool
 from utils.llp.classes import T
 from utils.llp.datasets import LLP, PER_VIDEO, DataSet
 from utils.media import windows
+from utils.media.timeline import SINGLE
 from utils.metrics.eval_metrics import THRESHOLD
 from utils.parse.collect import SecondFeatures, WindowProbabilities
 from utils.parse.events import ParsedVideo, as_text, find_events
 from utils.parse.networks import load_network
 from utils.parse.reader import Reader, describe
+
+
+def window_name(seconds: float, start: int) -> str:
+    """What the features of a window are called after the name of their video; nothing, if it is the only one."""
+    return "" if seconds <= SINGLE else f"_{start}_{start + T}"
 
 
 def window_bar(starts: Sequence[int], name: str) -> tqdm:
@@ -48,7 +54,7 @@ class VideoParser:
     Args:
         net: in evaluation mode, on `device`.
         dataset: that it was trained on: its C classes, and whether it takes windows of ten seconds or whole videos.
-        encoders: of its three features, by stream (STREAMS).
+        encoders: of its three features, by stream (STREAMS); none: only features that were kept can be parsed.
         model: what the outputs say of it.
     """
 
@@ -62,8 +68,8 @@ class VideoParser:
     ):
         self.net, self.dataset, self.device = net, dataset, torch.device(device)
         self.class_names = dataset.class_names
-        self.encoders = [encoders[stream] for stream in STREAMS]
-        self.audio, *self.visual = self.encoders
+        self.encoders = [encoders[stream] for stream in STREAMS if encoders]
+        self.audio, *self.visual = self.encoders or [None]
         self.model = model or {}
         self._silent: dict[str, np.ndarray] = {}  # features of silence, and of black frames
 
@@ -80,31 +86,31 @@ class VideoParser:
         options: Mapping[str, Mapping] | None = None,
         device: Device | None = None,
         precision: str = "fp32",
+        kept_only: bool = False,
     ) -> Self:
-        """A checkpoint and the encoders that its sizes ask for, each loaded once.
+        """A checkpoint, `path`, of a run or published, and the encoders that its sizes ask for, each loaded once.
 
         Args:
-            path: checkpoint_best.pt of a run, or a published one.
             dataset: as --dataset names it; classes: a class file; nhead, norm_where: of the training. None: from the
                 files beside the checkpoint, else LLP and the published settings.
             checkpoints: local weights of encoders, by the name of their kind; the others are those published.
             options: further ones of `load_encoder`, by the name of the kind, such as {"CLIP": {"model": NAME}}.
             device: None: as the command chooses it, the first GPU if there is one.
-            precision: of the encoders, fp32, bf16 or fp16.
+            precision: of the encoders, fp32, bf16 or fp16. kept_only: leave the encoders out.
 
         Raises InputError if a file is missing, damaged, or does not fit.
         """
         device = network_device("0", precision) if device is None else device
         net, found, kinds, about = load_network(Path(path), dataset, classes, nhead, norm_where)
         encoders = {}
-        for stream, kind in kinds.items():
+        for stream, kind in kinds.items() if not kept_only else ():
             own = {"any_vocabulary": True} if kind.encoder == "clap" else {}  # features need no captions: no tokenizer
             own |= {"per_second": True} if own and kind.size == CLAP_EMBEDDING else {}
             own |= (options or {}).get(kind.name, {})
             weights = (checkpoints or {}).get(kind.name)
             encoders[stream] = load_encoder(kind, weights, device, precision, checkpoint_flag(kind), **own)
-        features = [kinds[stream].name for stream in STREAMS]
-        model = {"checkpoint": as_text(path), **about, "features": features, "precision": precision}
+        names = [kind.name for kind in kinds.values()]
+        model = {"checkpoint": as_text(path), **about, "features": names, "precision": precision}
         if found.name != LLP.name:
             model |= {"dataset": found.name, "seconds": found.seconds or PER_VIDEO}
         return cls(for_device(net.to(device), torch.device(device)), found, encoders, device, model)
@@ -143,12 +149,30 @@ class VideoParser:
                 raise result.error if is_ours else InputError(f"{path}: {result.problem}") from result.error
             features = None if result.value is None else self.embed(result.value)  # None: a gap of the file
             if keep and features:
-                keep("" if found.is_single else f"_{start}_{start + T}", features)
+                keep(window_name(found.seconds, start), features)
             parts.add(start, features)
         track = reader.has_track(parts.edges)
         about = (track, self.class_names, parts.hop, describe(found, parts.edges, track))
         sound = reader.painter and reader.painter.picture()
         return ParsedVideo(path, found.seconds, parts.edges, *parts.means(), *about, parts.windows(), sound)
+
+    def again(self, kept: ParsedVideo, read: Callable[[int], dict[str, np.ndarray] | None]) -> ParsedVideo:
+        """What this parser says of a video that another one has parsed.
+
+        kept: what that one said. read: called with the first second of each window, returns its features (rows, D) by
+        the name of their kind, in the order of STREAMS; None: there is nothing in it.
+
+        Raises InputError if this network divides the video in another way.
+        """
+        if (self.dataset.seconds == T) != (kept.windows is not None):
+            raise InputError(f"{kept.path}: was parsed by a network of other lengths; leave --reuse out")
+        starts = windows.window_starts(kept.seconds, T) if kept.windows is None else kept.windows.starts.tolist()
+        parts = self._parts(kept.seconds, kept.hop or T, kept.path)
+        for start in starts:
+            parts.add(start, read(start))
+        frame_prob, global_prob = parts.means()
+        said = {"frame_prob": frame_prob, "global_prob": global_prob, "windows": parts.windows()}
+        return kept._replace(class_names=self.class_names, hop=parts.hop, **said)
 
     def _check_hop(self, hop: int) -> None:
         """Raises InputError if windows cannot be so far apart."""
