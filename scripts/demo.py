@@ -95,6 +95,7 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     step("the page of the test run")
     settings = {
         "pred_dir": predicted,
+        "name": "VALOR",
         "label_csv": data / SPLIT_FILES["test"],
         "gt_dir": data,
         "log": models / "VALOR" / EPOCH_LOG,
