@@ -3,7 +3,7 @@
     python main.py --mode train --model_name my_run      # scripts/train_valor.sh has the published settings
     python main.py --mode test  --model_name my_run --save_predictions predictions
 
-Flags, their defaults and the printed lines are those of the published release.
+The flags of the published release keep their names and defaults.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--experimental", action="store_true", help=networks.EXPERIMENTAL)
     add("--model_name", default=flags.gives_way("MMIL_Net"), help="folder in model_save_dir (default: --model's)")
     add("--model_save_dir", default="models/", help="folder of all runs")
-    add("--checkpoint", choices=published.NAMES, help="val, test: the published model, fetched if it is missing")
+    add("--checkpoint", type=published.model_name, metavar="NAME", help=published.HELP)
     add("--resume", action="store_true", help="continue the run --model_name where it stopped")
     add("--save_epochs", action="store_true", help="keep checkpoint_epoch_<e>.pt of every epoch")
     add("--log_every", type=positive_int, default=10, help="iterations between lines of iterations.jsonl")

@@ -16,6 +16,7 @@ if __name__ == "__main__":  # imports start at the repository
 import main as valor
 from utils import make_report
 from utils.base import command, flags
+from utils.base.files import locked
 from utils.llp.annotations import Reference, read_evaluation
 from utils.llp.videos import SPLIT_FILES
 from utils.metrics.eval_metrics import ten_scores, video_scores
@@ -133,9 +134,10 @@ def main(args: argparse.Namespace) -> None:
     print(NOTICE)
     os.chdir(Path(__file__).resolve().parents[1])
     out = Path("demo_output")
-    if out.exists():
-        shutil.rmtree(out)
-    demo(out, {split: getattr(args, split) for split in SPLIT_FILES}, args.epochs)
+    with locked(f"demo {out.resolve()}", f"{out}: another demo is writing to it; wait for its end"):
+        if out.exists():
+            shutil.rmtree(out)
+        demo(out, {split: getattr(args, split) for split in SPLIT_FILES}, args.epochs)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,9 @@ current() { [[ -f $stamp ]] && grep -qxF "$(line $level)" "$stamp" && works .ven
 
 # What comes next, unless another script of ours goes on by itself.
 say_next() {
+  if [[ ${#backend[@]} != 0 ]] && .venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda)' 2>/dev/null; then
+    echo "setup.sh: this .venv has builds for CUDA; remove it, and run this again, to get those for the CPU" >&2
+  fi
   [[ -n ${VALOR_SETUP_QUIET:-} ]] || echo "setup.sh: .venv is ready; to type python commands: source .venv/bin/activate"
 }
 
@@ -84,13 +87,17 @@ else
   uv=(.venv/bin/python -m uv)
 fi
 size=", 4 GB to fetch, 6.5 GB on the disk"
+[[ $level == full ]] || size=", 3 GB to fetch, 5 GB on the disk"
 [[ ${#backend[@]} == 0 ]] || size=", about 3.4 GB less than with CUDA"
 .venv/bin/python -c 'import torch' 2>/dev/null && size="" # little is missing
 echo "setup.sh: installing $requirements into .venv$size"
 rm -f "$stamp"
 # Compiled now, since the first start of every command would else take seconds longer, each time if .venv is read-only.
 # Without --quiet: uv shows the progress of each large file.
-"${uv[@]}" pip install "${backend[@]}" --compile-bytecode --python .venv/bin/python -r "$requirements"
+"${uv[@]}" pip install "${backend[@]}" --compile-bytecode --python .venv/bin/python -r "$requirements" || {
+  echo "setup.sh: the packages could not be installed, for the reason above; rerun the same command to go on" >&2
+  exit 2
+}
 line core >"$stamp"
 [[ $level == core ]] || line full >>"$stamp"
 say_next

@@ -290,12 +290,13 @@ def test_what_is_dropped_is_counted(doors):
     assert counts == {
         "1 duplicate",
         "1 merged with another of its class",
-        "2 empty (without a duration)",
+        "1 empty (without a duration)",
+        "1 that end before they begin",
         "1 cut at the end of their video",
         "2 beyond the end of their video",
     }
     assert unknown == "labels of unknown classes are left out: 'Cat' 2, '' 1; --classes FILE names others"
-    assert unsaid.startswith("3 labels say neither audio nor visual: counted as audio and visual (--modality)")
+    assert unsaid.startswith("labels that say neither audio nor visual: 3, counted as audio and visual (--modality)")
 
 
 @pytest.mark.parametrize("default", ["audio", "visual", "both"])
@@ -461,7 +462,7 @@ def test_each_split_needs_a_recording():
             (),
             "no label is an event of a video; labels of unknown classes are left out: 'Cat' 1; --classes",
         ),
-        ("", (), "no label is an event of a video; all are empty"),
+        ("", (), "no label is an event of a video; there are no labels"),
         ("0\t1e9\tDog\n", (), "line 1"),
         ("0\t99999999999\tDog\n", (), "has the time 1e+11 s, expected at most 10000000"),
         ("0\t1\tDog\n", ("--list", "none.csv"), "none.csv: no such file"),

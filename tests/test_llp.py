@@ -192,14 +192,15 @@ def test_the_scorer_needs_no_weak_labels(tmp_path):
         ("/mnt/llp/feats/res152", "download_features.py --parts res152"),
         ("./data/CLAP/segment_pseudo_labels", "download_features.py --parts CLAP"),
         ("data/raw_videos", "download_dataset.py"),
-        ("data/video_frames", "extract_frames.py"),
         ("entrance/train.csv", None),
+        ("ave/readme.txt", None),
         ("my/features", None),
         ("features", None),
         ("feats/other", None),
     ],
 )
 def test_what_is_missing_of_llp_names_the_command_that_brings_it(path, command):
+    assert how_to_get("data/ave/train.csv") == "; python utils/convert_dataset.py ave --source DIR makes it"
     said = how_to_get(path)
     assert said == (f"; LLP's: python utils/{command}" if command else "")
     if command:  # it is a command of this project, whose flags are right

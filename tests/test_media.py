@@ -1,7 +1,10 @@
 """Pictures and sound of video files: the published choices, and files that are wrong."""
 
+import gc
+import itertools
 import json
 import math
+import os
 import shutil
 import subprocess
 import wave
@@ -18,6 +21,7 @@ from tests.conftest import SHARED, find
 from tests.media_files import cut_short, ffmpeg, make_video
 from utils.base.errors import InputError
 from utils.llp.videos import Video
+from utils.media import pixels
 from utils.media.clips import read_audio, read_frames
 from utils.media.files import find_media
 from utils.media.frames import choose_frames, evenly_spaced, frame_files, read_image
@@ -237,3 +241,20 @@ def test_a_video_is_found_by_its_id_or_its_whole_name(tmp_path):
     assert find_media(tmp_path, "id_________", "abc").name == "id_________.mkv"
     with pytest.raises(InputError, match=r"no file other\.mp4"):
         find_media(tmp_path, "other")
+
+
+def test_frames_share_a_scaler(tmp_path):
+    """Its threads would otherwise add up until a worker may make no more."""
+    make_video(tmp_path / "v.mp4", "25", 4, "64x48", "")
+    threads = lambda: len(os.listdir("/proc/self/task"))
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        frames = list(itertools.islice(container.decode(video=0), 100))
+        pixels.to_rgb(frames[0])
+        before, images = threads(), []
+        gc.disable()
+        try:
+            images = [pixels.to_rgb(frame) for frame in frames]
+            assert threads() <= before + 2
+        finally:
+            gc.enable()
+    assert len(images) == 100 and len({image.tobytes() for image in images}) > 50

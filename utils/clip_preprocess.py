@@ -52,8 +52,8 @@ def main(args: argparse.Namespace) -> int:
     dataset = read_dataset(args.dataset, args.classes)
     folder = args.from_videos or args.video_frame_dir
     if not folder.is_dir():
-        expected = "videos" if args.from_videos else "the frames of videos, or --from_videos"
-        raise InputError(f"{folder}: no such folder, expected {expected}{how_to_get(folder)}")
+        make = "python utils/extract_frames.py makes it, or give --from_videos"
+        raise InputError(f"{folder}: no such folder{how_to_get(folder) if args.from_videos else f'; {make}'}")
     kind, source, lists = KINDS["CLIP"], (folder, not args.from_videos), (args.label_all_dataset, dataset)
     layout = file_layout(kind, dataset.seconds)._replace(columns=None)  # 768 with the published model
     folders = flags.teacher_folders(args, FEATURES_FLAG, kind.name, dataset.folder)

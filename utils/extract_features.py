@@ -72,7 +72,8 @@ def source_folder(args: argparse.Namespace, is_audio: bool) -> Path:
     elif args.from_videos:
         folder, make = args.from_videos, "expected videos as <id>.mp4"
     else:
-        folder, make = args.video_frame_dir or FRAME_DIR, "expected the frames of videos, or --from_videos"
+        make = "python utils/extract_frames.py makes it, or give --from_videos"
+        folder = args.video_frame_dir or FRAME_DIR
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {make}{how_to_get(folder)}")
     return folder

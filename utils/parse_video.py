@@ -55,7 +55,7 @@ def print_events(video, folder: Path, events, threshold: float) -> None:
     path = as_text(video.path)
     for note in video.notes:
         print(f"note: {path}: {note}", file=sys.stderr)
-    print(f"{path}: {len(events)} events, in {as_text(folder)}")
+    print(f"{path}: {len(events)} event{'s' * (len(events) != 1)}, in {as_text(folder)}")
     if not len(events):
         classes = ", ".join(f"{name} {peak:.2f}" for name, peak in likeliest(video))
         print(f"none reaches --threshold {threshold}; the likeliest, with their probabilities: {classes}")

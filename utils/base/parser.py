@@ -18,7 +18,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        says_nothing = action.default in (None, "", argparse.SUPPRESS) or isinstance(action.default, bool)
+        says_nothing = action.default in (None, "", [], argparse.SUPPRESS) or isinstance(action.default, bool)
         if says_nothing or "default" in text or "if not given" in text:
             return text
         return f"{text} (default: %(default)s)"
@@ -65,7 +65,7 @@ class ArgumentParser(argparse.ArgumentParser):
         given = [text.split("=")[0] for text in self.given if re.match("--.", text)]
         is_known = lambda text: text in known or (self.allow_abbrev and any(flag.startswith(text) for flag in known))
         unknown = [text for text in given if not is_known(text)]
-        found = (difflib.get_close_matches(text, known, n=1) for text in unknown)
+        found = (difflib.get_close_matches(text, known, n=1, cutoff=0.8) for text in unknown)
         return next((match[0] for match in found if match), None)
 
 

@@ -77,7 +77,9 @@ class Reader:
             index, modalities = self._meaning(label)
             if index is None:
                 self.unknown[label.text] += 1
-            elif label.offset <= label.onset:
+            elif label.offset < label.onset:
+                self.counts["that end before they begin"] += 1
+            elif label.offset == label.onset:
                 self.counts["empty (without a duration)"] += 1
             else:
                 for modality in modalities:
@@ -112,14 +114,14 @@ class Reader:
     def notes(self) -> list[str]:
         """What was counted, in lines."""
         unsaid, counts = self.counts[UNSAID], {what: n for what, n in self.counts.items() if n and what != UNSAID}
-        lines = [f"labels that are no events of their own: {', '.join(f'{n} {what}' for what, n in counts.items())}"]
+        lines = [f"labels that were left out, cut or merged: {', '.join(f'{n} {what}' for what, n in counts.items())}"]
         lines = lines if counts else []
         if self.unknown:
             names = ", ".join(f"{name!r:.100} {count}" for name, count in self.unknown.most_common())
             lines.append(f"labels of unknown classes are left out: {names}; {OTHERS}")
         if unsaid:
             default = " and ".join(self.default)
-            lines.append(f"{unsaid} labels say neither audio nor visual: counted as {default} (--modality)")
+            lines.append(f"labels that say neither audio nor visual: {unsaid}, counted as {default} (--modality)")
         return lines
 
 
@@ -157,7 +159,8 @@ def import_labels(
     if listed is None and reader.counts[BEYOND]:
         notes.append("if the labels are of recordings that were cut into clips, give the list of the clips by --list")
     if not any(weak.values()):
-        raise InputError(f"{labelled[0].path}: no label is an event of a video; {'; '.join(notes) or 'all are empty'}")
+        why = "; ".join(notes) or "there are no labels"
+        raise InputError(f"{labelled[0].path}: no label is an event of a video; {why}")
     return Imported(weak, events, notes)
 
 

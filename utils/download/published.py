@@ -1,5 +1,6 @@
 """The published models by name, as `--checkpoint valor++` gives them: from models/, else fetched."""
 
+import argparse
 from pathlib import Path
 
 from utils.base.errors import InputError
@@ -12,6 +13,7 @@ from utils.features.kinds import KINDS
 
 MODELS = Path(__file__).parents[2] / "models"
 NAMES = dict(zip(("valor", "valor+", "valor++"), MODEL_FILES, strict=True))
+HELP = f"val, test: the published model {', '.join(NAMES)}, fetched if it is missing"
 ABOUT = f"20 MB, licence as stated at {ENDPOINT}/{MODELS_REPO}"
 
 
@@ -28,6 +30,14 @@ def checkpoint_path(given: str, models_dir: Path = MODELS) -> Path:
         print(f"{given}: fetching the published model to {target} ({ABOUT})", flush=True)
         fetch_model(name, target, models_dir / ".download")
     return target
+
+
+def model_name(text: str) -> str:
+    """argparse type: one of NAMES."""
+    if text.lower() not in NAMES:
+        found = f"{text} is not one of {', '.join(NAMES)}"
+        raise argparse.ArgumentTypeError(f"{found}; --model_name names a run of your own")
+    return text.lower()
 
 
 def usual_flags(name: str, models_dir: Path) -> dict[str, object]:
@@ -50,7 +60,10 @@ def fetch_model(name: str, target: Path, work: Path) -> None:
 
     Raises InputError if it cannot be fetched, or is no model.
     """
-    fetched = fetch.fetch_from_hub(MODELS_REPO, name, "model", work / name)
+    try:
+        fetched = fetch.fetch_from_hub(MODELS_REPO, name, "model", work / name)
+    except InputError as error:
+        raise InputError(f"{error}; rerun this command with a network, or save that file as {target}") from error
     try:
         check.check_weights(fetched)
     except InputError:

@@ -15,10 +15,9 @@ from utils.llp.carried import write_carried
 from utils.llp.datasets import LLP, SPLITS, DataSet
 from utils.llp.events import Events, Segments, events_to_segments, read_events, segments_to_events, write_events
 from utils.llp.lengths import known_lengths
-from utils.llp.names import LLP_NAME
 from utils.llp.probabilities import FILE, Probabilities, read_probabilities, write_probabilities
 from utils.llp.tables import read_table
-from utils.llp.versions import annotation_version
+from utils.llp.versions import NOT_PUBLISHED, annotation_version, is_list_of_llp
 from utils.llp.videos import SPLIT_COLUMNS, Split, read_split
 
 REFERENCE_FILES = LLP.reference
@@ -93,18 +92,17 @@ def read_reference(
     where = where if dataset.name == LLP.name else "that no list of videos has"
     ends = None if dataset.seconds else dict(zip(filenames, lengths, strict=True))
     issues = [line for e in events for line in annotation_issues(e, known, where, ends)]
-    if is_llp(dataset, filenames):
-        version = annotation_version(events[0], dataset.class_names)
-    else:
-        name = f"{dataset.name}, " * (dataset.name != LLP.name)
-        version = f"{name}{' and '.join(str(len(e.filename)) for e in events)} rows in {folder}"
-    return Reference(segments[0], segments[-1], version, issues)
+    return Reference(segments[0], segments[-1], _version(folder, events, filenames, dataset), issues)
 
 
-def is_llp(dataset: DataSet, filenames: Sequence[str]) -> bool:
-    """Whether a list of videos may be one of LLP's own: by its classes, and the form of its names."""
-    is_own = dataset.name == LLP.name and dataset.class_names == LLP.class_names
-    return is_own and any(map(LLP_NAME.fullmatch, filenames))
+def _version(folder: Path, events: Sequence[Events], filenames: Sequence[str], dataset: DataSet) -> str:
+    """Which annotations these are: of LLP, or of its videos, which version; else how many rows."""
+    if dataset.name == LLP.name and dataset.class_names == LLP.class_names:
+        version = annotation_version(events[0])
+        if not version.startswith(NOT_PUBLISHED) or is_list_of_llp(filenames):
+            return version
+    name = f"{dataset.name}, " * (dataset.name != LLP.name)
+    return f"{name}{' and '.join(str(len(e.filename)) for e in events)} rows in {folder}"
 
 
 def reference_events(folder: Path, dataset: DataSet) -> list[Events]:

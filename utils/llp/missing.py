@@ -13,14 +13,16 @@ COMMANDS = {
     "CLAP/features": f"{FEATURES} CLAP",
     "CLAP/segment_pseudo_labels": f"{FEATURES} CLAP",
     "raw_videos": "python utils/download_dataset.py",
-    "video_frames": "python utils/extract_frames.py",
 }
+CONVERTED = ("ave", "lfav", "unav")  # data sets that utils/convert_dataset.py writes to a folder of this name
 
 
 def how_to_get(path: Path | str) -> str:
-    """`; LLP's: COMMAND` for a path that is called like one of LLP's files or folders, else ''."""
+    """`; LLP's: COMMAND` for a path that is called like one of LLP's, or of a converted data set, else ''."""
     path = Path(path)
     if path.name.startswith("AVVP_") and path.suffix == ".csv":
         return f"; LLP's: {FEATURES} csv"
+    if path.suffix == ".csv" and path.parent.name in CONVERTED:
+        return f"; python utils/convert_dataset.py {path.parent.name} --source DIR makes it"
     found = [command for end, command in COMMANDS.items() if path.parts[-end.count("/") - 1 :] == tuple(end.split("/"))]
     return f"; LLP's: {found[0]}" if found else ""

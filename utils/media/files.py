@@ -82,7 +82,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             yield container
     except av.error.FFmpegError as error:
-        raise InputError(f"{path}: cannot be decoded ({error.strerror or error})") from error
+        reason = f"cannot be decoded ({error.strerror or error})"
+        raise InputError(f"{path}: {reason}, expected a video or sound file") from error
 
 
 def is_cover(stream: Stream) -> bool:

@@ -1,15 +1,24 @@
 """Decoded frames as images: their colours, and which way is up. Axes: H, W of an image, in RGB."""
 
+import threading
+
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 SWS_ACCURATE = 0x2 | 0x2000 | 0x40000  # ffmpeg's scaler: bilinear chroma, at full resolution, rounded to nearest
+
+# A scaler has threads of its own, so a frame must not make another one: hundreds of them would be there at a time.
+_scalers = threading.local()
 
 
 def to_rgb(frame: "av.VideoFrame") -> np.ndarray:
     """(H, W, 3) uint8 RGB of a decoded frame, upright."""
     # BT.601 whatever the file says, since JPEG files carry no other. ffmpeg's faster default rounds all colours down.
-    rgb = frame.reformat(format="rgb24", interpolation=SWS_ACCURATE, src_colorspace="itu601").to_ndarray()
+    if not hasattr(_scalers, "one"):
+        _scalers.one = VideoReformatter()
+    settings = {"format": "rgb24", "interpolation": SWS_ACCURATE, "src_colorspace": "itu601"}
+    rgb = _scalers.one.reformat(frame, **settings).to_ndarray()
     matrix = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
     return rgb if matrix is None else upright(rgb, np.frombuffer(bytes(matrix), np.int32))
 

@@ -15,7 +15,8 @@ from utils.base.files import TMP_SUFFIX, encode, locked_path
 from utils.parse import formats
 from utils.parse.events import MODALITIES, ParsedVideo, find_events
 from utils.parse.kept import FILE, write_kept
-from utils.parse.page import class_colours, link, render
+from utils.parse.page import link, render
+from utils.report.html import distinct_colours
 
 FORMAT, VERSION = "valor-events", 1  # of events.json
 WORK = ".parse_video-"  # how names of temporary folders begin
@@ -68,7 +69,7 @@ def draw_timeline(path: Path, video: ParsedVideo, events: pd.DataFrame) -> None:
     from utils.report import figures
     from utils.report.timelines import draw_events, label_rows
 
-    colours = dict(zip(video.class_names, class_colours(video), strict=True))
+    colours = dict(zip(video.class_names, distinct_colours(len(video.class_names)), strict=True))
     classes = [name for name in video.class_names if name in set(events.event_labels)]
     figure, ax = figures.plt.subplots(figsize=(12, 1.4 + 0.45 * max(len(classes), 1)), layout="constrained")
     styles = {"audio": (0.08, ""), "visual": (0.52, "////")}  # top, hatch

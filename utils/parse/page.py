@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import InputError
-from utils.parse.events import ParsedVideo, find_events, peaks
+from utils.parse.events import ParsedVideo, find_events
 from utils.parse.formats import elan_text, media_type
 from utils.parse.sound import SoundPicture
 from utils.report.html import distinct_colours, fill, script_json
@@ -46,13 +46,6 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def class_colours(video: ParsedVideo) -> list[str]:
-    """`#RRGGBB` of each of the C classes, no two the same; the likeliest have those that differ most."""
-    colours = np.empty(len(video.class_names), object)
-    colours[np.argsort(-peaks(video), kind="stable")] = distinct_colours(len(colours))
-    return colours.tolist()
-
-
 def sound_data(sound: SoundPicture) -> dict:
     """The waveform, and the spectrogram as PNG files, highest band at the top, as the page's script reads them."""
     data = {"rate": sound.rate, "low": _base64(sound.low.tobytes()), "high": _base64(sound.high.tobytes())}
@@ -87,7 +80,7 @@ def render(video: ParsedVideo, threshold: float, model: dict, folder: Path, embe
         "seconds": round(float(video.edges[-1]), 3),
         "edges": video.edges.round(3).tolist(),
         "classes": list(video.class_names),
-        "colours": class_colours(video),
+        "colours": distinct_colours(len(video.class_names)),
         "scale": SCALE,
         "threshold": threshold,
         "audio": to_integers(video.frame_prob[:, 0].T),  # (C, n) each

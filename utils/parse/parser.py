@@ -145,7 +145,7 @@ class VideoParser:
         reads = read_ahead(reader.read, starts, workers=1, ahead=1)
         for start, result in zip(turns, reads, strict=True):
             if result.error:
-                is_ours = isinstance(result.error, (InputError, OSError))
+                is_ours = isinstance(result.error, InputError) or getattr(result.error, "filename", None)
                 raise result.error if is_ours else InputError(f"{path}: {result.problem}") from result.error
             features = None if result.value is None else self.embed(result.value)  # None: a gap of the file
             if keep and features:

@@ -13,6 +13,7 @@ from utils.media.audio import Piece, resample
 RATE = vggish.SAMPLE_RATE  # Hz, of everything here: VGGish's bands are drawn
 BIN_RATES = (100, 50, 25, 10, 5, 1)  # a second; each divides RATE
 MOST_BINS = 60_000  # of a video: ten minutes at 100 a second, 100 minutes at 10
+BEFORE = vggish.WINDOW - vggish.HOP  # samples of a frame that are before its 10 ms
 FLOOR, CEILING = np.log(vggish.LOG_OFFSET), 4.0  # of the logarithms that become 0 and 255
 
 
@@ -45,12 +46,15 @@ class SoundPainter:
         self.low, self.high = (np.zeros(bins, np.int8) for _ in range(2))
         self.mel = np.zeros((vggish.MEL_BANDS, bins), np.uint8) if spectrogram else None
         self.filled = 0  # bins that are drawn
+        self.before = np.zeros(BEFORE, np.float32)  # the samples before the next bin
 
     def add(self, start: int, samples: np.ndarray, sample_rate: int) -> None:
         """Draw the window that begins at `start` seconds, (n,) float32, behind what an earlier one had."""
         if sample_rate != RATE:
             samples = resample([Piece(samples, sample_rate, 0.0, True)], RATE)
         step, first = RATE // self.rate, start * self.rate
+        if first > self.filled:  # a window without any sound was left out
+            self.before[:] = 0
         begin = max(self.filled, first)
         count = min(-(-len(samples) // step), len(self.low) - first) - (begin - first)
         if count <= 0:
@@ -62,7 +66,9 @@ class SoundPainter:
             np.clip(np.round(extreme * 127), -127, 127) for extreme in (bins.min(axis=1), bins.max(axis=1))
         )
         if self.mel is not None:
-            self.mel[:, place] = loudness(bins)
+            joined = np.concatenate([self.before, bins.reshape(-1)])
+            self.mel[:, place] = loudness(joined, count)
+            self.before = joined[len(joined) - BEFORE :]
         self.filled = begin + count
 
     def picture(self) -> SoundPicture:
@@ -70,11 +76,12 @@ class SoundPainter:
         return SoundPicture(self.rate, self.low, self.high, self.mel)
 
 
-def loudness(bins: np.ndarray) -> np.ndarray:
-    """(B, n) samples of bins at RATE -> (F, B) uint8, of the loudest of each bin's frames, which are 10 ms apart."""
-    count, step = bins.shape
-    padded = np.pad(bins.reshape(-1), (0, vggish.WINDOW))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, vggish.WINDOW)[: count * step : vggish.HOP]
+def loudness(samples: np.ndarray, count: int) -> np.ndarray:
+    """(BEFORE + n,) samples at RATE, n of them in `count` bins -> (F, B) uint8, of the loudest frame of each bin.
+
+    Frames of 25 ms are 10 ms apart, and end where their bin does: so windows can be drawn one after another.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(samples, vggish.WINDOW)[:: vggish.HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(vggish.WINDOW) / vggish.WINDOW)
     level = np.log(np.abs(np.fft.rfft(frames * hann, vggish.FFT)) @ vggish.mel_bands() + vggish.LOG_OFFSET)
     level = level.reshape(count, -1, level.shape[1]).max(axis=1)  # (B, F)

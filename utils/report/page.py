@@ -19,7 +19,7 @@ from utils.metrics import bootstrap
 from utils.metrics import eval_metrics as metrics
 from utils.metrics.eval_metrics import EXCLUSIVE_SCORE_NAMES, SCORE_NAMES
 from utils.metrics.protocols import main_score, scope_notes
-from utils.report.html import class_colours, fill, script_object
+from utils.report.html import distinct_colours, fill, script_object
 
 VIDEOS_AT_ONCE = 5000  # whose events are lists at a time, which take much more memory than as an array
 TEMPLATE = Path(__file__).with_name("templates") / "results.html"
@@ -120,7 +120,7 @@ def page_data(results: Results, rows: Sequence[dict]) -> dict:
         "seed": bootstrap.SEED,
         "seconds": dataset.seconds,  # null if videos differ in length
         "classes": list(class_names),
-        "colours": class_colours(len(class_names)),
+        "colours": distinct_colours(len(class_names)),
         "scoreNames": list(SCORE_NAMES),
         "scores": rows[: len(SCORE_NAMES)],
         "exclusive": rows[len(SCORE_NAMES) :],

@@ -37,8 +37,8 @@ def save(path: Path, value) -> None:
 def require(path: Path) -> None:
     """Raises InputError if there is no checkpoint at `path`."""
     if not Path(path).is_file():
-        published = "put the published models there: python utils/download_features.py --parts models"
-        raise InputError(f"{path}: no such checkpoint; train first, or {published}")
+        published = "put the published model there (python utils/download_features.py --parts models)"
+        raise InputError(f"{path}: no such checkpoint; train first, or {published}, or give --checkpoint valor++")
 
 
 def load(path: Path, data: bytes | None = None):

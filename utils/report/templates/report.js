@@ -259,7 +259,8 @@ function drawLegend(c) {
   const key = (text, stroke, dash) => make("span", {innerHTML:
     `<svg viewBox="0 0 26 8"><path d="M0 4H26" stroke="${stroke}" stroke-width="2" stroke-dasharray="${dash}"/></svg> `}, text);
   $("legend").replaceChildren(make("b", {textContent: label(c)}), key("heard", data.colours[c], "none"),
-    key("seen", data.colours[c], "8 5"), key("in the window", "var(--quiet)", "1 5"));
+    key("seen", data.colours[c], "8 5"), key("anywhere in the window", "var(--quiet)", "1 5"),
+    key("threshold", "var(--cursor)", "none"));
   if (pinned >= 0) $("legend").append(make("button", {type: "button", id: "unpin", textContent: "unpin", onclick: () => pin(-1)}));
   for (const row of document.querySelectorAll(".class")) {
     row.classList.toggle("shown", Number(row.dataset.c) === c);
@@ -333,7 +334,7 @@ const drawMark = e => place(make("span", {className: "mark", title: said(e)}), e
 
 // ---- the list
 
-const COLUMNS = {onset: e => e.onset, offset: e => e.offset, event: e => label(e.c), how: e => MODALITIES.indexOf(e.kind),
+const COLUMNS = {onset: e => e.onset, offset: e => e.offset, event: e => label(e.c), modality: e => MODALITIES.indexOf(e.kind),
   confidence: e => e.confidence};
 function drawList() {
   $("heads").replaceChildren(...Object.keys(COLUMNS).map(column => {
