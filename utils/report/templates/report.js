@@ -29,6 +29,7 @@ const make = (tag, properties, ...children) => {
   element.append(...children);
   return element;
 };
+const lineColour = c => `color-mix(in srgb, ${data.colours[c]} 75%, var(--text))`;  // yellow alone is hard to see
 const swatch = c => {
   const square = make("i", {});
   square.style.background = data.colours[c];
@@ -247,7 +248,7 @@ function drawCurve() {
   };
   for (const p of [0, .5, 1]) add("line", {class: "grid", x1: 0, x2: width, y1: height(p), y2: height(p)});
   add("line", {x1: 0, x2: width, y1: height(threshold), y2: height(threshold)});
-  const styles = {gate: ["var(--quiet)", "1 5"], visual: [data.colours[c], "8 5"], audio: [data.colours[c], "none"]};
+  const line = lineColour(c), styles = {gate: ["var(--quiet)", "1 5"], visual: [line, "8 5"], audio: [line, "none"]};
   for (const [key, [stroke, dash]] of Object.entries(styles))
     add("path", {d: curvePath(data[key][c], width), stroke, "stroke-dasharray": dash});
   svg.setAttribute("aria-label", `probability of ${label(c)} over time`);
@@ -258,8 +259,8 @@ function drawCurve() {
 function drawLegend(c) {
   const key = (text, stroke, dash) => make("span", {innerHTML:
     `<svg viewBox="0 0 26 8"><path d="M0 4H26" stroke="${stroke}" stroke-width="2" stroke-dasharray="${dash}"/></svg> `}, text);
-  $("legend").replaceChildren(make("b", {textContent: label(c)}), key("heard", data.colours[c], "none"),
-    key("seen", data.colours[c], "8 5"), key("anywhere in the window", "var(--quiet)", "1 5"),
+  $("legend").replaceChildren(make("b", {textContent: label(c)}), key("heard", lineColour(c), "none"),
+    key("seen", lineColour(c), "8 5"), key("anywhere in the window", "var(--quiet)", "1 5"),
     key("threshold", "var(--cursor)", "none"));
   if (pinned >= 0) $("legend").append(make("button", {type: "button", id: "unpin", textContent: "unpin", onclick: () => pin(-1)}));
   for (const row of document.querySelectorAll(".class")) {
