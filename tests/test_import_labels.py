@@ -475,3 +475,17 @@ def test_bad_input_costs_one_line_and_writes_nothing(doors, command, text, flags
     result = command(import_labels, "--labels", "x.txt", "--dataset", "doors/dataset.yaml", *flags)
     assert result.status == 2 and message in result.error
     assert [path.name for path in Path("doors").iterdir()] == ["dataset.yaml"]
+
+
+def test_a_corrected_track_of_parse_video_counts_and_not_what_lies_beside_it(doors):
+    """A row that was deleted is gone, although events.eaf and the audio_visual rows still have it."""
+    folder = Path("events/walk")
+    folder.mkdir(parents=True)
+    (folder / "events.txt").write_text("1\t3\taudio: Dog\n1\t3\taudio_visual: Dog\n")  # without `visual: Dog`
+    (folder / "events.eaf").write_text("not read")
+    (folder / "events.json").write_text("not read")
+    [track] = read_labels([Path("events")])
+    assert track.names == ("walk",) and [label.text for label in track.labels] == ["audio: Dog"]
+    assert list(track.skipped.values()) == [1]
+    with pytest.raises(InputError, match="nowhere: no such file or folder, expected labels in files that end in"):
+        read_labels([Path("nowhere")])

@@ -18,7 +18,7 @@ from utils.base import command, flags
 from utils.base.errors import InputError
 from utils.base.files import as_text, require_room_for_files, require_writable, write_text
 from utils.llp.annotations import PREDICTION_FILES, read_evaluation
-from utils.llp.carried import carried_dataset
+from utils.llp.carried import predictions_dataset
 from utils.llp.datasets import DataSet
 from utils.metrics.protocols import all_scores, main_score, tables_text
 from utils.report.latex import table_rows
@@ -89,7 +89,7 @@ def main(args: argparse.Namespace) -> None:
     require_writable("--out", args.out)
     require_writable("--latex", args.latex)
     require_writable("--figures", args.figures, folder=True)
-    dataset = carried_dataset(args.pred_dir, args.dataset, args.classes)
+    dataset = predictions_dataset(args.pred_dir, args.dataset, args.classes)
     require_own_place(args, dataset)
     if args.videos and not args.figures:
         raise InputError("--videos has no meaning without --figures; the page shows all videos")

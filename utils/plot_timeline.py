@@ -14,7 +14,7 @@ from pathlib import Path
 from utils.base import command, flags
 from utils.base.files import require_figure_name
 from utils.llp.annotations import read_evaluation
-from utils.llp.carried import carried_dataset
+from utils.llp.carried import predictions_dataset
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Draw. Raises InputError for bad input."""
     require_figure_name("--out", args.out)
-    dataset = carried_dataset(args.pred_dir, args.dataset, args.classes)
+    dataset = predictions_dataset(args.pred_dir, args.dataset, args.classes)
     evaluation = read_evaluation([args.pred_dir], args.label_csv, args.gt_dir, dataset)
     chosen = evaluation.indices("--videos", args.videos or evaluation.split.filenames[: args.count])
     from utils.report.timelines import plot_timelines  # matplotlib, which --help does without

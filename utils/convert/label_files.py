@@ -56,8 +56,10 @@ def read_labels(paths: Sequence[Path], fps: float = FPS) -> list[Labelled]:
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
-        # what parse_video.py writes beside its label track
-        return [p for p in found if not (p.suffix == ".json" and p.stem == PARSED and p.with_suffix(".txt") in found)]
+        # what parse_video.py writes beside its label track, which is the file to correct
+        return [p for p in found if not (p.suffix != ".txt" and p.stem == PARSED and p.with_suffix(".txt") in found)]
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder, expected labels in files that end in {', '.join(READERS)}")
     if path.suffix.lower() not in READERS:
         raise InputError(f"{path}: expected a folder, or a file that ends in {', '.join(READERS)}")
     return [path]
@@ -79,7 +81,12 @@ def read_audacity(path: Path, fps: float = FPS) -> Iterator[Labelled]:
         except (TypeError, ValueError):
             raise InputError(f"{path}, line {number}: {line!r:.100}, expected {expected}") from None
         labels.append(Label(onset, offset, (match[3] or "").strip()))
-    yield Labelled(path, (path.parent.name if path.stem == PARSED else path.stem,), labels, collections.Counter())
+    name, repeated = path.stem, collections.Counter()
+    if path.stem == PARSED:  # there, what is both heard and seen is listed a third time
+        name, every = path.parent.name, len(labels)
+        labels = [label for label in labels if not label.text.startswith("audio_visual:")]
+        repeated["audio_visual labels of parse_video.py, which repeat the single ones"] = every - len(labels)
+    yield Labelled(path, (name,), labels, +repeated)
 
 
 def read_elan(path: Path, fps: float = FPS) -> Iterator[Labelled]:

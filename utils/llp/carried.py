@@ -23,6 +23,14 @@ def carried_dataset(folder: Path, given: str | Path | None = None, classes: Path
     return read_dataset(own) if own else read_dataset(None, names)
 
 
+def predictions_dataset(folder: Path, given: str | Path | None = None, classes: Path | None = None) -> DataSet:
+    """`carried_dataset` of a folder of predictions. Raises InputError if there is no such folder, too."""
+    if not Path(folder).is_dir():
+        file = Path(folder, "pred_audio.csv")
+        raise InputError(f"{file}: no such file; main.py --mode test --save_predictions {folder} writes it")
+    return carried_dataset(folder, given, classes)
+
+
 def is_same(one: DataSet, other: DataSet) -> bool:
     """Whether two data sets are read and scored alike: all but captions, thresholds and the folder is the same."""
     rules = [x._replace(folder="", classes=()) for x in (one, other)]

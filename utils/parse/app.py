@@ -3,6 +3,7 @@
 Gradio serves it; this is the only module that imports it.
 """
 
+import signal
 import sys
 import threading
 import traceback
@@ -175,8 +176,11 @@ class App:
         try:
             threading.Event().wait()
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave half of a result
             self.stopping.set()
-            with self.busy:  # a video that is parsed ends at its next window
+            if self.busy.locked():
+                print("ending after the window that is being parsed", file=sys.stderr, flush=True)
+            with self.busy:
                 pass
 
 
