@@ -83,7 +83,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             yield container
     except av.error.FFmpegError as error:
         reason = f"cannot be decoded ({error.strerror or error})"
-        raise InputError(f"{path}: {reason}, expected a video or sound file") from error
+        raise InputError(f"{path}: {reason}; expected a video or sound file") from error
 
 
 def is_cover(stream: Stream) -> bool:
