@@ -21,7 +21,6 @@ if __name__ == "__main__":  # imports start at the repository
 import main as valor
 from utils.base import command, flags
 from utils.base.errors import InputError
-from utils.llp.videos import SPLIT_FILES
 from utils.simulation.files import write_world
 from utils.simulation.world import WORLDS, World
 from utils.train.run_folder import EPOCH_LOG, ITERATION_LOG
@@ -35,15 +34,6 @@ import torch
 COUNTS = {"train": 384, "val": 128, "test": 8}
 EPOCHS = 3
 LOSSES, SCORES = 2e-3, 1.0  # what rounding may do in 18 steps: relative; percentage points, which one segment can move
-FOLDERS = {
-    "audio_dir": "feats/vggish",
-    "video_dir": "feats/res152",
-    "st_dir": "feats/r2plus1d_18",
-    "a_pseudo_data_dir": "CLAP/segment_pseudo_labels",
-    "v_pseudo_data_dir": "CLIP/segment_pseudo_labels",
-    **{f"label_{split}": name for split, name in SPLIT_FILES.items()},
-    "gt_dir": ".",
-}
 
 
 class Trained(NamedTuple):
@@ -58,7 +48,7 @@ class Trained(NamedTuple):
 
 def train(data: Path, name: str, *more: str) -> Trained:
     """Train with the published settings, `--dropout 0`, and `more` flags."""
-    given = [f"--{flag}={data / place}" for flag, place in FOLDERS.items()]
+    given = flags.folder_flags(data)
     given += f"--seed 1 --dropout 0 --epochs {EPOCHS} --log_every 1 --model_name {name}".split()
     given += [f"--model_save_dir={data / 'models'}", f"--cache_dir={data / 'cache'}", *more]
     if torch.cuda.is_available():

@@ -59,29 +59,20 @@ def demo(out: Path, counts: dict[str, int], epochs: int) -> None:
     data, models = out / "data", out / "models"
     step(f"writing {sum(counts.values())} synthetic videos in LLP's layout to {data}")
     write_world(data, World(CLEAR), counts)
-    folders = {
-        "audio_dir": "feats/vggish",
-        "video_dir": "feats/res152",
-        "st_dir": "feats/r2plus1d_18",
-        "a_pseudo_data_dir": "CLAP/segment_pseudo_labels",
-        "v_pseudo_data_dir": "CLIP/segment_pseudo_labels",
-        **{f"label_{split}": name for split, name in SPLIT_FILES.items()},
-        "gt_dir": ".",
-    }
-    flags = [f"--{name}={data / value}" for name, value in folders.items()] + [f"--model_save_dir={models}"]
+    given = [*flags.folder_flags(data), f"--model_save_dir={models}"]
 
     step(f"training VALOR on {counts['train']} of them (the published network, {epochs} epochs)")
     settings = "--seed 1000 --lr 3e-4 --scheduler warm_up_cos_anneal --warm_up_epoch 2"
-    run(*flags, "--mode=train", "--model_name=VALOR", f"--epochs={epochs}", *settings.split())
+    run(*given, "--mode=train", "--model_name=VALOR", f"--epochs={epochs}", *settings.split())
 
     step("testing the best checkpoint")
     predicted, scores = out / "predictions", out / "trained.json"
-    run(*flags, "--mode=test", "--model_name=VALOR", f"--save_predictions={predicted}", f"--json={scores}")
+    run(*given, "--mode=test", "--model_name=VALOR", f"--save_predictions={predicted}", f"--json={scores}")
 
     step("compared with two baselines, on the same test videos")
     torch.manual_seed(1000)
     checkpoint.save(models / "untrained" / checkpoint.BEST, nets.build().state_dict())
-    run(*flags, "--mode=test", "--model_name=untrained", f"--json={out / 'untrained.json'}", quiet=True)
+    run(*given, "--mode=test", "--model_name=untrained", f"--json={out / 'untrained.json'}", quiet=True)
     evaluation = read_evaluation([predicted], data / SPLIT_FILES["test"], data)
     rows = {
         "nothing predicted": score_nothing(evaluation.reference),

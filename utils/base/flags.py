@@ -91,6 +91,11 @@ FOLDERS = {
 DATA, OF_DATA_SET = "./data", "in the folder of the data set, ./data for LLP"
 
 
+def folder_flags(data: Path) -> list[str]:
+    """The flags of main.py for files in LLP's layout in a folder, as words of a command line."""
+    return [*(f"--{name}={data / path}" for name, (_, path) in FOLDERS.items()), f"--gt_dir={data}"]
+
+
 def add_data_flags(group: argparse._ArgumentGroup) -> None:
     """Where the features, labels and lists of the three splits are: main.py and utils/pack_features.py."""
     add_folder_flags(group, FOLDERS)
